@@ -1,0 +1,248 @@
+//! Why a packet died: the one table of reasons, from which counters, commands and documents come.
+//!
+//! A row gives the variant, the name of its metric, the sentence for the operator, what the operator
+//! can do, and where the rule is written down. A packet is counted under exactly one reason, where
+//! its verdict is consumed (I9).
+
+macro_rules! drop_reasons {
+    ($($variant:ident, $metric:literal, $sentence:literal, $cure:literal, $source:literal;)+) => {
+        /// Why a packet was dropped. One byte, so that it costs nothing to carry.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum DropReason {
+            $(#[doc = $sentence] $variant,)+
+        }
+
+        impl DropReason {
+            /// Every reason, in the order of the table, which is that of [`DropReason::slot`].
+            pub const ALL: &'static [DropReason] = &[$(DropReason::$variant,)+];
+
+            /// Name of the counter.
+            #[must_use]
+            pub const fn metric(self) -> &'static str {
+                match self { $(DropReason::$variant => $metric,)+ }
+            }
+
+            /// What happened, in a sentence.
+            #[must_use]
+            pub const fn sentence(self) -> &'static str {
+                match self { $(DropReason::$variant => $sentence,)+ }
+            }
+
+            /// What the operator can do about it.
+            #[must_use]
+            pub const fn cure(self) -> &'static str {
+                match self { $(DropReason::$variant => $cure,)+ }
+            }
+
+            /// The document that asks for it.
+            #[must_use]
+            pub const fn source(self) -> &'static str {
+                match self { $(DropReason::$variant => $source,)+ }
+            }
+        }
+    };
+}
+
+drop_reasons! {
+    // What a device handed over.
+    OffloadInvalid, "offload_invalid",
+        "The virtio header that came with the frame contradicts the frame.",
+        "The sender's driver is faulty or hostile; look at what is attached to that device.",
+        "virtio 1.2, 5.1.6";
+    FrameTruncated, "frame_truncated",
+        "The frame is larger than the largest that adit accepts.",
+        "Lower the MTU or switch segmentation offload off at the sender.", "-";
+    VlanTagged, "vlan_tagged",
+        "The frame carries a VLAN tag, and its device is configured untagged.",
+        "Send untagged, or attach the VLAN's own sub-interface.", "IEEE 802.1Q";
+    EthernetTruncated, "ethernet_truncated",
+        "The frame is shorter than an Ethernet header.",
+        "The sender is faulty.", "IEEE 802.3";
+    EthernetSourceInvalid, "ethernet_source_invalid",
+        "The frame's source station is a group or zero.",
+        "The sender is faulty or hostile.", "IEEE 802.3";
+    EthernetNotForUs, "ethernet_not_for_us",
+        "The frame is addressed to another station.",
+        "Usually harmless flooding; else flush the sender's ARP cache.", "IEEE 802.3";
+    EthertypeUnsupported, "ethertype_unsupported",
+        "The frame is neither IPv4 nor ARP.",
+        "Nothing to do: private endpoints carry nothing else.", "-";
+    Ipv6Unsupported, "ipv6_unsupported",
+        "The packet is IPv6, and no endpoint here is.",
+        "Use the endpoint's IPv4 address.", "-";
+
+    // The form of the packet.
+    Ipv4Truncated, "ipv4_truncated",
+        "The frame ends before its IPv4 header does.",
+        "The sender is faulty.", "RFC 791 3.1";
+    Ipv4HeaderInvalid, "ipv4_header_invalid",
+        "The IPv4 version is not 4 or the header length is below 20 bytes.",
+        "The sender is faulty.", "RFC 1812 5.2.2";
+    Ipv4TotalLength, "ipv4_total_length",
+        "The IPv4 total length does not fit the frame or is less than the headers need.",
+        "The sender is faulty.", "RFC 1812 5.2.2";
+    Ipv4Checksum, "ipv4_checksum",
+        "The IPv4 header checksum is wrong.",
+        "Something corrupts packets between the sender and this device.", "RFC 1812 5.2.2";
+    Ipv4Fragment, "ipv4_fragment",
+        "The packet is a fragment; its ports cannot be known.",
+        "Send datagrams that fit the path's MTU.", "RFC 4787 REQ-14";
+    Ipv4TtlExpired, "ipv4_ttl_expired",
+        "The packet's time to live ran out here.",
+        "Look for a routing loop, or send with a larger TTL.", "RFC 1812 5.3.1";
+    MartianSource, "martian_source",
+        "The source address can be nobody's: multicast, broadcast, loopback, 0/8 or 240/4.",
+        "The sender is faulty or hostile.", "RFC 1812 5.3.7";
+    MartianDestination, "martian_destination",
+        "The destination address is not a unicast address.",
+        "Nothing to do: endpoints do not take part in multicast.", "RFC 1812 5.3.7";
+    Land, "land",
+        "Source and destination address are the same.",
+        "The sender is hostile: this is the LAND attack.", "RFC 3704";
+    IcmpUnsupported, "icmp_unsupported",
+        "The packet is ICMP; private endpoints carry TCP and UDP only.",
+        "Test with a TCP connection, not with ping.", "Private Link FAQ";
+    ProtocolUnsupported, "protocol_unsupported",
+        "The packet is neither TCP nor UDP.",
+        "Private endpoints carry TCP and UDP only.", "Private Link FAQ";
+    TcpHeaderInvalid, "tcp_header_invalid",
+        "The TCP header is cut off, or its length is below 20 bytes or beyond the packet.",
+        "The sender is faulty.", "RFC 9293 3.1";
+    TcpFlagsInvalid, "tcp_flags_invalid",
+        "The TCP flags make no sense: SYN with FIN or RST, or none of SYN, RST and ACK.",
+        "The sender is scanning or faulty.", "RFC 9293 3.10";
+    UdpHeaderInvalid, "udp_header_invalid",
+        "The UDP header is cut off, or its length is below 8 bytes or beyond the packet.",
+        "The sender is faulty.", "RFC 768";
+    PortZero, "port_zero",
+        "A source or destination port is 0.",
+        "The sender is faulty or hostile.", "RFC 6335 6";
+    ArpInvalid, "arp_invalid",
+        "The ARP packet is cut off, not for IPv4 over Ethernet, or its sender address is a group's.",
+        "The sender is faulty or hostile.", "RFC 826";
+    ArpNotForUs, "arp_not_for_us",
+        "The ARP packet concerns an address that adit neither holds nor looks for.",
+        "Usually harmless: neighbors looking for each other.", "RFC 826";
+
+    // Who may talk to whom.
+    SourceSpoofed, "source_spoofed",
+        "The source address is outside the virtual network's address space, or is adit's own.",
+        "Add the prefix to the virtual network's address_space if it is legitimate.", "RFC 2827";
+    NoEndpoint, "no_endpoint",
+        "No private endpoint and no NAT IP of this virtual network has the destination address.",
+        "Compare the address with `adit endpoints`.", "I1";
+    ConnectionPending, "connection_pending",
+        "The endpoint's connection waits for approval.",
+        "Approve it: `adit approve ENDPOINT`.", "I11";
+    ConnectionRejected, "connection_rejected",
+        "The endpoint's connection was rejected.",
+        "Ask the provider to approve it: `adit approve ENDPOINT`.", "I11";
+    ConnectionDisconnected, "connection_disconnected",
+        "The provider removed the endpoint's connection.",
+        "Delete the endpoint and create it anew.", "I11";
+    NoRule, "no_rule",
+        "The service has no load-balancing rule for this protocol and port.",
+        "Compare the port with `adit services`.", "-";
+    NoBackend, "no_backend",
+        "The rule's backend pool is empty.",
+        "Add a backend to the rule's pool.", "-";
+    TcpNotSyn, "tcp_not_syn",
+        "The TCP packet belongs to no flow and does not open one.",
+        "The connection idled out or adit restarted: the client must connect anew.",
+        "RFC 5382 REQ-5";
+    UnsolicitedFromProvider, "unsolicited_from_provider",
+        "The provider's packet belongs to no flow; only consumers open connections.",
+        "Nothing to do, or look why the backend answers so late.", "RFC 5382 REQ-4";
+    BackendMismatch, "backend_mismatch",
+        "The packet comes back from a port of the backend that the flow does not use.",
+        "The backend must answer from the address and port that it was asked on.",
+        "RFC 4787 REQ-8";
+    EndpointRemoved, "endpoint_removed",
+        "The flow's endpoint or rule is gone from the configuration.",
+        "The client must connect anew.", "I11";
+    BackendRemoved, "backend_removed",
+        "The flow's backend is gone from the rule's pool.",
+        "The client must connect anew; another backend will serve it.", "-";
+    NatIpRemoved, "nat_ip_removed",
+        "The flow's NAT IP is gone from the service.",
+        "The client must connect anew; another NAT IP will serve it.", "-";
+
+    // What ran out.
+    NatPortsExhausted, "nat_ports_exhausted",
+        "Every port of every NAT IP towards the chosen backend is leased.",
+        "Add a NAT IP or a backend to the service: each pair adds 64,512 ports a protocol.",
+        "RFC 6888 REQ-11";
+    FlowTableFull, "flow_table_full",
+        "The worker's flow table is full; live flows are never evicted.",
+        "Raise `flows_max`.", "I8";
+    NeighborPending, "neighbor_pending",
+        "The next hop is not resolved yet and too many packets wait already.",
+        "Harmless at the start of a conversation; else see `neighbor_unreachable`.",
+        "RFC 1122 2.3.2.2";
+    NeighborUnreachable, "neighbor_unreachable",
+        "The next hop did not answer ARP in time, or a reload overtook the waiting packet.",
+        "Check that the backend is up and on the device's segment.", "RFC 1122 2.3.2.1";
+    ClientUnknown, "client_unknown",
+        "The client's device is gone and it has not sent since.",
+        "Nothing to do: the client's next packet tells where it is now.", "I1";
+    TooBig, "too_big",
+        "The packet is larger than the outgoing device's MTU.",
+        "Raise that MTU or lower the sender's.", "RFC 4787 REQ-13";
+    DeviceDown, "device_down",
+        "The outgoing device is down or gone.",
+        "Bring it up; adit picks it up by itself.", "-";
+    TransmitFull, "transmit_full",
+        "The outgoing device's queue is full.",
+        "Attach a qdisc for back-pressure, or offer less load.", "-";
+    TransmitRejected, "transmit_rejected",
+        "The kernel refused the frame.",
+        "Compare the MTU of both sides.", "-";
+    HandoverFull, "handover_full",
+        "The ring to the worker that owns the flow is full.",
+        "Offer less load, or use fewer workers.", "I8";
+    Internal, "internal",
+        "A bug of adit: a table contradicted itself.",
+        "Please report it with the counters of `adit drops`.", "-";
+}
+
+impl DropReason {
+    /// How many reasons there are.
+    pub const COUNT: usize = Self::ALL.len();
+
+    /// Position of this reason's counter.
+    #[inline]
+    #[must_use]
+    pub const fn slot(self) -> usize {
+        self as usize
+    }
+}
+
+const _: () = assert!(DropReason::COUNT < 256);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_its_own_slot_and_metric() {
+        for (position, reason) in DropReason::ALL.iter().enumerate() {
+            assert_eq!(reason.slot(), position);
+            let metric = reason.metric();
+            assert!(
+                metric
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+            );
+            let same = DropReason::ALL
+                .iter()
+                .filter(|other| other.metric() == metric)
+                .count();
+            assert_eq!(same, 1, "{metric}");
+            assert!(
+                reason.sentence().ends_with('.') && reason.cure().ends_with('.'),
+                "{metric}"
+            );
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! The packet path: parse, classify, find or admit the flow, rewrite, say the verdict.
+//!
+//! One engine belongs to one worker, which owns its flows alone: no lock, no clock, no allocation after
+//! start; time comes in as an argument, chance from the seed (I10). What it shares with other workers
+//! (port pools, next hops) is atomic and lives in the generation.
+//!
+//! In: [`Engine::process`] takes a batch and gives a verdict for each frame, [`Engine::advance`] takes the
+//! time, [`Engine::adopt`] a new configuration, [`Engine::attach`] and [`Engine::detach`] what became of a
+//! device. Out: [`Engine::poll_transmit`] gives frames that the engine itself sends, [`Engine::settle`]
+//! hears what became of all of them, [`Engine::counters`] tells.
+//!
+//! A batch goes through three passes so that memory is asked for before it is needed: `survey` parses
+//! and hashes every frame and starts loading index lines; `find` starts loading records; `decide` does the
+//! work, frame by frame, in order.
+
+mod admit;
+mod exception;
+mod hold;
+mod path;
+mod revalidate;
+mod sessions;
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec;
+
+pub use sessions::Session;
+
+use crate::device::{Batch, Frame, Link};
+use crate::drop_reason::DropReason;
+use crate::flow::FlowTable;
+use crate::generation::Generation;
+use crate::hash::Keys;
+use crate::limits::{BATCH_FRAMES_MAX, DEVICES_MAX};
+use crate::nat::{Holder, Home};
+use crate::stats::Counters;
+use crate::types::{DeviceIndex, FlowIndex, Instant, Tick, WorkerId};
+use hold::Hold;
+use path::Step;
+
+/// What shall become of a frame. For `Forward` and `Reply` the frame has been changed to what shall be
+/// sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Send it out of this device.
+    Forward(DeviceIndex),
+    /// It has become adit's answer: send it out of the device that it came from.
+    Reply(DeviceIndex),
+    /// It was for adit itself.
+    Consume,
+    /// The engine has a copy, to be sent when its next hop is known.
+    Hold,
+    /// Give it to the worker that owns its flow.
+    HandOver(WorkerId),
+    /// It dies, for this reason.
+    Drop(DropReason),
+}
+
+/// The verdicts of a batch, by the position of their frames.
+pub type Verdicts = [Verdict; BATCH_FRAMES_MAX];
+
+/// Where a batch came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// From devices.
+    Device,
+    /// From other workers.
+    Peer,
+}
+
+/// What a frame is that [`Engine::poll_transmit`] gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A packet that waited for its next hop.
+    Held,
+    /// A request of adit's own.
+    Own,
+}
+
+/// What became of frames that the engine wanted sent. The driver reports it, so that they are counted
+/// once and in one place (I9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Packets that the kernel took: how many, and their bytes.
+    Forwarded(usize, usize),
+    /// Answers that were sent.
+    Replied(usize),
+    /// Own requests that were sent.
+    Originated(usize),
+    /// Frames that another worker took.
+    HandedOver(usize),
+    /// Packets that could not be sent or handed over, and why.
+    Dropped(DropReason, usize),
+}
+
+/// Sizes and secret of an engine.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineConfig {
+    /// Which worker it belongs to.
+    pub worker: WorkerId,
+    /// Among how many.
+    pub workers: u8,
+    /// Flows that there is room for.
+    pub flows_max: usize,
+    /// Secret from which hashes derive; the same for all workers.
+    pub seed: u64,
+}
+
+/// Timers, flows and next hops that one call of [`Engine::advance`] looks at, at most.
+pub const ADVANCE_STEPS: u32 = 256;
+
+/// See the module's documentation.
+pub struct Engine {
+    worker: WorkerId,
+    workers: u8,
+    home: Home,
+    /// Hashes keys for the flow table.
+    table_keys: Keys,
+    /// Hashes keys for the choice of a backend.
+    balance_keys: Keys,
+    generation: Arc<Generation>,
+    links: Box<[Option<Link>]>,
+    flows: FlowTable,
+    hold: Hold,
+    requests: VecDeque<exception::Request>,
+    /// Where the walk over all flows after a change of configuration is; `None` when it is done.
+    sweep: Option<FlowIndex>,
+    /// The next hop that is looked after next.
+    neighbor_turn: u32,
+    steps: Box<[Step; BATCH_FRAMES_MAX]>,
+    counters: Counters,
+}
+
+impl Engine {
+    /// An engine without flows and devices.
+    #[must_use]
+    pub fn new(config: &EngineConfig, generation: Arc<Generation>) -> Engine {
+        let workers = config.workers.max(1);
+        let mut engine = Engine {
+            worker: config.worker,
+            workers,
+            home: Home::new(config.worker, workers),
+            table_keys: Keys::new(config.seed),
+            balance_keys: Keys::new(!config.seed),
+            generation,
+            links: vec![None; DEVICES_MAX].into_boxed_slice(),
+            flows: FlowTable::new(config.flows_max),
+            hold: Hold::new(),
+            requests: VecDeque::with_capacity(exception::REQUESTS_MAX),
+            sweep: None,
+            neighbor_turn: 0,
+            steps: Box::new([Step::Drop(DropReason::Internal); BATCH_FRAMES_MAX]),
+            counters: Counters::default(),
+        };
+        engine.counters.generation = u64::from(engine.generation.number.0);
+        engine
+    }
+
+    /// Works with another configuration from the next packet on (I7, I11). Flows are judged by it when
+    /// their next packet comes, and in the background; packets that wait for a next hop are dropped.
+    pub fn adopt(&mut self, generation: Arc<Generation>) {
+        self.generation = generation;
+        self.counters.generation = u64::from(self.generation.number.0);
+        self.sweep = Some(FlowIndex(0));
+        self.requests.clear();
+        let dropped = self.hold.clear();
+        self.counters.held = 0;
+        self.drop_held(dropped);
+    }
+
+    /// The configuration that is in force.
+    #[must_use]
+    pub fn generation(&self) -> &Arc<Generation> {
+        &self.generation
+    }
+
+    /// A device is open, with this address and MTU.
+    pub fn attach(&mut self, device: DeviceIndex, link: Link) {
+        if let Some(slot) = self.links.get_mut(device.slot()) {
+            *slot = Some(link);
+        }
+    }
+
+    /// A device is down or gone.
+    pub fn detach(&mut self, device: DeviceIndex) {
+        if let Some(slot) = self.links.get_mut(device.slot()) {
+            *slot = None;
+        }
+    }
+
+    /// Gives each frame of the batch its verdict, in `verdicts[..batch.len()]`, and rewrites those that
+    /// shall be sent.
+    pub fn process(
+        &mut self,
+        now: Instant,
+        arrival: Arrival,
+        batch: &mut Batch,
+        verdicts: &mut Verdicts,
+    ) {
+        let now = now.tick();
+        self.count_arrivals(arrival, batch.frames());
+        for (at, frame) in batch.frames().iter().enumerate() {
+            self.steps[at] = self.survey(frame);
+        }
+        for at in 0..batch.len() {
+            self.steps[at] = self.find(self.steps[at]);
+        }
+        for (at, frame) in batch.frames_mut().iter_mut().enumerate() {
+            verdicts[at] = match self.decide(self.steps[at], arrival, frame, now) {
+                Ok(verdict) => verdict,
+                Err(reason) => Verdict::Drop(reason),
+            };
+        }
+        self.count_verdicts(&verdicts[..batch.len()]);
+    }
+
+    /// Lets time pass: removes flows that were silent for too long, judges flows by a new
+    /// configuration, asks for next hops, gives up on packets that waited for too long. Bounded by
+    /// [`ADVANCE_STEPS`]; call it again soon if it returns `true`, because it did not get through.
+    pub fn advance(&mut self, now: Instant) -> bool {
+        let now = now.tick();
+        let mut steps = ADVANCE_STEPS;
+        self.expire(now, &mut steps);
+        self.sweep(now, &mut steps);
+        self.look_after_neighbors(now);
+        let dropped = self.hold.expire(now);
+        self.counters.held = self.hold.len() as u64;
+        self.drop_held(dropped);
+        steps == 0
+    }
+
+    /// When [`Engine::advance`] has something to do next, if no packet comes before.
+    #[must_use]
+    pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        use core::time::Duration;
+        let idle = self.generation.neighbors.is_empty();
+        if !self.requests.is_empty() || self.sweep.is_some() {
+            Some(now)
+        } else if !self.flows.is_empty() || self.hold.len() > 0 {
+            Some(now.after(Duration::from_millis(80)))
+        } else {
+            (!idle).then(|| now.after(Duration::from_millis(500)))
+        }
+    }
+
+    /// The next frame that the engine itself wants sent, written into `frame`: which device, and what
+    /// it is. To be called until it gives `None`, after each batch and each advance.
+    pub fn poll_transmit(&mut self, frame: &mut Frame) -> Option<(DeviceIndex, Origin)> {
+        if let Some(device) = self.release_held(frame) {
+            return Some((device, Origin::Held));
+        }
+        self.emit_request(frame).map(|device| (device, Origin::Own))
+    }
+
+    /// Hears what became of frames that the engine wanted sent.
+    pub fn settle(&mut self, outcome: Outcome) {
+        let counters = &mut self.counters;
+        match outcome {
+            Outcome::Forwarded(frames, bytes) => {
+                counters.forwarded += frames as u64;
+                counters.forwarded_bytes += bytes as u64;
+            }
+            Outcome::Replied(frames) => counters.replied += frames as u64,
+            Outcome::Originated(frames) => counters.originated += frames as u64,
+            Outcome::HandedOver(frames) => counters.handed_over += frames as u64,
+            Outcome::Dropped(reason, frames) => counters.dropped[reason.slot()] += frames as u64,
+        }
+    }
+
+    /// What has been counted so far.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The flow table, to be looked at.
+    #[must_use]
+    pub fn flows(&self) -> &FlowTable {
+        &self.flows
+    }
+
+    fn count_arrivals(&mut self, arrival: Arrival, frames: &[Frame]) {
+        let count = frames.len() as u64;
+        match arrival {
+            Arrival::Peer => self.counters.taken_over += count,
+            Arrival::Device => {
+                self.counters.received += count;
+                let bytes: usize = frames.iter().map(|frame| frame.bytes().len()).sum();
+                self.counters.received_bytes += bytes as u64;
+            }
+        }
+    }
+
+    fn count_verdicts(&mut self, verdicts: &[Verdict]) {
+        for verdict in verdicts {
+            match verdict {
+                Verdict::Consume | Verdict::Reply(_) => self.counters.consumed += 1,
+                Verdict::Drop(reason) => self.counters.dropped[reason.slot()] += 1,
+                // Counted when it is known what became of them.
+                Verdict::Forward(_) | Verdict::HandOver(_) | Verdict::Hold => {}
+            }
+        }
+        self.counters.held = self.hold.len() as u64;
+        self.counters.flows = self.flows.len() as u64;
+    }
+
+    fn drop_held(&mut self, count: usize) {
+        self.settle(Outcome::Dropped(DropReason::NeighborUnreachable, count));
+    }
+
+    /// Removes a flow and gives its lease back.
+    fn close(&mut self, number: FlowIndex) {
+        let Some(key) = self.flows.get(number).map(|flow| flow.key) else {
+            return;
+        };
+        let hash = key.hash(&self.table_keys);
+        let Some(flow) = self.flows.remove(number, hash) else {
+            return;
+        };
+        let holder = Holder {
+            worker: self.worker,
+            flow: number,
+        };
+        if let Some(pool) = self.generation.pools.pool(flow.pool) {
+            pool.release(flow.nat().1, holder);
+        }
+        self.counters.flows_closed += 1;
+        self.counters.flows = self.flows.len() as u64;
+    }
+
+    fn expire(&mut self, now: Tick, steps: &mut u32) {
+        while let Some(number) = self.flows.next_expired(now, steps) {
+            self.close(number);
+        }
+    }
+}

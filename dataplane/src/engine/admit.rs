@@ -1,0 +1,126 @@
+//! Opens a flow: may this client talk to this endpoint, who serves it, under which lease.
+//!
+//! Every test comes before anything changes; then the lease and the one insert (I3). A refusal leaves no
+//! trace but its count.
+
+use super::Engine;
+use super::path::{Forward, opens};
+use crate::classify::judge_source;
+use crate::drop_reason::DropReason;
+use crate::flow::{Flow, Vacancy};
+use crate::generation::Generation;
+use crate::lb;
+use crate::snapshot::{Backend, Gate};
+use crate::types::{
+    DeviceIndex, FlowIndex, Hop, Lease, LinkId, MacAddress, Protocol, ServiceIndex, Tick, Timeouts,
+};
+
+/// Expired flows that a full table is searched for, for each flow that it refuses: timers looked at.
+const RECLAIM_STEPS: u32 = 64;
+
+/// I11: only an approved connection carries traffic.
+pub(super) fn judge_gate(gate: Gate) -> Result<(), DropReason> {
+    match gate {
+        Gate::Approved => Ok(()),
+        Gate::Pending => Err(DropReason::ConnectionPending),
+        Gate::Rejected => Err(DropReason::ConnectionRejected),
+        Gate::Disconnected => Err(DropReason::ConnectionDisconnected),
+    }
+}
+
+/// What the configuration in force grants a new flow.
+struct Grant {
+    link: LinkId,
+    service: ServiceIndex,
+    backend: Backend,
+    backend_port: u16,
+    timeouts: Timeouts,
+    protocol: Protocol,
+    hash: u64,
+}
+
+impl Engine {
+    /// Opens a flow for a client's packet that belongs to none.
+    pub(super) fn admit(&mut self, forward: &Forward, now: Tick) -> Result<FlowIndex, DropReason> {
+        let grant = self.grant(forward)?;
+        let vacancy = self.vacancy(forward.hash, now)?;
+        let lease = self.lease(&grant, vacancy.flow())?;
+        // Where the client is, the caller notes: it does so for every packet.
+        let nowhere = Hop {
+            device: DeviceIndex(0),
+            mac: MacAddress::ZERO,
+        };
+        let backend = (grant.backend.address, grant.backend_port);
+        let mut flow = Flow::open(forward.key, lease, backend, nowhere);
+        flow.set_neighbor(grant.backend.next_hop);
+        flow.link = grant.link;
+        flow.generation = self.generation.number;
+        flow.last_seen = now;
+        flow.timeout_ticks = flow.state.timeout_ticks(&grant.timeouts);
+        self.flows.insert(vacancy, flow, now);
+        self.counters.flows_opened += 1;
+        Ok(vacancy.flow())
+    }
+
+    /// Judges whether the flow may be opened, and chooses its backend.
+    fn grant(&self, forward: &Forward) -> Result<Grant, DropReason> {
+        let snapshot = &self.generation.snapshot;
+        let (packet, key) = (&forward.packet, &forward.key);
+        judge_source(snapshot, key.scope, key.client)?;
+        let endpoint = snapshot
+            .endpoint(forward.endpoint)
+            .ok_or(DropReason::Internal)?;
+        judge_gate(endpoint.gate)?;
+        let service = snapshot
+            .service(endpoint.service)
+            .ok_or(DropReason::Internal)?;
+        let rule = service
+            .rule(key.protocol, key.endpoint_port)
+            .ok_or(DropReason::NoRule)?;
+        if key.protocol == Protocol::Tcp && !opens(packet) {
+            return Err(DropReason::TcpNotSyn);
+        }
+        let hash = key.balance_hash(&self.balance_keys, endpoint.link);
+        let backend = *lb::choose(snapshot, rule, hash).ok_or(DropReason::NoBackend)?;
+        let (link, service) = (endpoint.link, endpoint.service);
+        let (backend_port, timeouts) = (rule.backend_port, rule.timeouts);
+        Ok(Grant {
+            link,
+            service,
+            backend,
+            backend_port,
+            timeouts,
+            protocol: key.protocol,
+            hash,
+        })
+    }
+
+    /// Room for a flow. A full table first gives up flows that have expired (a full table of expired
+    /// flows takes new ones at full rate), never a live one.
+    fn vacancy(&mut self, hash: u64, now: Tick) -> Result<Vacancy, DropReason> {
+        if let Some(vacancy) = self.flows.vacancy(hash) {
+            return Ok(vacancy);
+        }
+        let mut steps = RECLAIM_STEPS;
+        let expired = self.flows.next_expired(now, &mut steps);
+        self.close(expired.ok_or(DropReason::FlowTableFull)?);
+        self.flows.vacancy(hash).ok_or(DropReason::FlowTableFull)
+    }
+
+    fn lease(&self, grant: &Grant, flow: FlowIndex) -> Result<Lease, DropReason> {
+        let Generation {
+            snapshot, pools, ..
+        } = &*self.generation;
+        let service = snapshot
+            .service(grant.service)
+            .ok_or(DropReason::Internal)?;
+        let lease = pools.lease(
+            service,
+            grant.backend.address,
+            grant.protocol,
+            grant.hash,
+            (&self.home, flow),
+        );
+        lease.ok_or(DropReason::NatPortsExhausted)
+    }
+}

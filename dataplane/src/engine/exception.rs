@@ -1,0 +1,141 @@
+//! What is not a client's or a backend's packet: ARP in both directions, and packets that wait for it.
+//!
+//! adit answers for its endpoint and NAT IP addresses on the devices of the network where they live, and
+//! learns the stations of the next hops that it needs, of nobody else (RFC 826). All next hops are asked
+//! for ahead of need and again every so often, so that packets rarely wait.
+
+use super::{Engine, Verdict};
+use crate::device::Frame;
+use crate::drop_reason::DropReason;
+use crate::packet::Packet;
+use crate::packet::arp::Arp;
+use crate::snapshot::NextHop;
+use crate::types::{DeviceIndex, Hop, NeighborIndex, Tick};
+
+/// Requests that wait to be sent, at most; more are made again later.
+pub(super) const REQUESTS_MAX: usize = 64;
+
+/// Next hops that one advance looks after.
+const NEIGHBORS_PER_ADVANCE: u32 = 16;
+
+/// An ARP request to be sent.
+#[derive(Clone, Copy)]
+pub(super) struct Request {
+    next_hop: NextHop,
+    device: DeviceIndex,
+}
+
+impl Engine {
+    /// An ARP packet: an answer of a next hop, or a question for an address of adit's.
+    pub(super) fn hear_arp(&mut self, frame: &mut Frame, now: Tick) -> Result<Verdict, DropReason> {
+        let arp = Arp::parse(frame.bytes())?;
+        let device = frame.ingress;
+        let snapshot = &self.generation.snapshot;
+        let scope = snapshot
+            .device_scope(device)
+            .ok_or(DropReason::DeviceDown)?;
+        // Whoever asks tells where he is himself (RFC 826: merge before the operation is looked at).
+        let neighbor = self.generation.neighbors.find(scope, arp.sender);
+        if let Some(neighbor) = neighbor {
+            let hop = Hop {
+                device,
+                mac: arp.sender_mac,
+            };
+            self.generation.neighbors.confirm(neighbor, hop, now);
+        }
+        if arp.is_request && snapshot.local(scope, arp.target).is_some() {
+            let link = self.links.get(device.slot()).copied().flatten();
+            let link = link.ok_or(DropReason::DeviceDown)?;
+            frame.fill(&arp.answer(link.mac).emit());
+            return Ok(Verdict::Reply(device));
+        }
+        neighbor
+            .map(|_| Verdict::Consume)
+            .ok_or(DropReason::ArpNotForUs)
+    }
+
+    /// Keeps a rewritten packet until its next hop is known, and asks for that.
+    pub(super) fn wait_for(
+        &mut self,
+        neighbor: NeighborIndex,
+        frame: &Frame,
+        packet: &Packet,
+        now: Tick,
+    ) -> Result<Verdict, DropReason> {
+        self.request(neighbor, now);
+        let scope = self
+            .generation
+            .neighbors
+            .next_hop(neighbor)
+            .ok_or(DropReason::Internal)?
+            .scope;
+        // The device is not known yet: the packet must fit all that it may turn out to be.
+        let devices = self.generation.snapshot.scope_devices(scope).iter();
+        let mut links =
+            devices.filter_map(|device| self.links.get(device.slot()).copied().flatten());
+        if !packet.segmented && links.any(|link| u32::from(packet.ip_bytes) > link.mtu) {
+            return Err(DropReason::TooBig);
+        }
+        match self.hold.push(neighbor, frame, now) {
+            true => Ok(Verdict::Hold),
+            false => Err(DropReason::NeighborPending),
+        }
+    }
+
+    /// Asks for next hops that are unresolved or have not been heard of for long, in turn.
+    pub(super) fn look_after_neighbors(&mut self, now: Tick) {
+        let count = u32::try_from(self.generation.neighbors.len()).unwrap_or(u32::MAX);
+        for _ in 0..count.min(NEIGHBORS_PER_ADVANCE) {
+            self.neighbor_turn = (self.neighbor_turn + 1) % count;
+            self.request(NeighborIndex(self.neighbor_turn), now);
+        }
+    }
+
+    /// Queues a request for a next hop on each device of its network, unless it was asked for just now.
+    fn request(&mut self, neighbor: NeighborIndex, now: Tick) {
+        let generation = &self.generation;
+        let Some(next_hop) = generation.neighbors.next_hop(neighbor) else {
+            return;
+        };
+        if self.requests.len() >= REQUESTS_MAX || !generation.neighbors.claim_request(neighbor, now)
+        {
+            return;
+        }
+        for &device in generation.snapshot.scope_devices(next_hop.scope) {
+            if self.requests.len() < REQUESTS_MAX {
+                self.requests.push_back(Request { next_hop, device });
+            }
+        }
+    }
+
+    /// Writes the next request into `frame`.
+    pub(super) fn emit_request(&mut self, frame: &mut Frame) -> Option<DeviceIndex> {
+        while let Some(Request { next_hop, device }) = self.requests.pop_front() {
+            let Some(link) = self.links.get(device.slot()).copied().flatten() else {
+                continue;
+            };
+            let request = Arp::request(link.mac, next_hop.asker, next_hop.address);
+            frame.fill(&request.emit());
+            return Some(device);
+        }
+        None
+    }
+
+    /// Writes the next packet whose wait is over into `frame`.
+    pub(super) fn release_held(&mut self, frame: &mut Frame) -> Option<DeviceIndex> {
+        if self.hold.len() == 0 {
+            return None;
+        }
+        let generation = &self.generation;
+        let links = &self.links;
+        let ready = |neighbor| {
+            let hop = generation.neighbors.lookup(neighbor)?;
+            let link = links.get(hop.device.slot()).copied().flatten()?;
+            Some((hop, link))
+        };
+        let (hop, link) = self.hold.pop(frame, ready)?;
+        crate::wire::ethernet::set_stations(frame.bytes_mut(), hop.mac, link.mac);
+        self.counters.held = self.hold.len() as u64;
+        Some(hop.device)
+    }
+}

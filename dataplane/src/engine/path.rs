@@ -1,0 +1,282 @@
+//! The three passes of a batch, for one frame each.
+
+use super::{Arrival, Engine, Verdict};
+use crate::classify::classify;
+use crate::device::Frame;
+use crate::drop_reason::DropReason;
+use crate::nat::Holder;
+use crate::packet::{FlowKey, Packet, Parsed, parse};
+use crate::snapshot::{Local, PoolKey};
+use crate::types::{DeviceIndex, Direction, EndpointIndex, FlowIndex, Hop, PoolIndex, Tick};
+use crate::wire::ethernet;
+
+/// What is known of a frame between two passes.
+#[derive(Clone, Copy)]
+pub(super) enum Step {
+    Drop(DropReason),
+    Arp,
+    Forward(Forward),
+    Return(Return),
+}
+
+/// A packet from a client to an endpoint.
+#[derive(Clone, Copy)]
+pub(super) struct Forward {
+    pub(super) packet: Packet,
+    pub(super) key: FlowKey,
+    pub(super) hash: u64,
+    pub(super) endpoint: EndpointIndex,
+    /// Perhaps its flow.
+    candidate: Option<FlowIndex>,
+}
+
+/// A packet from a backend to a NAT IP.
+#[derive(Clone, Copy)]
+pub(super) struct Return {
+    packet: Packet,
+    pool: PoolIndex,
+}
+
+impl Engine {
+    /// First pass: the frame's form, its side, and where its flow will be found. Changes nothing.
+    #[inline]
+    pub(super) fn survey(&self, frame: &Frame) -> Step {
+        match self.classify_frame(frame) {
+            Ok(step) => step,
+            Err(reason) => Step::Drop(reason),
+        }
+    }
+
+    #[inline]
+    fn classify_frame(&self, frame: &Frame) -> Result<Step, DropReason> {
+        let device = frame.ingress;
+        let snapshot = &self.generation.snapshot;
+        // A frame of a device that was just taken away.
+        let scope = snapshot
+            .device_scope(device)
+            .ok_or(DropReason::DeviceDown)?;
+        let link = self.links.get(device.slot()).copied().flatten();
+        let link = link.ok_or(DropReason::DeviceDown)?;
+        let packet = match parse(frame, link.mac)? {
+            Parsed::Packet(packet) => packet,
+            Parsed::Arp => return Ok(Step::Arp),
+        };
+        match classify(snapshot, scope, packet.tuple.destination)? {
+            Local::Endpoint(endpoint) => {
+                let key = FlowKey::of(scope, &packet);
+                let hash = key.hash(&self.table_keys);
+                self.flows.prefetch_index(hash);
+                Ok(Step::Forward(Forward {
+                    packet,
+                    key,
+                    hash,
+                    endpoint,
+                    candidate: None,
+                }))
+            }
+            Local::NatIp(_) => {
+                let key = PoolKey {
+                    scope,
+                    nat_ip: packet.tuple.destination,
+                    backend: packet.tuple.source,
+                    protocol: packet.protocol,
+                };
+                let pool = self.generation.pools.find(&key);
+                let pool = pool.ok_or(DropReason::UnsolicitedFromProvider)?;
+                Ok(Step::Return(Return { packet, pool }))
+            }
+        }
+    }
+
+    /// Second pass: starts loading the record that the packet will probably need.
+    #[inline]
+    pub(super) fn find(&self, step: Step) -> Step {
+        match step {
+            Step::Forward(mut forward) => {
+                forward.candidate = self.flows.candidate(forward.hash);
+                forward
+                    .candidate
+                    .into_iter()
+                    .for_each(|flow| self.flows.prefetch_flow(flow));
+                Step::Forward(forward)
+            }
+            Step::Return(back) => {
+                if let Some(holder) = self.holder(&back) {
+                    self.flows.prefetch_flow(holder.flow);
+                }
+                step
+            }
+            Step::Drop(_) | Step::Arp => step,
+        }
+    }
+
+    /// Third pass: the verdict.
+    #[inline]
+    pub(super) fn decide(
+        &mut self,
+        step: Step,
+        arrival: Arrival,
+        frame: &mut Frame,
+        now: Tick,
+    ) -> Result<Verdict, DropReason> {
+        match step {
+            Step::Drop(reason) => Err(reason),
+            Step::Arp => self.hear_arp(frame, now),
+            Step::Forward(forward) => self.forward(&forward, frame, now),
+            Step::Return(back) => self.back(&back, arrival, frame, now),
+        }
+    }
+
+    fn forward(
+        &mut self,
+        forward: &Forward,
+        frame: &mut Frame,
+        now: Tick,
+    ) -> Result<Verdict, DropReason> {
+        let owner = forward.key.owner(self.workers);
+        if owner != self.worker {
+            return Ok(Verdict::HandOver(owner));
+        }
+        let packet = &forward.packet;
+        let number = match self.live_flow(forward, now)? {
+            Some(number) => number,
+            None => self.admit(forward, now)?,
+        };
+        let client = Hop {
+            device: frame.ingress,
+            mac: packet.station,
+        };
+        let flow = self.flows.get_mut(number).ok_or(DropReason::Internal)?;
+        flow.hear_client(client);
+        let rewrite = flow.rewrite(Direction::Forward);
+        let neighbor = flow.neighbor();
+        let hop = self.generation.neighbors.lookup(neighbor);
+        if let Some(hop) = hop {
+            self.judge_egress(hop.device, packet)?;
+        }
+        self.touch(number, Direction::Forward, packet, now)?;
+        rewrite
+            .apply(frame.bytes_mut(), packet)
+            .ok_or(DropReason::Internal)?;
+        match hop {
+            Some(hop) => self.send(frame, hop),
+            None => self.wait_for(neighbor, frame, packet, now),
+        }
+    }
+
+    /// The flow of a client's packet, if it lives and its configuration still wants it.
+    #[inline]
+    fn live_flow(&mut self, forward: &Forward, now: Tick) -> Result<Option<FlowIndex>, DropReason> {
+        let is_flow = |number: &FlowIndex| {
+            self.flows
+                .get(*number)
+                .is_some_and(|flow| flow.key == forward.key)
+        };
+        let found = forward.candidate.filter(is_flow);
+        let found = found.or_else(|| self.flows.lookup(&forward.key, forward.hash));
+        let Some(number) = found else { return Ok(None) };
+        let flow = self.flows.get(number).ok_or(DropReason::Internal)?;
+        if flow.is_expired(now) || flow.state.yields_to_syn() && opens(&forward.packet) {
+            self.close(number);
+            return Ok(None);
+        }
+        self.revalidate(number, now)?;
+        Ok(Some(number))
+    }
+
+    fn back(
+        &mut self,
+        back: &Return,
+        arrival: Arrival,
+        frame: &mut Frame,
+        now: Tick,
+    ) -> Result<Verdict, DropReason> {
+        let packet = &back.packet;
+        let holder = self
+            .holder(back)
+            .ok_or(DropReason::UnsolicitedFromProvider)?;
+        if holder.worker != self.worker {
+            // A lease that changed hands on the way is over; nobody chases it round the workers.
+            return match arrival {
+                Arrival::Device => Ok(Verdict::HandOver(holder.worker)),
+                Arrival::Peer => Err(DropReason::UnsolicitedFromProvider),
+            };
+        }
+        let number = holder.flow;
+        let flow = self.flows.get(number).ok_or(DropReason::Internal)?;
+        if flow.is_expired(now) {
+            self.close(number);
+            return Err(DropReason::UnsolicitedFromProvider);
+        }
+        let tuple = &packet.tuple;
+        if flow.nat() != (tuple.destination, tuple.destination_port) {
+            return Err(DropReason::Internal);
+        }
+        if flow.backend() != (tuple.source, tuple.source_port) {
+            return Err(DropReason::BackendMismatch);
+        }
+        self.revalidate(number, now)?;
+        let flow = self.flows.get(number).ok_or(DropReason::Internal)?;
+        let rewrite = flow.rewrite(Direction::Return);
+        let client = flow.client().ok_or(DropReason::ClientUnknown)?;
+        self.judge_egress(client.device, packet)?;
+        self.touch(number, Direction::Return, packet, now)?;
+        rewrite
+            .apply(frame.bytes_mut(), packet)
+            .ok_or(DropReason::Internal)?;
+        self.send(frame, client)
+    }
+
+    /// Stamps the flow and follows its state. A new state may shorten its life.
+    #[inline]
+    fn touch(
+        &mut self,
+        number: FlowIndex,
+        direction: Direction,
+        packet: &Packet,
+        now: Tick,
+    ) -> Result<(), DropReason> {
+        let flow = self.flows.get_mut(number).ok_or(DropReason::Internal)?;
+        flow.last_seen = now;
+        let state = flow.state.after(direction, packet.flags);
+        if state != flow.state {
+            flow.state = state;
+            self.refresh_timeout(number, now);
+        }
+        Ok(())
+    }
+
+    /// Whether the packet fits the device that it leaves by.
+    #[inline]
+    fn judge_egress(&self, device: DeviceIndex, packet: &Packet) -> Result<(), DropReason> {
+        let link = self.links.get(device.slot()).copied().flatten();
+        let link = link.ok_or(DropReason::DeviceDown)?;
+        let fits = packet.segmented || u32::from(packet.ip_bytes) <= link.mtu;
+        if fits {
+            Ok(())
+        } else {
+            Err(DropReason::TooBig)
+        }
+    }
+
+    /// Addresses the frame to its next station.
+    #[inline]
+    pub(super) fn send(&self, frame: &mut Frame, hop: Hop) -> Result<Verdict, DropReason> {
+        let link = self.links.get(hop.device.slot()).copied().flatten();
+        let link = link.ok_or(DropReason::DeviceDown)?;
+        ethernet::set_stations(frame.bytes_mut(), hop.mac, link.mac);
+        Ok(Verdict::Forward(hop.device))
+    }
+
+    #[inline]
+    fn holder(&self, back: &Return) -> Option<Holder> {
+        let pool = self.generation.pools.pool(back.pool)?;
+        pool.holder(back.packet.tuple.destination_port)
+    }
+}
+
+/// Whether a packet is the first of a TCP connection.
+pub(super) fn opens(packet: &Packet) -> bool {
+    use crate::wire::tcp::TcpFlags;
+    packet.flags.any(TcpFlags::SYN) && !packet.flags.any(TcpFlags::ACK)
+}

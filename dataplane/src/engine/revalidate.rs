@@ -1,0 +1,140 @@
+//! Judges flows by a configuration that is newer than they are (I7, I11).
+//!
+//! A flow remembers the generation that last judged it. Its first packet under another one asks here
+//! before it passes; flows without packets are visited in the background, a bounded number at a time, so
+//! that leases of what was taken away come back soon. A flow lives on exactly if a client could open it
+//! today and would be allowed the same backend and NAT IP; it keeps both, because a reload moves no flow.
+
+use super::Engine;
+use super::admit::judge_gate;
+use crate::classify::judge_source;
+use crate::drop_reason::DropReason;
+use crate::flow::Flow;
+use crate::generation::Generation;
+use crate::snapshot::Rule;
+use crate::types::{FlowIndex, NeighborIndex, Tick};
+
+/// What a flow takes over from the configuration that judged it.
+struct Renewal<'a> {
+    rule: &'a Rule,
+    neighbor: NeighborIndex,
+    keeps_client: bool,
+}
+
+fn judge<'a>(generation: &'a Generation, flow: &Flow) -> Result<Renewal<'a>, DropReason> {
+    let (snapshot, key) = (&generation.snapshot, &flow.key);
+    let endpoint = snapshot
+        .endpoint_of_link(flow.link)
+        .ok_or(DropReason::EndpointRemoved)?;
+    if (endpoint.scope, endpoint.address) != (key.scope, key.endpoint) {
+        return Err(DropReason::EndpointRemoved);
+    }
+    judge_gate(endpoint.gate)?;
+    judge_source(snapshot, key.scope, key.client)?;
+    let service = snapshot
+        .service(endpoint.service)
+        .ok_or(DropReason::Internal)?;
+    let rule = service
+        .rule(key.protocol, key.endpoint_port)
+        .ok_or(DropReason::EndpointRemoved)?;
+    if !service.nat_ips.contains(&flow.nat().0) {
+        return Err(DropReason::NatIpRemoved);
+    }
+    let (address, port) = flow.backend();
+    let mut backends = rule
+        .backends
+        .iter()
+        .filter_map(|&backend| snapshot.backend(backend));
+    let backend = backends.find(|backend| backend.address == address && rule.backend_port == port);
+    let backend = backend.ok_or(DropReason::BackendRemoved)?;
+    // The same NAT IP and backend of another provider's network are not the same.
+    let pool = generation
+        .pools
+        .pool(flow.pool)
+        .ok_or(DropReason::Internal)?;
+    if pool.key().scope != service.scope {
+        return Err(DropReason::EndpointRemoved);
+    }
+    let device_scope = flow
+        .client()
+        .and_then(|hop| snapshot.device_scope(hop.device));
+    let keeps_client = device_scope == Some(key.scope);
+    Ok(Renewal {
+        rule,
+        neighbor: backend.next_hop,
+        keeps_client,
+    })
+}
+
+impl Engine {
+    /// Makes sure that the configuration in force wants the flow; closes it if not.
+    #[inline]
+    pub(super) fn revalidate(&mut self, number: FlowIndex, now: Tick) -> Result<(), DropReason> {
+        let flow = self.flows.get(number).ok_or(DropReason::Internal)?;
+        if flow.generation == self.generation.number {
+            return Ok(());
+        }
+        self.renew(number, now)
+    }
+
+    #[cold]
+    fn renew(&mut self, number: FlowIndex, now: Tick) -> Result<(), DropReason> {
+        let flow = self.flows.get_mut(number).ok_or(DropReason::Internal)?;
+        match judge(&self.generation, flow) {
+            Ok(renewal) => {
+                flow.generation = self.generation.number;
+                flow.set_neighbor(renewal.neighbor);
+                flow.timeout_ticks = flow.state.timeout_ticks(&renewal.rule.timeouts);
+                if !renewal.keeps_client {
+                    flow.forget_client();
+                }
+                self.flows.reschedule(number, now);
+                Ok(())
+            }
+            Err(reason) => {
+                self.close(number);
+                self.counters.flows_revoked += 1;
+                Err(reason)
+            }
+        }
+    }
+
+    /// Visits flows that the configuration in force has not judged yet.
+    pub(super) fn sweep(&mut self, now: Tick, steps: &mut u32) {
+        let Some(mut at) = self.sweep else { return };
+        while *steps > 0 {
+            if at.slot() >= self.flows.extent() {
+                self.sweep = None;
+                return;
+            }
+            *steps -= 1;
+            if self.flows.get(at).is_some() {
+                // A flow that is not wanted is closed and counted as revoked; no packet died of it.
+                let _ = self.revalidate(at, now);
+            }
+            at = FlowIndex(at.0 + 1);
+        }
+        self.sweep = Some(at);
+    }
+
+    /// Sets a flow's timeout after its state changed.
+    pub(super) fn refresh_timeout(&mut self, number: FlowIndex, now: Tick) {
+        let Some(flow) = self.flows.get_mut(number) else {
+            return;
+        };
+        let Some(rule) = rule_of(&self.generation, flow) else {
+            return;
+        };
+        let before = flow.timeout_ticks;
+        flow.timeout_ticks = flow.state.timeout_ticks(&rule.timeouts);
+        if flow.timeout_ticks < before {
+            self.flows.reschedule(number, now);
+        }
+    }
+}
+
+fn rule_of<'a>(generation: &'a Generation, flow: &Flow) -> Option<&'a Rule> {
+    let snapshot = &generation.snapshot;
+    let service = snapshot.service(snapshot.endpoint_of_link(flow.link)?.service)?;
+    service.rule(flow.key.protocol, flow.key.endpoint_port)
+}

@@ -1,0 +1,80 @@
+//! Live flows as others see them: plain values, copied a bounded number at a time.
+
+use alloc::vec::Vec;
+use core::net::Ipv4Addr;
+use core::time::Duration;
+
+use super::Engine;
+use crate::flow::{Flow, State};
+use crate::packet::FlowKey;
+use crate::types::{FlowIndex, Instant, LinkId, Tick};
+
+/// A live flow.
+#[derive(Clone, Copy, Debug)]
+pub struct Session {
+    /// Scope and 5-tuple on the client's side.
+    pub key: FlowKey,
+    /// The connection that it belongs to.
+    pub link: LinkId,
+    /// The NAT IP that its backend sees.
+    pub nat_ip: Ipv4Addr,
+    /// The leased port.
+    pub nat_port: u16,
+    /// The backend's address.
+    pub backend: Ipv4Addr,
+    /// The backend's port.
+    pub backend_port: u16,
+    /// What it is doing.
+    pub state: State,
+    /// Time since its last packet.
+    pub idle: Duration,
+    /// Time until it expires if no packet comes.
+    pub expires_in: Duration,
+}
+
+impl Session {
+    fn of(flow: &Flow, now: Tick) -> Session {
+        let duration = |ticks: u32| Duration::from_nanos(u64::from(ticks) * Tick::NANOS);
+        let (nat_ip, nat_port) = flow.nat();
+        let (backend, backend_port) = flow.backend();
+        let idle_ticks = now.since(flow.last_seen);
+        Session {
+            key: flow.key,
+            link: flow.link,
+            nat_ip,
+            nat_port,
+            backend,
+            backend_port,
+            state: flow.state,
+            idle: duration(idle_ticks),
+            expires_in: duration(flow.timeout_ticks.saturating_sub(idle_ticks)),
+        }
+    }
+}
+
+impl Engine {
+    /// Copies live flows from the table into `into`, starting at the record `from`, until `steps`
+    /// records were looked at or `into` is at its capacity. Returns where to go on, `None` at the end.
+    pub fn sessions(
+        &self,
+        now: Instant,
+        from: FlowIndex,
+        steps: u32,
+        into: &mut Vec<Session>,
+    ) -> Option<FlowIndex> {
+        let now = now.tick();
+        let end = u32::try_from(self.flows.extent()).unwrap_or(u32::MAX);
+        let stop = end.min(from.0.saturating_add(steps));
+        for number in from.0..stop {
+            if into.len() == into.capacity() {
+                return Some(FlowIndex(number));
+            }
+            let live = self
+                .flows
+                .get(FlowIndex(number))
+                .filter(|flow| !flow.is_expired(now));
+            into.extend(live.map(|flow| Session::of(flow, now)));
+        }
+        (stop < end).then_some(FlowIndex(stop))
+    }
+}

@@ -1,0 +1,168 @@
+//! The record of a flow: everything that its packets need, in one cache line.
+
+use core::net::Ipv4Addr;
+
+use super::State;
+use crate::packet::{FlowKey, Rewrite, Tuple};
+use crate::types::{
+    Direction, GenerationNumber, Hop, Lease, LinkId, MacAddress, NeighborIndex, PoolIndex, Tick,
+};
+use crate::wire::checksum::Delta;
+
+/// A two-way conversation between a client and a backend.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub struct Flow {
+    /// Scope and 5-tuple on the client's side: the forward key.
+    pub key: FlowKey,
+    nat_ip: Ipv4Addr,
+    backend: Ipv4Addr,
+    nat_port: u16,
+    backend_port: u16,
+    addresses: Delta,
+    ports: Delta,
+    /// Where the client was heard last; a station of zero means unknown.
+    client: Hop,
+    /// The pool that its lease goes back to. A slot of `Pools`, which outlives generations.
+    pub pool: PoolIndex,
+    /// The connection that it belongs to.
+    pub link: LinkId,
+    /// The configuration that last judged it.
+    pub generation: GenerationNumber,
+    /// When its last packet came.
+    pub last_seen: Tick,
+    /// How long it may be silent in its present state, in ticks.
+    pub timeout_ticks: u32,
+    neighbor: u16,
+    /// What it is doing.
+    pub state: State,
+    /// Whether the slot holds a flow at all.
+    pub(super) live: bool,
+}
+
+const _: () = assert!(size_of::<Flow>() == 64);
+
+impl Flow {
+    /// A flow whose first packet arrived now from `client`.
+    #[must_use]
+    pub fn open(key: FlowKey, lease: Lease, backend: (Ipv4Addr, u16), client: Hop) -> Flow {
+        let from = Tuple {
+            source: key.client,
+            destination: key.endpoint,
+            source_port: key.client_port,
+            destination_port: key.endpoint_port,
+        };
+        let to = Tuple {
+            source: lease.nat_ip,
+            destination: backend.0,
+            source_port: lease.port,
+            destination_port: backend.1,
+        };
+        let rewrite = Rewrite::new(&from, &to);
+        Flow {
+            key,
+            nat_ip: lease.nat_ip,
+            backend: backend.0,
+            nat_port: lease.port,
+            backend_port: backend.1,
+            addresses: rewrite.addresses,
+            ports: rewrite.ports,
+            client,
+            pool: lease.pool,
+            link: LinkId(0),
+            generation: GenerationNumber(0),
+            last_seen: Tick(0),
+            timeout_ticks: 1,
+            neighbor: 0,
+            state: State::opened(key.protocol),
+            live: true,
+        }
+    }
+
+    /// What its packets in a direction become. One is the inverse of the other (I4).
+    #[inline]
+    #[must_use]
+    pub fn rewrite(&self, direction: Direction) -> Rewrite {
+        match direction {
+            Direction::Forward => Rewrite {
+                to: Tuple {
+                    source: self.nat_ip,
+                    destination: self.backend,
+                    source_port: self.nat_port,
+                    destination_port: self.backend_port,
+                },
+                addresses: self.addresses,
+                ports: self.ports,
+            },
+            Direction::Return => Rewrite {
+                to: Tuple {
+                    source: self.key.endpoint,
+                    destination: self.key.client,
+                    source_port: self.key.endpoint_port,
+                    destination_port: self.key.client_port,
+                },
+                addresses: self.addresses.inverse(),
+                ports: self.ports.inverse(),
+            },
+        }
+    }
+
+    /// The leased NAT IP and port.
+    #[inline]
+    #[must_use]
+    pub fn nat(&self) -> (Ipv4Addr, u16) {
+        (self.nat_ip, self.nat_port)
+    }
+
+    /// The backend's address and port.
+    #[inline]
+    #[must_use]
+    pub fn backend(&self) -> (Ipv4Addr, u16) {
+        (self.backend, self.backend_port)
+    }
+
+    /// The next hop towards the backend, valid under [`Flow::generation`] only.
+    #[inline]
+    #[must_use]
+    pub fn neighbor(&self) -> NeighborIndex {
+        NeighborIndex(u32::from(self.neighbor))
+    }
+
+    /// Sets the next hop. There are never more than 65,536 (see `snapshot`).
+    pub fn set_neighbor(&mut self, neighbor: NeighborIndex) {
+        self.neighbor = u16::try_from(neighbor.0).unwrap_or(u16::MAX);
+    }
+
+    /// Where the client was heard last, if it still is on a device of its network.
+    #[inline]
+    #[must_use]
+    pub fn client(&self) -> Option<Hop> {
+        self.client.mac.is_unicast().then_some(self.client)
+    }
+
+    /// Notes where the client was heard. Answers go to the neighbor that asked.
+    #[inline]
+    pub fn hear_client(&mut self, hop: Hop) {
+        if self.client != hop {
+            self.client = hop;
+        }
+    }
+
+    /// Forgets where the client was heard: its device is no longer its network's (I1).
+    pub fn forget_client(&mut self) {
+        self.client.mac = MacAddress::ZERO;
+    }
+
+    /// Whether it was silent for longer than it may be.
+    #[inline]
+    #[must_use]
+    pub fn is_expired(&self, now: Tick) -> bool {
+        now.since(self.last_seen) >= self.timeout_ticks
+    }
+
+    /// The tick from which on it is expired.
+    #[must_use]
+    pub fn deadline(&self) -> Tick {
+        self.last_seen.after(self.timeout_ticks)
+    }
+}

@@ -1,0 +1,173 @@
+//! What a flow is doing, just deep enough to choose how long it may be silent.
+//!
+//! TCP follows the state machine of RFC 6146 3.5.2 as RFC 7857 section 2 asks: a flow is established when
+//! the handshake is done, closing when both sides have said FIN, and after a reset only short-lived
+//! instead of gone, because resets can be forged: a further packet revives it. No sequence numbers are
+//! checked; the endpoints of the connection do that.
+
+use crate::types::{Direction, Protocol, Timeouts};
+use crate::wire::tcp::TcpFlags;
+
+/// What a flow is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum State {
+    /// UDP: every packet is like the first.
+    Udp,
+    /// TCP: the client has sent its SYN.
+    Opening,
+    /// TCP: the backend has answered it.
+    Answered,
+    /// TCP: the client has acknowledged that; data may flow.
+    Established,
+    /// TCP: the client has said FIN, the backend may still send.
+    ClientClosed,
+    /// TCP: the backend has said FIN, the client may still send.
+    BackendClosed,
+    /// TCP: both have said FIN.
+    Closed,
+    /// TCP: one side has reset the connection.
+    Reset,
+}
+
+impl State {
+    /// The state in which the first packet of a flow leaves it.
+    #[must_use]
+    pub fn opened(protocol: Protocol) -> State {
+        match protocol {
+            Protocol::Tcp => State::Opening,
+            Protocol::Udp => State::Udp,
+        }
+    }
+
+    /// The state after a further packet.
+    #[inline]
+    #[must_use]
+    pub fn after(self, direction: Direction, flags: TcpFlags) -> State {
+        use Direction::{Forward, Return};
+        use State::{
+            Answered, BackendClosed, ClientClosed, Closed, Established, Opening, Reset, Udp,
+        };
+        match (self, direction) {
+            (Udp, _) => Udp,
+            // Nothing but time ends a connection that both sides closed.
+            (Closed, _) => Closed,
+            _ if flags.any(TcpFlags::RST) => Reset,
+            (Opening, Return) if flags.any(TcpFlags::SYN) => Answered,
+            (Answered, Forward) if !flags.any(TcpFlags::SYN) => {
+                Established.after_fin(direction, flags)
+            }
+            (Reset, _) => Established.after_fin(direction, flags),
+            (Established | ClientClosed | BackendClosed, _) => self.after_fin(direction, flags),
+            (Opening | Answered, _) => self,
+        }
+    }
+
+    fn after_fin(self, direction: Direction, flags: TcpFlags) -> State {
+        use Direction::{Forward, Return};
+        match (self, direction) {
+            _ if !flags.any(TcpFlags::FIN) => self,
+            (State::Established, Forward) => State::ClientClosed,
+            (State::Established, Return) => State::BackendClosed,
+            (State::ClientClosed, Return) | (State::BackendClosed, Forward) => State::Closed,
+            _ => self,
+        }
+    }
+
+    /// How many ticks a flow in this state may be silent. Half-closed connections count as established
+    /// (RFC 6146 3.5.2.2): one side may go on sending for long.
+    #[inline]
+    #[must_use]
+    pub fn timeout_ticks(self, timeouts: &Timeouts) -> u32 {
+        match self {
+            State::Udp => timeouts.udp_ticks,
+            State::Opening | State::Answered => timeouts.opening_ticks,
+            State::Established | State::ClientClosed | State::BackendClosed => {
+                timeouts.established_ticks
+            }
+            State::Closed | State::Reset => timeouts.closing_ticks,
+        }
+    }
+
+    /// Whether a SYN of the client opens a new connection in place of this one: the old one is over,
+    /// the client uses its port again.
+    #[inline]
+    #[must_use]
+    pub fn yields_to_syn(self) -> bool {
+        matches!(self, State::Closed | State::Reset)
+    }
+
+    /// Name for people and programs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Udp => "udp",
+            State::Opening => "opening",
+            State::Answered => "answered",
+            State::Established => "established",
+            State::ClientClosed => "client_closed",
+            State::BackendClosed => "backend_closed",
+            State::Closed => "closed",
+            State::Reset => "reset",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Direction::{Forward, Return};
+
+    const SYN: TcpFlags = TcpFlags::SYN;
+    const ACK: TcpFlags = TcpFlags::ACK;
+    const RST: TcpFlags = TcpFlags::RST;
+    const SYN_ACK: TcpFlags = TcpFlags(0x12);
+    const FIN_ACK: TcpFlags = TcpFlags(0x11);
+
+    fn walk(packets: &[(Direction, TcpFlags)]) -> State {
+        let open = State::opened(Protocol::Tcp);
+        packets.iter().fold(open, |state, &(direction, flags)| {
+            state.after(direction, flags)
+        })
+    }
+
+    #[test]
+    fn a_connection_opens_and_closes() {
+        let open = [(Return, SYN_ACK), (Forward, ACK)];
+        assert_eq!(walk(&open[..1]), State::Answered);
+        assert_eq!(walk(&open), State::Established);
+        let close = [
+            (Forward, FIN_ACK),
+            (Return, ACK),
+            (Return, FIN_ACK),
+            (Forward, ACK),
+        ];
+        assert_eq!(
+            walk(&[&open[..], &close[..2]].concat()),
+            State::ClientClosed
+        );
+        assert_eq!(walk(&[&open[..], &close[..]].concat()), State::Closed);
+        let other = [(Return, FIN_ACK), (Forward, ACK), (Forward, FIN_ACK)];
+        assert_eq!(walk(&[&open[..], &other[..]].concat()), State::Closed);
+    }
+
+    #[test]
+    fn only_the_handshake_establishes() {
+        assert_eq!(walk(&[(Forward, SYN), (Forward, ACK)]), State::Opening);
+        assert_eq!(walk(&[(Return, ACK)]), State::Opening);
+        assert_eq!(walk(&[(Return, SYN_ACK), (Forward, SYN)]), State::Answered);
+        assert_eq!(walk(&[(Return, SYN), (Forward, SYN_ACK)]), State::Answered);
+    }
+
+    #[test]
+    fn rfc7857_2_2_a_reset_shortens_and_a_packet_revives() {
+        let reset = [(Return, SYN_ACK), (Forward, ACK), (Return, RST)];
+        assert_eq!(walk(&reset), State::Reset);
+        assert_eq!(
+            walk(&[&reset[..], &[(Forward, ACK)]].concat()),
+            State::Established
+        );
+        assert_eq!(walk(&[(Return, RST)]), State::Reset);
+        assert_eq!(walk(&[(Return, SYN_ACK), (Forward, RST)]), State::Reset);
+    }
+}

@@ -1,0 +1,204 @@
+//! The flow table of one worker: records, the index of their forward keys, and their timers, changed
+//! together or not at all (I3).
+//!
+//! [`FlowTable::vacancy`] reserves nothing; it says where the next flow would go, so that a port can be
+//! leased in its name before [`FlowTable::insert`], which cannot fail. Memory: 64 bytes a record, 8 a
+//! timer, 16 to 32 of index; fixed at start, touched as it is used.
+
+use alloc::vec::Vec;
+
+use super::index::{EmptySlot, Index};
+use super::prefetch::prefetch;
+use super::record::Flow;
+use super::wheel::Wheel;
+use crate::limits::FLOWS_PER_WORKER_MAX;
+use crate::packet::FlowKey;
+use crate::types::{FlowIndex, Tick};
+
+/// Room for one flow: its number and its place in the index.
+#[derive(Clone, Copy, Debug)]
+pub struct Vacancy {
+    flow: FlowIndex,
+    slot: EmptySlot,
+    hash: u64,
+}
+
+impl Vacancy {
+    /// The number that the flow will have.
+    #[must_use]
+    pub fn flow(&self) -> FlowIndex {
+        self.flow
+    }
+}
+
+/// See the module's documentation.
+pub struct FlowTable {
+    flows: Vec<Flow>,
+    /// Numbers of records that were used and are free again.
+    free: Vec<FlowIndex>,
+    index: Index,
+    wheel: Wheel,
+    capacity: usize,
+}
+
+impl FlowTable {
+    /// An empty table for `capacity` flows, at most [`FLOWS_PER_WORKER_MAX`].
+    #[must_use]
+    pub fn new(capacity: usize) -> FlowTable {
+        let capacity = capacity.clamp(1, FLOWS_PER_WORKER_MAX);
+        FlowTable {
+            flows: Vec::with_capacity(capacity),
+            free: Vec::with_capacity(capacity),
+            index: Index::new(capacity),
+            wheel: Wheel::new(capacity),
+            capacity,
+        }
+    }
+
+    /// Number of live flows.
+    #[inline]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.flows.len() - self.free.len()
+    }
+
+    /// Whether no flow lives.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many flows there is room for.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Bytes of memory when full.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let records = self.flows.capacity() * size_of::<Flow>();
+        let free = self.free.capacity() * size_of::<FlowIndex>();
+        records + free + self.index.bytes() + self.wheel.bytes()
+    }
+
+    /// Starts loading the part of the index that a hash needs.
+    #[inline]
+    pub fn prefetch_index(&self, hash: u64) {
+        self.index.prefetch(hash);
+    }
+
+    /// Starts loading a record.
+    #[inline]
+    pub fn prefetch_flow(&self, flow: FlowIndex) {
+        if let Some(flow) = self.flows.get(flow.slot()) {
+            prefetch(flow);
+        }
+    }
+
+    /// A flow that probably has this hash, without looking at it.
+    #[inline]
+    #[must_use]
+    pub fn candidate(&self, hash: u64) -> Option<FlowIndex> {
+        self.index.find(hash, |_| true)
+    }
+
+    /// The flow with this key.
+    #[inline]
+    #[must_use]
+    pub fn lookup(&self, key: &FlowKey, hash: u64) -> Option<FlowIndex> {
+        self.index.find(hash, |flow| {
+            self.get(flow).is_some_and(|flow| flow.key == *key)
+        })
+    }
+
+    /// A live flow by its number.
+    #[inline]
+    #[must_use]
+    pub fn get(&self, flow: FlowIndex) -> Option<&Flow> {
+        self.flows.get(flow.slot()).filter(|flow| flow.live)
+    }
+
+    /// A live flow by its number, to be changed; not its key.
+    #[inline]
+    #[must_use]
+    pub fn get_mut(&mut self, flow: FlowIndex) -> Option<&mut Flow> {
+        self.flows.get_mut(flow.slot()).filter(|flow| flow.live)
+    }
+
+    /// Where a new flow with this hash would go; `None` if the table is full.
+    #[must_use]
+    pub fn vacancy(&self, hash: u64) -> Option<Vacancy> {
+        let fresh = || {
+            let next = u32::try_from(self.flows.len()).ok()?;
+            (self.flows.len() < self.capacity).then_some(FlowIndex(next))
+        };
+        let flow = self.free.last().copied().or_else(fresh)?;
+        Some(Vacancy {
+            flow,
+            slot: self.index.empty_slot(hash)?,
+            hash,
+        })
+    }
+
+    /// Enters a flow where `vacancy`, taken since the last change of the table, says.
+    pub fn insert(&mut self, vacancy: Vacancy, flow: Flow, now: Tick) {
+        let Vacancy {
+            flow: number,
+            slot,
+            hash,
+        } = vacancy;
+        match self.flows.get_mut(number.slot()) {
+            Some(record) => {
+                *record = flow;
+                self.free.pop();
+            }
+            None => self.flows.push(flow),
+        }
+        self.index.insert(slot, hash, number);
+        self.wheel.schedule(number, flow.deadline(), now);
+    }
+
+    /// Removes a flow, under both keys as far as this table is concerned; its lease is the caller's to
+    /// release. `hash` is that of its key.
+    pub fn remove(&mut self, number: FlowIndex, hash: u64) -> Option<Flow> {
+        let flow = self.flows.get_mut(number.slot()).filter(|flow| flow.live)?;
+        flow.live = false;
+        let removed = *flow;
+        self.wheel.cancel(number);
+        self.index.remove(hash, number);
+        self.free.push(number);
+        Some(removed)
+    }
+
+    /// Schedules a flow anew after its deadline came nearer.
+    pub fn reschedule(&mut self, number: FlowIndex, now: Tick) {
+        let Some(deadline) = self.get(number).map(Flow::deadline) else {
+            return;
+        };
+        self.wheel.cancel(number);
+        self.wheel.schedule(number, deadline, now);
+    }
+
+    /// The next flow that has expired, still in the table for the caller to remove. Looks at no more
+    /// than `steps` timers, which it counts down; flows that turn out to be alive are put back.
+    pub fn next_expired(&mut self, now: Tick, steps: &mut u32) -> Option<FlowIndex> {
+        while let Some(number) = self.wheel.next_due(now, steps) {
+            let Some(flow) = self.get(number) else {
+                continue;
+            };
+            if flow.is_expired(now) {
+                return Some(number);
+            }
+            let deadline = flow.deadline();
+            self.wheel.schedule(number, deadline, now);
+        }
+        None
+    }
+
+    /// How many record numbers were ever used: the end of a walk over all flows.
+    #[must_use]
+    pub fn extent(&self) -> usize {
+        self.flows.len()
+    }
+}

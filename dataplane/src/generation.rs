@@ -1,0 +1,45 @@
+//! What is published to workers as one: a snapshot, and the tables beside it that outlive it (I7).
+//!
+//! The snapshot says what should be; the port pools and the next hops say what is, and are shared by
+//! all workers and by successive generations. All three change together or not at all.
+
+use crate::nat::Pools;
+use crate::neighbor::Neighbors;
+use crate::snapshot::Snapshot;
+use crate::types::GenerationNumber;
+
+/// One published configuration.
+pub struct Generation {
+    /// Its serial number, from 1.
+    pub number: GenerationNumber,
+    /// What should be.
+    pub snapshot: Snapshot,
+    /// Which ports are leased.
+    pub pools: Pools,
+    /// Which station answers for each next hop.
+    pub neighbors: Neighbors,
+}
+
+impl Generation {
+    /// The first generation. `seed` makes the ports that will be leased unpredictable (RFC 6056).
+    #[must_use]
+    pub fn first(snapshot: Snapshot, seed: u64) -> Generation {
+        Generation {
+            number: GenerationNumber(1),
+            pools: Pools::first(&snapshot, seed),
+            neighbors: Neighbors::first(&snapshot),
+            snapshot,
+        }
+    }
+
+    /// The generation after this one: leases and resolved next hops carry over.
+    #[must_use]
+    pub fn next(&self, snapshot: Snapshot, seed: u64) -> Generation {
+        Generation {
+            number: GenerationNumber(self.number.0.wrapping_add(1)),
+            pools: self.pools.next(&snapshot, seed),
+            neighbors: self.neighbors.next(&self.snapshot, &snapshot),
+            snapshot,
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Given the same calls, the engine makes the same decisions: it reads no clock, opens no socket,
+//! spawns no thread and allocates nothing after start.
+//!
+//! Frames go in and verdicts come out; ARCHITECTURE.md draws the path. Without the feature `io` the
+//! crate is `no_std` with `alloc`, so that a clock or a socket in the core does not compile.
+
+#![cfg_attr(not(any(feature = "io", test)), no_std)]
+#![deny(missing_docs)]
+
+extern crate alloc;
+
+pub mod classify;
+pub mod device;
+pub mod drop_reason;
+pub mod engine;
+pub mod flow;
+pub mod generation;
+pub mod hash;
+#[cfg(feature = "io")]
+pub mod io;
+pub mod lb;
+pub mod limits;
+pub mod nat;
+pub mod neighbor;
+pub mod packet;
+#[cfg(feature = "io")]
+pub mod publish;
+pub mod snapshot;
+pub mod stats;
+pub mod types;
+pub mod wire;
+#[cfg(feature = "io")]
+pub mod worker;

@@ -1,0 +1,55 @@
+//! Every capacity of the data path, and how they must relate. Nothing here is computed at run time.
+//!
+//! Each table refuses at its limit and counts the refusal; none evicts a live entry (I8).
+
+/// Frames that are handled together: long enough to hide memory latency behind prefetches, short
+/// enough to stay in the first-level cache.
+pub const BATCH_FRAMES_MAX: usize = 64;
+
+/// Bytes of a frame at most: the largest IPv4 packet (65,535) behind an Ethernet header, rounded up.
+pub const FRAME_BYTES_MAX: usize = 65_600;
+
+/// The lowest port that a lease may be: 0 to 1023 are the class of well-known ports (RFC 4787 REQ-3).
+pub const PORT_FIRST: u16 = 1024;
+
+/// Leases of one port pool: every port from [`PORT_FIRST`] to 65,535.
+pub const PORTS_PER_POOL: usize = 65_536 - PORT_FIRST as usize;
+
+/// Ports of a block, the unit in which workers divide a pool; one bitmap word.
+pub const PORTS_PER_BLOCK: usize = 64;
+
+/// Blocks of one port pool.
+pub const BLOCKS_PER_POOL: usize = PORTS_PER_POOL / PORTS_PER_BLOCK;
+
+/// NAT IPs of one service.
+pub const NAT_IPS_MAX: usize = 8;
+
+/// Workers at most; a holder of a lease is stored in 32 bits, six of them for the worker.
+pub const WORKERS_MAX: usize = 64;
+
+/// Flows of one worker at most; the rest of those 32 bits, less the value for "nobody".
+pub const FLOWS_PER_WORKER_MAX: usize = (1 << 26) - 1;
+
+/// Backends of one load-balancing rule at most: a Maglev table entry has 16 bits.
+pub const BACKENDS_PER_RULE_MAX: usize = 1024;
+
+/// Packets that one worker keeps while their next hops are resolved.
+pub const HELD_FRAMES_MAX: usize = 64;
+
+/// Packets that wait for one next hop (RFC 1122 2.3.2.2 asks for at least one).
+pub const HELD_FRAMES_PER_NEIGHBOR_MAX: usize = 8;
+
+/// Bytes of a packet that may wait for a next hop. A larger one is dropped and counted.
+pub const HELD_FRAME_BYTES_MAX: usize = 9_216;
+
+/// Devices of a snapshot at most.
+pub const DEVICES_MAX: usize = 1_024;
+
+const _: () = {
+    assert!(BLOCKS_PER_POOL * PORTS_PER_BLOCK == PORTS_PER_POOL);
+    assert!(PORTS_PER_POOL == 64_512);
+    assert!(FRAME_BYTES_MAX >= 65_535 + 14);
+    assert!(WORKERS_MAX * (FLOWS_PER_WORKER_MAX + 1) == 1 << 32);
+    assert!(BACKENDS_PER_RULE_MAX <= u16::MAX as usize);
+    assert!(HELD_FRAMES_PER_NEIGHBOR_MAX <= HELD_FRAMES_MAX);
+};

@@ -1,0 +1,157 @@
+//! Port leases: which (NAT IP, port) towards which backend is held by which flow (I2).
+//!
+//! There is one [`Pool`] for each (NAT IP, backend, protocol), with a lease for every port from 1024 to
+//! 65,535. Pools are shared by all workers and outlive the generation that made them; a lease is one
+//! atomic claim on a bitmap. Blocks of 64 ports are a worker's home by their number, so that returning
+//! packets can be steered by their port; when its home is full a worker leases from anybody's, so that
+//! no port is ever out of reach. Who holds a port is read from the port's own entry: the return path
+//! needs no hash.
+//!
+//! Knows no bytes and no flows: a holder is a number that the engine understands.
+
+mod pool;
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::Ipv4Addr;
+
+use hashbrown::HashMap;
+
+pub use pool::{Holder, Home, Pool};
+
+use crate::snapshot::{PoolKey, Service, Snapshot};
+use crate::types::{FlowIndex, Lease, PoolIndex, Protocol};
+
+/// The pools of one generation. A pool keeps its slot for as long as a port of it is leased.
+pub struct Pools {
+    slots: Box<[Option<Arc<Pool>>]>,
+    by_key: HashMap<PoolKey, PoolIndex>,
+}
+
+impl Pools {
+    /// Empty pools for every key of the snapshot.
+    #[must_use]
+    pub fn first(snapshot: &Snapshot, seed: u64) -> Pools {
+        Self::build(Vec::new(), snapshot, seed)
+    }
+
+    /// The pools of a new snapshot: those that stay keep their leases and slots; those that go keep
+    /// theirs until nothing is leased, and lease no more.
+    #[must_use]
+    pub fn next(&self, snapshot: &Snapshot, seed: u64) -> Pools {
+        let wanted = |pool: &Arc<Pool>| {
+            pool.leased() > 0 || snapshot.pool_keys().binary_search(&pool.key()).is_ok()
+        };
+        let kept = self
+            .slots
+            .iter()
+            .map(|slot| slot.as_ref().filter(|pool| wanted(pool)).cloned());
+        Self::build(kept.collect(), snapshot, seed)
+    }
+
+    fn build(mut slots: Vec<Option<Arc<Pool>>>, snapshot: &Snapshot, seed: u64) -> Pools {
+        let mut by_key: HashMap<PoolKey, PoolIndex> = HashMap::new();
+        let index = |at: usize| PoolIndex(u32::try_from(at).unwrap_or(u32::MAX));
+        for (at, pool) in slots.iter().enumerate() {
+            let Some(pool) = pool else { continue };
+            if snapshot.pool_keys().binary_search(&pool.key()).is_ok() {
+                by_key.insert(pool.key(), index(at));
+            }
+        }
+        let mut free = 0;
+        for &key in snapshot.pool_keys() {
+            if by_key.contains_key(&key) {
+                continue;
+            }
+            while slots.get(free).is_some_and(Option::is_some) {
+                free += 1;
+            }
+            let pool = Some(Arc::new(Pool::new(key, seed)));
+            match slots.get_mut(free) {
+                Some(slot) => *slot = pool,
+                None => slots.push(pool),
+            }
+            by_key.insert(key, index(free));
+        }
+        Pools {
+            slots: slots.into_boxed_slice(),
+            by_key,
+        }
+    }
+
+    /// The slot of a pool that may be leased from.
+    #[inline]
+    #[must_use]
+    pub fn find(&self, key: &PoolKey) -> Option<PoolIndex> {
+        self.by_key.get(key).copied()
+    }
+
+    /// Leases a port of one of the service's NAT IPs towards a backend: of two that `hash` picks the one
+    /// with fewer leases, and when that has none left, of any other. `None` if none has.
+    pub fn lease(
+        &self,
+        service: &Service,
+        backend: Ipv4Addr,
+        protocol: Protocol,
+        hash: u64,
+        (home, flow): (&Home, FlowIndex),
+    ) -> Option<Lease> {
+        let find = |position: usize| {
+            let nat_ip = *service.nat_ips.get(position)?;
+            let index = self.find(&PoolKey {
+                scope: service.scope,
+                nat_ip,
+                backend,
+                protocol,
+            })?;
+            Some((index, self.pool(index)?))
+        };
+        let leased = |position| find(position).map_or(u32::MAX, |(_, pool)| pool.leased());
+        let lease = |position| {
+            let (index, pool) = find(position)?;
+            let port = pool.lease(home, flow)?;
+            Some(Lease {
+                pool: index,
+                nat_ip: pool.key().nat_ip,
+                port,
+            })
+        };
+        let count = service.nat_ips.len();
+        let (one, other) = two_positions(hash, count);
+        let first = if leased(other) < leased(one) {
+            other
+        } else {
+            one
+        };
+        (0..count).find_map(|turn| lease((first + turn) % count))
+    }
+
+    /// The pool in a slot, whether or not it may still be leased from.
+    #[inline]
+    #[must_use]
+    pub fn pool(&self, index: PoolIndex) -> Option<&Pool> {
+        self.slots.get(index.slot())?.as_deref()
+    }
+
+    /// Number of slots, empty ones included.
+    #[must_use]
+    pub fn slot_count(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// All pools, those that only drain included.
+    pub fn iter(&self) -> impl Iterator<Item = &Pool> {
+        self.slots.iter().flatten().map(|pool| &**pool)
+    }
+}
+
+/// Two positions below `count`, different if there are two, evenly spread over all pairs. Taken from the
+/// lower half of the hash: the upper one chose the backend.
+fn two_positions(hash: u64, count: usize) -> (usize, usize) {
+    let [a, b, c, d, ..] = hash.to_le_bytes();
+    let scale = |half: u16, count: usize| (usize::from(half) * count) >> 16;
+    let one = scale(u16::from_le_bytes([a, b]), count);
+    let step = 1 + scale(u16::from_le_bytes([c, d]), count.saturating_sub(1));
+    (one, (one + step) % count.max(1))
+}

@@ -1,0 +1,161 @@
+//! Which station answers for each next hop: one slot per next hop of the snapshot, shared by all
+//! workers, so that an ARP answer that reaches any of them serves them all.
+//!
+//! A slot is one 64-bit word (station and device) and the tick of its last confirmation. Lookups are
+//! one load; a write is one store. Learned stations survive a reload if the next hop and the device
+//! are still what they were (I1: a device that changed hands is forgotten). Sends no packet itself:
+//! `engine` asks and hears, this room remembers.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::net::Ipv4Addr;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use hashbrown::HashMap;
+
+use crate::snapshot::{NextHop, Snapshot};
+use crate::types::{DeviceIndex, Hop, MacAddress, NeighborIndex, ScopeId, Tick};
+
+/// Packs a hop into 64 bits; never 0, because no hop has the station 0.
+fn pack(hop: Hop) -> u64 {
+    let [a, b, c, d, e, f] = hop.mac.0;
+    let [x, y] = hop.device.0.to_be_bytes();
+    u64::from_be_bytes([x, y, a, b, c, d, e, f])
+}
+
+fn unpack(word: u64) -> Option<Hop> {
+    let [x, y, a, b, c, d, e, f] = word.to_be_bytes();
+    let mac = MacAddress([a, b, c, d, e, f]);
+    let device = DeviceIndex(u16::from_be_bytes([x, y]));
+    mac.is_unicast().then_some(Hop { device, mac })
+}
+
+/// A confirmed hop is used for this long before it is asked for again (RFC 4861's REACHABLE_TIME).
+pub const CONFIRMED_TICKS: u32 = 30 * 100;
+
+/// Time between two requests for the same hop (RFC 1122 2.3.2.1 allows one a second).
+pub const REQUEST_INTERVAL_TICKS: u32 = 100;
+
+/// A confirmed hop that did not answer for this long is forgotten.
+pub const FORGOTTEN_TICKS: u32 = CONFIRMED_TICKS + 10 * REQUEST_INTERVAL_TICKS;
+
+#[derive(Default)]
+struct Slot {
+    hop: AtomicU64,
+    confirmed: AtomicU32,
+    requested: AtomicU32,
+}
+
+/// The next hops of one generation. Positions are those of [`Snapshot::next_hops`].
+pub struct Neighbors {
+    slots: Box<[Arc<Slot>]>,
+    next_hops: Box<[NextHop]>,
+    by_address: HashMap<(ScopeId, Ipv4Addr), NeighborIndex>,
+}
+
+impl Neighbors {
+    /// The next hops of `snapshot`, all unresolved.
+    #[must_use]
+    pub fn first(snapshot: &Snapshot) -> Neighbors {
+        Self::build(snapshot, |_| None)
+    }
+
+    /// The next hops of `snapshot`, with what is known of those that `old` had under the same address
+    /// on a device that has not changed.
+    #[must_use]
+    pub fn next(&self, old: &Snapshot, snapshot: &Snapshot) -> Neighbors {
+        Self::build(snapshot, |next_hop| {
+            let slot = &self.slots[self.find(next_hop.scope, next_hop.address)?.slot()];
+            let known = unpack(slot.hop.load(Ordering::Relaxed));
+            let same_device = |hop: Hop| {
+                let at = hop.device.slot();
+                old.devices().get(at).is_some_and(Option::is_some)
+                    && old.devices().get(at) == snapshot.devices().get(at)
+            };
+            known.is_none_or(same_device).then(|| Arc::clone(slot))
+        })
+    }
+
+    fn build(snapshot: &Snapshot, known: impl Fn(&NextHop) -> Option<Arc<Slot>>) -> Neighbors {
+        let next_hops = snapshot.next_hops();
+        let index = |at: usize| NeighborIndex(u32::try_from(at).unwrap_or(u32::MAX));
+        let keys = next_hops.iter().enumerate();
+        Neighbors {
+            slots: next_hops
+                .iter()
+                .map(|hop| known(hop).unwrap_or_default())
+                .collect(),
+            by_address: keys
+                .map(|(at, hop)| ((hop.scope, hop.address), index(at)))
+                .collect(),
+            next_hops: next_hops.into(),
+        }
+    }
+
+    /// The slot of an address, if anybody needs it.
+    #[must_use]
+    pub fn find(&self, scope: ScopeId, address: Ipv4Addr) -> Option<NeighborIndex> {
+        self.by_address.get(&(scope, address)).copied()
+    }
+
+    /// Whom to ask for, and in whose name.
+    #[must_use]
+    pub fn next_hop(&self, neighbor: NeighborIndex) -> Option<NextHop> {
+        self.next_hops.get(neighbor.slot()).copied()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Where frames to the neighbor go, if that is known.
+    #[inline]
+    #[must_use]
+    pub fn lookup(&self, neighbor: NeighborIndex) -> Option<Hop> {
+        unpack(self.slots.get(neighbor.slot())?.hop.load(Ordering::Acquire))
+    }
+
+    /// Notes that the neighbor answered.
+    pub fn confirm(&self, neighbor: NeighborIndex, hop: Hop, now: Tick) {
+        if let Some(slot) = self.slots.get(neighbor.slot()) {
+            slot.confirmed.store(now.0, Ordering::Relaxed);
+            slot.hop.store(pack(hop), Ordering::Release);
+        }
+    }
+
+    /// Whether the neighbor should be asked for now: unresolved or not confirmed for long, and not
+    /// asked for a moment ago. Says yes to one caller only; forgets a neighbor that stays silent.
+    #[must_use]
+    pub fn claim_request(&self, neighbor: NeighborIndex, now: Tick) -> bool {
+        let Some(slot) = self.slots.get(neighbor.slot()) else {
+            return false;
+        };
+        let silent = now.since(Tick(slot.confirmed.load(Ordering::Relaxed)));
+        let resolved = slot.hop.load(Ordering::Relaxed) != 0;
+        if resolved && silent < CONFIRMED_TICKS {
+            return false;
+        }
+        if resolved && silent >= FORGOTTEN_TICKS {
+            slot.hop.store(0, Ordering::Release);
+        }
+        let requested = slot.requested.load(Ordering::Relaxed);
+        // 0 is "never": an engine's clock may start anywhere.
+        if requested != 0 && now.since(Tick(requested)) < REQUEST_INTERVAL_TICKS {
+            return false;
+        }
+        let stamp = now.0.max(1);
+        let swap = |to| {
+            slot.requested
+                .compare_exchange(requested, to, Ordering::Relaxed, Ordering::Relaxed)
+        };
+        swap(stamp).is_ok()
+    }
+}

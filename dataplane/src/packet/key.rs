@@ -1,0 +1,85 @@
+//! The key under which a flow's forward packets find it: its virtual network and 5-tuple.
+
+use core::net::Ipv4Addr;
+
+use super::Packet;
+use crate::hash::Keys;
+use crate::types::{LinkId, Protocol, ScopeId, WorkerId};
+
+/// Scope and 5-tuple of a flow, as its client sends it. Two clients with the same tuple in two
+/// virtual networks have different keys (I1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct FlowKey {
+    /// The client's address.
+    pub client: Ipv4Addr,
+    /// The endpoint's address.
+    pub endpoint: Ipv4Addr,
+    /// The client's port.
+    pub client_port: u16,
+    /// The port of the endpoint that it talks to.
+    pub endpoint_port: u16,
+    /// The virtual network that both live in.
+    pub scope: ScopeId,
+    /// The protocol.
+    pub protocol: Protocol,
+}
+
+impl FlowKey {
+    /// The key of a packet that came in from `scope` towards an endpoint.
+    #[inline]
+    #[must_use]
+    pub fn of(scope: ScopeId, packet: &Packet) -> FlowKey {
+        FlowKey {
+            client: packet.tuple.source,
+            endpoint: packet.tuple.destination,
+            client_port: packet.tuple.source_port,
+            endpoint_port: packet.tuple.destination_port,
+            scope,
+            protocol: packet.protocol,
+        }
+    }
+
+    /// The hash under which the flow table has it.
+    #[inline]
+    #[must_use]
+    pub fn hash(&self, keys: &Keys) -> u64 {
+        let scope = u64::from(self.scope.0) << 8 | u64::from(self.protocol as u8);
+        // The scope's 24 bits share a word with an address: shifted, so that they overlap no field
+        // that a client chooses freely in full.
+        keys.hash(self.addresses(), self.ports() << 24 | scope)
+    }
+
+    /// The hash by which a backend is chosen: over the connection's link id and the 5-tuple, so that
+    /// equal tuples of different consumers fall independently.
+    #[inline]
+    #[must_use]
+    pub fn balance_hash(&self, keys: &Keys, link: LinkId) -> u64 {
+        let ports = self.ports() << 8 | u64::from(self.protocol as u8);
+        keys.hash(
+            self.addresses(),
+            ports ^ u64::from(link.0) << 40 ^ u64::from(link.0) >> 24,
+        )
+    }
+
+    /// The worker that owns the flow, whichever of them its packets arrive at. Kept this simple so
+    /// that a kernel filter can compute it.
+    #[inline]
+    #[must_use]
+    pub fn owner(&self, workers: u8) -> WorkerId {
+        let address = self.client.to_bits();
+        let mixed = address ^ address >> 16 ^ u32::from(self.client_port);
+        let owner = (mixed & 0xffff) % u32::from(workers.max(1));
+        WorkerId(owner.to_le_bytes()[0])
+    }
+
+    #[inline]
+    fn addresses(&self) -> u64 {
+        u64::from(self.client.to_bits()) << 32 | u64::from(self.endpoint.to_bits())
+    }
+
+    #[inline]
+    fn ports(&self) -> u64 {
+        u64::from(self.client_port) << 16 | u64::from(self.endpoint_port)
+    }
+}

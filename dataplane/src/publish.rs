@@ -1,0 +1,52 @@
+//! The cell through which a generation reaches the workers: one lock, one atomic.
+//!
+//! Control publishes; a worker looks at the number at the start of a batch, one relaxed load, and
+//! takes the lock only when it moved. Control keeps what it published until every worker has let go
+//! of it, so that no worker ever frees a snapshot.
+
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::generation::Generation;
+use crate::types::GenerationNumber;
+
+/// Holds the generation that is in force.
+pub struct Cell {
+    number: AtomicU32,
+    current: Mutex<Arc<Generation>>,
+}
+
+impl Cell {
+    /// A cell that holds `first`.
+    #[must_use]
+    pub fn new(first: Arc<Generation>) -> Cell {
+        Cell {
+            number: AtomicU32::new(first.number.0),
+            current: Mutex::new(first),
+        }
+    }
+
+    /// Puts `next` in force and returns what was before.
+    pub fn publish(&self, next: Arc<Generation>) -> Arc<Generation> {
+        let mut current = self.current.lock();
+        let number = next.number.0;
+        let before = core::mem::replace(&mut *current, next);
+        self.number.store(number, Ordering::Release);
+        before
+    }
+
+    /// The generation in force.
+    #[must_use]
+    pub fn load(&self) -> Arc<Generation> {
+        Arc::clone(&self.current.lock())
+    }
+
+    /// The generation in force, if it is another than `known`.
+    #[inline]
+    #[must_use]
+    pub fn moved_from(&self, known: GenerationNumber) -> Option<Arc<Generation>> {
+        (self.number.load(Ordering::Acquire) != known.0).then(|| self.load())
+    }
+}

@@ -1,0 +1,256 @@
+//! The configuration as the data path reads it: built once from a [`Plan`], then read only (I7).
+//!
+//! A snapshot answers four questions in constant time: which virtual network a device belongs to,
+//! what adit itself is under an address of that network (an endpoint or a NAT IP), which rule an
+//! endpoint's service has for a protocol and port, and which backend a hash falls on.
+//! It holds no atomics and no handles; leases and resolved next hops live in `nat` and `neighbor`,
+//! beside it in a `generation`.
+//!
+//! [`Plan`] is plain data; [`Snapshot::build`] refuses a plan that contradicts itself, so that a
+//! snapshot never does.
+
+mod maglev;
+mod plan;
+
+use alloc::boxed::Box;
+use core::net::Ipv4Addr;
+
+use hashbrown::HashMap;
+
+pub use crate::types::Timeouts;
+pub use maglev::{MaglevTable, TABLE_SIZES};
+pub use plan::{
+    DeviceKind, DevicePlan, EndpointPlan, Plan, PlanError, RoutePlan, RulePlan, ScopePlan,
+    ServicePlan,
+};
+
+use crate::types::{
+    BackendIndex, DeviceIndex, EndpointIndex, LinkId, NeighborIndex, Prefix, Protocol, ScopeId,
+    ServiceIndex,
+};
+
+/// What adit is under an address of a virtual network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Local {
+    /// A private endpoint: packets to it travel forward.
+    Endpoint(EndpointIndex),
+    /// A NAT IP of a service: packets to it return.
+    NatIp(ServiceIndex),
+}
+
+/// Whether a connection carries traffic. Only `Approved` does (I11).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Gate {
+    /// Traffic passes.
+    Approved,
+    /// Waits for the provider.
+    Pending,
+    /// The provider said no, at first or later.
+    Rejected,
+    /// The provider deleted the connection.
+    Disconnected,
+}
+
+/// A private endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Id of its connection.
+    pub link: LinkId,
+    /// The virtual network that it lives in.
+    pub scope: ScopeId,
+    /// Its address there.
+    pub address: Ipv4Addr,
+    /// The service that it leads to.
+    pub service: ServiceIndex,
+    /// State of its connection.
+    pub gate: Gate,
+}
+
+/// A private link service.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// The provider's virtual network.
+    pub scope: ScopeId,
+    /// 1 to [`crate::limits::NAT_IPS_MAX`] addresses of that network.
+    pub nat_ips: Box<[Ipv4Addr]>,
+    rules: HashMap<(Protocol, u16), Rule>,
+}
+
+impl Service {
+    /// The load-balancing rule for a port of the endpoint.
+    #[inline]
+    #[must_use]
+    pub fn rule(&self, protocol: Protocol, port: u16) -> Option<&Rule> {
+        self.rules.get(&(protocol, port))
+    }
+}
+
+/// A load-balancing rule.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Port that the backends listen on.
+    pub backend_port: u16,
+    /// The pool, in the order of the plan; [`Rule::table`] names positions in it.
+    pub backends: Box<[BackendIndex]>,
+    /// Spreads hashes over `backends`; `None` exactly if there are none.
+    pub table: Option<MaglevTable>,
+    /// How long its flows live without a packet.
+    pub timeouts: Timeouts,
+}
+
+/// A server of a backend pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// Its virtual network, the provider's.
+    pub scope: ScopeId,
+    /// Its address there.
+    pub address: Ipv4Addr,
+    /// The next hop towards it: itself if it is on the segment, else a router.
+    pub next_hop: NeighborIndex,
+}
+
+/// A station that frames are sent to, to be resolved by ARP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct NextHop {
+    /// The virtual network that it is asked for in.
+    pub scope: ScopeId,
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// The NAT IP in whose name it is asked.
+    pub asker: Ipv4Addr,
+}
+
+/// What one port pool is for. Its leases are disjoint from every other pool's (I2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PoolKey {
+    /// The provider's virtual network.
+    pub scope: ScopeId,
+    /// Whose ports are leased.
+    pub nat_ip: Ipv4Addr,
+    /// Towards whom.
+    pub backend: Ipv4Addr,
+    /// TCP and UDP ports are different ports.
+    pub protocol: Protocol,
+}
+
+/// A virtual network.
+#[derive(Clone, Debug)]
+struct Scope {
+    address_space: Box<[Prefix]>,
+    devices: Box<[DeviceIndex]>,
+}
+
+/// The configuration of one generation. See the module's documentation.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    devices: Box<[Option<DevicePlan>]>,
+    scopes: Box<[Scope]>,
+    locals: HashMap<(ScopeId, Ipv4Addr), Local>,
+    endpoints: Box<[Endpoint]>,
+    by_link: HashMap<LinkId, EndpointIndex>,
+    services: Box<[Service]>,
+    backends: Box<[Backend]>,
+    next_hops: Box<[NextHop]>,
+    pool_keys: Box<[PoolKey]>,
+}
+
+impl Snapshot {
+    /// Builds the snapshot that `plan` describes.
+    ///
+    /// # Errors
+    /// The plan contradicts itself; the error says where.
+    pub fn build(plan: Plan) -> Result<Snapshot, PlanError> {
+        plan::build(plan)
+    }
+
+    /// All device slots; `None` where a device was removed and its number is not used again yet.
+    #[must_use]
+    pub fn devices(&self) -> &[Option<DevicePlan>] {
+        &self.devices
+    }
+
+    /// The virtual network that a device belongs to.
+    #[inline]
+    #[must_use]
+    pub fn device_scope(&self, device: DeviceIndex) -> Option<ScopeId> {
+        self.devices
+            .get(device.slot())?
+            .as_ref()
+            .map(|device| device.scope)
+    }
+
+    /// The devices of a virtual network.
+    #[must_use]
+    pub fn scope_devices(&self, scope: ScopeId) -> &[DeviceIndex] {
+        self.scopes
+            .get(scope.slot())
+            .map_or(&[], |scope| &scope.devices)
+    }
+
+    /// Whether an address belongs to a virtual network's address space.
+    #[inline]
+    #[must_use]
+    pub fn in_address_space(&self, scope: ScopeId, address: Ipv4Addr) -> bool {
+        let scope = self.scopes.get(scope.slot());
+        scope.is_some_and(|scope| {
+            scope
+                .address_space
+                .iter()
+                .any(|prefix| prefix.contains(address))
+        })
+    }
+
+    /// What adit is under this address.
+    #[inline]
+    #[must_use]
+    pub fn local(&self, scope: ScopeId, address: Ipv4Addr) -> Option<Local> {
+        self.locals.get(&(scope, address)).copied()
+    }
+
+    /// An endpoint by its index.
+    #[inline]
+    #[must_use]
+    pub fn endpoint(&self, index: EndpointIndex) -> Option<&Endpoint> {
+        self.endpoints.get(index.slot())
+    }
+
+    /// An endpoint by the id of its connection, which survives from one snapshot to the next.
+    #[must_use]
+    pub fn endpoint_of_link(&self, link: LinkId) -> Option<&Endpoint> {
+        self.by_link
+            .get(&link)
+            .and_then(|&index| self.endpoint(index))
+    }
+
+    /// All endpoints.
+    #[must_use]
+    pub fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
+    }
+
+    /// A service by its index.
+    #[inline]
+    #[must_use]
+    pub fn service(&self, index: ServiceIndex) -> Option<&Service> {
+        self.services.get(index.slot())
+    }
+
+    /// A backend by its index.
+    #[inline]
+    #[must_use]
+    pub fn backend(&self, index: BackendIndex) -> Option<&Backend> {
+        self.backends.get(index.slot())
+    }
+
+    /// Every next hop that some backend needs; [`NeighborIndex`] is the position.
+    #[must_use]
+    pub fn next_hops(&self) -> &[NextHop] {
+        &self.next_hops
+    }
+
+    /// Every port pool that some rule can lease from, sorted.
+    #[must_use]
+    pub fn pool_keys(&self) -> &[PoolKey] {
+        &self.pool_keys
+    }
+}

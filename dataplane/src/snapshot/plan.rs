@@ -1,0 +1,389 @@
+//! What a snapshot is built from: plain data in plain order, and the checks that it is consistent.
+//!
+//! `control` fills a [`Plan`] from validated configuration; tests write one by hand. Indices are
+//! positions in its lists.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::Ipv4Addr;
+
+use hashbrown::HashMap;
+
+use super::{
+    Backend, Endpoint, Gate, Local, MaglevTable, NextHop, PoolKey, Rule, Scope, Service, Snapshot,
+};
+use crate::limits::{BACKENDS_PER_RULE_MAX, DEVICES_MAX, NAT_IPS_MAX};
+use crate::types::{
+    BackendIndex, DeviceIndex, EndpointIndex, LinkId, NeighborIndex, Prefix, Protocol, ScopeId,
+    ServiceIndex, Timeouts,
+};
+
+/// Everything that a snapshot knows, as plain lists.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// Device slots, in the order of [`DeviceIndex`]. A slot keeps its device from one plan to the
+    /// next; a removed device leaves `None`.
+    pub devices: Vec<Option<DevicePlan>>,
+    /// Virtual networks, in the order of [`ScopeId`].
+    pub scopes: Vec<ScopePlan>,
+    /// Services, in the order of [`ServiceIndex`].
+    pub services: Vec<ServicePlan>,
+    /// Endpoints, in the order of [`EndpointIndex`].
+    pub endpoints: Vec<EndpointPlan>,
+}
+
+/// An interface to attach.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DevicePlan {
+    /// Interface name, as the kernel knows it.
+    pub name: String,
+    /// How it is attached.
+    pub kind: DeviceKind,
+    /// Path of the network namespace that it lives in; `None` for adit's own.
+    pub namespace: Option<String>,
+    /// The virtual network behind it.
+    pub scope: ScopeId,
+}
+
+/// How an interface is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceKind {
+    /// An existing interface (a veth), through a packet socket.
+    AfPacket,
+    /// A TAP device that adit creates, or joins if it exists.
+    Tap,
+}
+
+/// A virtual network.
+#[derive(Clone, Debug)]
+pub struct ScopePlan {
+    /// Prefixes that its hosts' addresses lie in; anything else is spoofed.
+    pub address_space: Vec<Prefix>,
+    /// Ways to backends that are not on the segment; the longest prefix wins.
+    pub routes: Vec<RoutePlan>,
+}
+
+/// A route to backends behind a router.
+#[derive(Clone, Copy, Debug)]
+pub struct RoutePlan {
+    /// Destinations.
+    pub prefix: Prefix,
+    /// The router, on the segment.
+    pub next_hop: Ipv4Addr,
+}
+
+/// A private link service and the load balancer behind it.
+#[derive(Clone, Debug)]
+pub struct ServicePlan {
+    /// The provider's virtual network.
+    pub scope: ScopeId,
+    /// 1 to 8 addresses, owned by no other service or endpoint of that network.
+    pub nat_ips: Vec<Ipv4Addr>,
+    /// At most one for each protocol and port.
+    pub rules: Vec<RulePlan>,
+}
+
+/// A load-balancing rule.
+#[derive(Clone, Debug)]
+pub struct RulePlan {
+    /// What it matches.
+    pub protocol: Protocol,
+    /// Port of the endpoint, 1 to 65,535.
+    pub port: u16,
+    /// Port of the backends, 1 to 65,535.
+    pub backend_port: u16,
+    /// Addresses of the backends in the provider's virtual network, without duplicates.
+    pub backends: Vec<Ipv4Addr>,
+    /// How long its flows live without a packet.
+    pub timeouts: Timeouts,
+}
+
+/// A private endpoint.
+#[derive(Clone, Copy, Debug)]
+pub struct EndpointPlan {
+    /// Id of its connection; unique in the plan, and never used for another connection again.
+    pub link: LinkId,
+    /// The virtual network that it lives in.
+    pub scope: ScopeId,
+    /// Its address, owned by nothing else of adit in that network.
+    pub address: Ipv4Addr,
+    /// Where it leads.
+    pub service: ServiceIndex,
+    /// State of its connection.
+    pub gate: Gate,
+}
+
+/// How a plan contradicts itself. `control` finds these first and says them in the words of the file;
+/// here they are the last line of defence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PlanError {
+    /// An index names nothing: what holds it, and which number.
+    Dangling(&'static str, usize),
+    /// More of something than there may be: of what.
+    TooMany(&'static str),
+    /// A list that may not be empty is: of what.
+    Missing(&'static str),
+    /// Something that must be unique is not: what.
+    Duplicate(&'static str, String),
+}
+
+impl fmt::Display for PlanError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PlanError::Dangling(what, index) => write!(f, "{what} {index} does not exist"),
+            PlanError::TooMany(what) => write!(f, "too many {what}"),
+            PlanError::Missing(what) => write!(f, "no {what}"),
+            PlanError::Duplicate(what, which) => write!(f, "{what} {which} is used twice"),
+        }
+    }
+}
+
+/// See [`Snapshot::build`].
+pub(super) fn build(plan: Plan) -> Result<Snapshot, PlanError> {
+    let mut builder = Builder::default();
+    let scopes = builder.scopes(&plan)?;
+    let services = builder.services(&plan)?;
+    let endpoints = builder.endpoints(&plan)?;
+    builder.pool_keys.sort_unstable();
+    builder.pool_keys.dedup();
+    let links = endpoints.iter().enumerate();
+    Ok(Snapshot {
+        devices: plan.devices.into_boxed_slice(),
+        scopes,
+        by_link: links
+            .map(|(at, endpoint)| (endpoint.link, EndpointIndex(index(at))))
+            .collect(),
+        locals: builder.locals,
+        endpoints,
+        services,
+        backends: builder.backends.into_boxed_slice(),
+        next_hops: builder.next_hops.into_boxed_slice(),
+        pool_keys: builder.pool_keys.into_boxed_slice(),
+    })
+}
+
+#[derive(Default)]
+struct Builder {
+    locals: HashMap<(ScopeId, Ipv4Addr), Local>,
+    backends: Vec<Backend>,
+    backend_of: HashMap<(ScopeId, Ipv4Addr), BackendIndex>,
+    next_hops: Vec<NextHop>,
+    next_hop_of: HashMap<(ScopeId, Ipv4Addr), NeighborIndex>,
+    pool_keys: Vec<PoolKey>,
+}
+
+impl Builder {
+    fn scopes(&mut self, plan: &Plan) -> Result<Box<[Scope]>, PlanError> {
+        if plan.devices.len() > DEVICES_MAX {
+            return Err(PlanError::TooMany("devices"));
+        }
+        if plan.scopes.len() > usize::from(u16::MAX) {
+            return Err(PlanError::TooMany("virtual networks"));
+        }
+        let mut devices: Vec<Vec<DeviceIndex>> = plan.scopes.iter().map(|_| Vec::new()).collect();
+        for (at, device) in plan.devices.iter().enumerate() {
+            let Some(device) = device else { continue };
+            let scope = device.scope.slot();
+            let list = devices.get_mut(scope);
+            let list = list.ok_or(PlanError::Dangling("a device's virtual network", scope))?;
+            list.push(DeviceIndex(u16::try_from(at).unwrap_or(u16::MAX)));
+        }
+        let scopes = plan
+            .scopes
+            .iter()
+            .zip(devices)
+            .map(|(scope, devices)| Scope {
+                address_space: scope.address_space.clone().into_boxed_slice(),
+                devices: devices.into_boxed_slice(),
+            });
+        Ok(scopes.collect())
+    }
+
+    fn services(&mut self, plan: &Plan) -> Result<Box<[Service]>, PlanError> {
+        let services = plan.services.iter().enumerate();
+        services
+            .map(|(at, service)| self.service(plan, at, service))
+            .collect()
+    }
+
+    fn service(
+        &mut self,
+        plan: &Plan,
+        at: usize,
+        service: &ServicePlan,
+    ) -> Result<Service, PlanError> {
+        if service.nat_ips.len() > NAT_IPS_MAX {
+            return Err(PlanError::TooMany("NAT IPs of a service"));
+        }
+        let Some(&asker) = service.nat_ips.first() else {
+            return Err(PlanError::Missing("NAT IP of a service"));
+        };
+        for &nat_ip in &service.nat_ips {
+            self.claim(service.scope, nat_ip, Local::NatIp(ServiceIndex(index(at))))?;
+        }
+        let mut rules = HashMap::new();
+        for plan_rule in &service.rules {
+            let rule = self.rule(plan, service, plan_rule, asker)?;
+            if rules
+                .insert((plan_rule.protocol, plan_rule.port), rule)
+                .is_some()
+            {
+                let which = alloc::format!("{}/{}", plan_rule.protocol.name(), plan_rule.port);
+                return Err(PlanError::Duplicate("rule", which));
+            }
+        }
+        let nat_ips = service.nat_ips.clone().into_boxed_slice();
+        Ok(Service {
+            scope: service.scope,
+            nat_ips,
+            rules,
+        })
+    }
+
+    fn rule(
+        &mut self,
+        plan: &Plan,
+        service: &ServicePlan,
+        rule: &RulePlan,
+        asker: Ipv4Addr,
+    ) -> Result<Rule, PlanError> {
+        if rule.backends.len() > BACKENDS_PER_RULE_MAX {
+            return Err(PlanError::TooMany("backends of a rule"));
+        }
+        let scope = plan
+            .scopes
+            .get(service.scope.slot())
+            .ok_or(PlanError::Dangling(
+                "a service's virtual network",
+                service.scope.slot(),
+            ))?;
+        let mut backends = Vec::with_capacity(rule.backends.len());
+        for &address in &rule.backends {
+            let backend = self.backend(service.scope, scope, address, asker)?;
+            if backends.contains(&backend) {
+                return Err(PlanError::Duplicate("backend", alloc::format!("{address}")));
+            }
+            backends.push(backend);
+            let (scope, protocol) = (service.scope, rule.protocol);
+            let key = |&nat_ip| PoolKey {
+                scope,
+                nat_ip,
+                backend: address,
+                protocol,
+            };
+            self.pool_keys.extend(service.nat_ips.iter().map(key));
+        }
+        Ok(Rule {
+            backend_port: rule.backend_port,
+            table: MaglevTable::build(&rule.backends),
+            backends: backends.into_boxed_slice(),
+            timeouts: rule.timeouts,
+        })
+    }
+
+    fn backend(
+        &mut self,
+        scope_id: ScopeId,
+        scope: &ScopePlan,
+        address: Ipv4Addr,
+        asker: Ipv4Addr,
+    ) -> Result<BackendIndex, PlanError> {
+        if let Some(&known) = self.backend_of.get(&(scope_id, address)) {
+            return Ok(known);
+        }
+        let next_hop = self.next_hop(scope_id, next_hop_address(scope, address), asker)?;
+        let backend = BackendIndex(index(self.backends.len()));
+        self.backends.push(Backend {
+            scope: scope_id,
+            address,
+            next_hop,
+        });
+        self.backend_of.insert((scope_id, address), backend);
+        Ok(backend)
+    }
+
+    fn next_hop(
+        &mut self,
+        scope: ScopeId,
+        address: Ipv4Addr,
+        asker: Ipv4Addr,
+    ) -> Result<NeighborIndex, PlanError> {
+        if let Some(&known) = self.next_hop_of.get(&(scope, address)) {
+            return Ok(known);
+        }
+        if self.next_hops.len() > usize::from(u16::MAX) {
+            return Err(PlanError::TooMany("next hops"));
+        }
+        let neighbor = NeighborIndex(index(self.next_hops.len()));
+        self.next_hops.push(NextHop {
+            scope,
+            address,
+            asker,
+        });
+        self.next_hop_of.insert((scope, address), neighbor);
+        Ok(neighbor)
+    }
+
+    fn endpoints(&mut self, plan: &Plan) -> Result<Box<[Endpoint]>, PlanError> {
+        let mut endpoints = Vec::with_capacity(plan.endpoints.len());
+        let mut links = HashMap::new();
+        for (at, endpoint) in plan.endpoints.iter().enumerate() {
+            let EndpointPlan {
+                link,
+                scope,
+                address,
+                service,
+                gate,
+            } = *endpoint;
+            if scope.slot() >= plan.scopes.len() {
+                return Err(PlanError::Dangling(
+                    "an endpoint's virtual network",
+                    scope.slot(),
+                ));
+            }
+            if service.slot() >= plan.services.len() {
+                return Err(PlanError::Dangling("an endpoint's service", service.slot()));
+            }
+            if links.insert(link, at).is_some() {
+                return Err(PlanError::Duplicate(
+                    "link id",
+                    alloc::format!("{}", link.0),
+                ));
+            }
+            self.claim(scope, address, Local::Endpoint(EndpointIndex(index(at))))?;
+            endpoints.push(Endpoint {
+                link,
+                scope,
+                address,
+                service,
+                gate,
+            });
+        }
+        Ok(endpoints.into_boxed_slice())
+    }
+
+    fn claim(&mut self, scope: ScopeId, address: Ipv4Addr, local: Local) -> Result<(), PlanError> {
+        match self.locals.insert((scope, address), local) {
+            None => Ok(()),
+            Some(_) => Err(PlanError::Duplicate("address", alloc::format!("{address}"))),
+        }
+    }
+}
+
+/// A backend is its own next hop unless a route covers it; the longest prefix wins.
+fn next_hop_address(scope: &ScopePlan, backend: Ipv4Addr) -> Ipv4Addr {
+    let covering = scope
+        .routes
+        .iter()
+        .filter(|route| route.prefix.contains(backend));
+    covering
+        .max_by_key(|route| route.prefix.length())
+        .map_or(backend, |route| route.next_hop)
+}
+
+/// Lists of a plan are far shorter than 2^32; one that were not would fail a bound before.
+fn index(position: usize) -> u32 {
+    u32::try_from(position).unwrap_or(u32::MAX)
+}

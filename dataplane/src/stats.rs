@@ -1,0 +1,252 @@
+//! What a worker counts, and the page on which others read it while it runs.
+//!
+//! Counting happens in one place, where verdicts are consumed. Account (I9), for every worker:
+//! `received + taken_over = forwarded + consumed + handed_over + held + Σ dropped`, where `held` is
+//! how many packets wait for a next hop at the moment. Replies and requests that adit makes itself
+//! are counted apart.
+
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::drop_reason::DropReason;
+use crate::limits::DEVICES_MAX;
+use crate::types::{DeviceIndex, GenerationNumber};
+
+use alloc::boxed::Box;
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)+) => {
+        /// A worker's counters. All but `held`, `flows` and `generation` only grow.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct Counters {
+            $($(#[$doc])* pub $name: u64,)+
+            /// Packets dropped, by [`DropReason::slot`].
+            pub dropped: [u64; DropReason::COUNT],
+        }
+
+        impl Counters {
+            /// Names of the single counters, in the order of [`Counters::values`].
+            pub const NAMES: &'static [&'static str] = &[$(stringify!($name),)+];
+
+            /// The single counters, in the order of [`Counters::NAMES`].
+            #[must_use]
+            pub fn values(&self) -> [u64; Self::NAMES.len()] {
+                [$(self.$name,)+]
+            }
+
+            fn from_values(values: [u64; Self::NAMES.len()], dropped: [u64; DropReason::COUNT]) -> Self {
+                let [$($name,)+] = values;
+                Counters { $($name,)+ dropped }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Frames that came from devices.
+    received,
+    /// Bytes of those, Ethernet header included.
+    received_bytes,
+    /// Frames that the kernel took, translated.
+    forwarded,
+    /// Bytes of those.
+    forwarded_bytes,
+    /// Frames that were for adit itself: ARP.
+    consumed,
+    /// Answers of adit: ARP replies. Each of the packets they answer is counted as consumed.
+    replied,
+    /// Requests of adit: ARP requests.
+    originated,
+    /// Frames given to the worker that owns their flow.
+    handed_over,
+    /// Frames taken from other workers.
+    taken_over,
+    /// Packets that wait for a next hop now.
+    held,
+    /// Flows that live now.
+    flows,
+    /// Flows ever opened.
+    flows_opened,
+    /// Flows ever closed, for whatever reason.
+    flows_closed,
+    /// Of the flows closed: those whose configuration went away under them.
+    flows_revoked,
+    /// The generation that the worker works with.
+    generation,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self::from_values([0; Self::NAMES.len()], [0; DropReason::COUNT])
+    }
+}
+
+impl Counters {
+    /// All drops together.
+    #[must_use]
+    pub fn dropped_total(&self) -> u64 {
+        self.dropped.iter().sum()
+    }
+
+    /// Adds another worker's counters to these.
+    pub fn add(&mut self, other: &Counters) {
+        let (mut sum, others) = (self.values(), other.values());
+        sum.iter_mut()
+            .zip(others)
+            .for_each(|(mine, theirs)| *mine += theirs);
+        let mut dropped = self.dropped;
+        dropped
+            .iter_mut()
+            .zip(other.dropped)
+            .for_each(|(mine, theirs)| *mine += theirs);
+        let generation = self.generation.max(other.generation);
+        *self = Self::from_values(sum, dropped);
+        self.generation = generation;
+    }
+
+    /// What is missing from the account: zero unless a packet was lost or counted twice (I9).
+    #[must_use]
+    pub fn account_difference(&self) -> i128 {
+        let sum = |counters: &[u64]| {
+            counters
+                .iter()
+                .map(|&count| i128::from(count))
+                .sum::<i128>()
+        };
+        let inwards = sum(&[self.received, self.taken_over]);
+        let outwards = sum(&[self.forwarded, self.consumed, self.handed_over, self.held]);
+        inwards - outwards - sum(&self.dropped)
+    }
+}
+
+/// How a worker's queue of a device is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceState {
+    /// No such device, or not tried yet.
+    Unopened,
+    /// Open.
+    Up,
+    /// Could not be opened or went away, with the system's error number; tried again every so often.
+    Down(i32),
+}
+
+/// What a worker says of one device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceReport {
+    /// Its state.
+    pub state: DeviceState,
+    /// Frames received.
+    pub received: u64,
+    /// Frames sent.
+    pub sent: u64,
+}
+
+#[derive(Default)]
+struct DeviceSlot {
+    state: AtomicU32,
+    received: AtomicU64,
+    sent: AtomicU64,
+}
+
+/// The page that one worker writes and anybody reads. Each number is whole; two of them may be from
+/// different batches.
+pub struct StatsPage {
+    values: [AtomicU64; Counters::NAMES.len()],
+    dropped: [AtomicU64; DropReason::COUNT],
+    devices: Box<[DeviceSlot]>,
+}
+
+impl StatsPage {
+    /// A page of zeros.
+    #[must_use]
+    pub fn new() -> StatsPage {
+        StatsPage {
+            values: core::array::from_fn(|_| AtomicU64::new(0)),
+            dropped: core::array::from_fn(|_| AtomicU64::new(0)),
+            devices: (0..DEVICES_MAX).map(|_| DeviceSlot::default()).collect(),
+        }
+    }
+
+    /// What the worker wrote last.
+    #[must_use]
+    pub fn read(&self) -> Counters {
+        let load = |cell: &AtomicU64| cell.load(Ordering::Relaxed);
+        Counters::from_values(
+            self.values.each_ref().map(load),
+            self.dropped.each_ref().map(load),
+        )
+    }
+
+    /// The generation that the worker works with; what it wrote before is visible to the caller.
+    #[must_use]
+    pub fn adopted(&self) -> GenerationNumber {
+        let at = Counters::NAMES.len() - 1;
+        let number = self.values[at].load(Ordering::Acquire);
+        GenerationNumber(u32::try_from(number).unwrap_or(u32::MAX))
+    }
+
+    /// What the worker wrote last of a device.
+    #[must_use]
+    pub fn device(&self, device: DeviceIndex) -> DeviceReport {
+        let Some(slot) = self.devices.get(device.slot()) else {
+            return DeviceReport {
+                state: DeviceState::Unopened,
+                received: 0,
+                sent: 0,
+            };
+        };
+        let state = match slot.state.load(Ordering::Relaxed) {
+            0 => DeviceState::Unopened,
+            1 => DeviceState::Up,
+            errno => DeviceState::Down(i32::try_from(errno - 2).unwrap_or(i32::MAX)),
+        };
+        let load = |cell: &AtomicU64| cell.load(Ordering::Relaxed);
+        DeviceReport {
+            state,
+            received: load(&slot.received),
+            sent: load(&slot.sent),
+        }
+    }
+
+    /// Writes the counters. For the worker alone.
+    pub fn write(&self, counters: &Counters) {
+        let store = |(cell, value): (&AtomicU64, u64)| cell.store(value, Ordering::Relaxed);
+        self.dropped.iter().zip(counters.dropped).for_each(store);
+        // The generation is last, and releases what stands before it.
+        let cells = self.values.iter().zip(counters.values());
+        cells.for_each(|(cell, value)| cell.store(value, Ordering::Release));
+    }
+
+    /// Writes the state of a device. For the worker alone.
+    pub fn write_device_state(&self, device: DeviceIndex, state: DeviceState) {
+        let code = match state {
+            DeviceState::Unopened => 0,
+            DeviceState::Up => 1,
+            DeviceState::Down(errno) => u32::try_from(errno).unwrap_or(0).saturating_add(2),
+        };
+        if let Some(slot) = self.devices.get(device.slot()) {
+            slot.state.store(code, Ordering::Relaxed);
+        }
+    }
+
+    /// Adds to the counts of a device. For the worker alone.
+    pub fn count_device(&self, device: DeviceIndex, received: usize, sent: usize) {
+        let Some(slot) = self.devices.get(device.slot()) else {
+            return;
+        };
+        let add = |cell: &AtomicU64, count: usize| {
+            // One writer: a load and a store, no locked instruction.
+            cell.store(
+                cell.load(Ordering::Relaxed) + count as u64,
+                Ordering::Relaxed,
+            );
+        };
+        add(&slot.received, received);
+        add(&slot.sent, sent);
+    }
+}
+
+impl Default for StatsPage {
+    fn default() -> Self {
+        Self::new()
+    }
+}

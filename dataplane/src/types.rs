@@ -1,0 +1,368 @@
+//! Plain data that every room shares: addresses, indices and instants. No logic but arithmetic.
+//!
+//! An index names a slot of one table and is meaningless for any other; the newtypes keep them
+//! apart. Bounds on how many of each exist are in [`crate::limits`].
+
+use core::fmt;
+use core::net::Ipv4Addr;
+use core::time::Duration;
+
+/// An Ethernet address.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct MacAddress(pub [u8; 6]);
+
+impl MacAddress {
+    /// All hosts of the segment.
+    pub const BROADCAST: MacAddress = MacAddress([0xff; 6]);
+    /// No address: what an ARP request asks for.
+    pub const ZERO: MacAddress = MacAddress([0; 6]);
+
+    /// Broadcast or multicast: the group bit of the first octet (IEEE 802.3, 3.2.3).
+    #[inline]
+    #[must_use]
+    pub fn is_group(self) -> bool {
+        self.0[0] & 1 == 1
+    }
+
+    /// May stand as somebody's own address: neither a group nor zero.
+    #[inline]
+    #[must_use]
+    pub fn is_unicast(self) -> bool {
+        !self.is_group() && self != Self::ZERO
+    }
+}
+
+impl fmt::Display for MacAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl fmt::Debug for MacAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The transport protocols that Private Link carries: TCP and UDP, nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Protocol {
+    /// RFC 9293; IP protocol number 6.
+    Tcp = 6,
+    /// RFC 768; IP protocol number 17.
+    Udp = 17,
+}
+
+impl Protocol {
+    /// Both, in the order of their numbers.
+    pub const ALL: [Protocol; 2] = [Protocol::Tcp, Protocol::Udp];
+
+    /// Lower-case name, as in configuration and output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+        }
+    }
+}
+
+/// Which way a packet of a flow travels, always from the client's side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// From the client through the endpoint to the backend.
+    Forward,
+    /// From the backend to the NAT IP and back to the client.
+    Return,
+}
+
+macro_rules! index {
+    ($(#[$doc:meta])* $name:ident($repr:ty)) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+        pub struct $name(pub $repr);
+
+        impl $name {
+            /// The slot of a table that this index names.
+            #[inline]
+            #[must_use]
+            pub const fn slot(self) -> usize {
+                self.0 as usize
+            }
+        }
+    };
+}
+
+index!(
+    /// A device among those of a snapshot.
+    DeviceIndex(u16)
+);
+index!(
+    /// A virtual network. No key exists without one (I1), so tenants with equal addresses stay apart.
+    ScopeId(u16)
+);
+index!(
+    /// A private endpoint among those of a snapshot.
+    EndpointIndex(u32)
+);
+index!(
+    /// A private link service among those of a snapshot.
+    ServiceIndex(u32)
+);
+index!(
+    /// A backend among those of a snapshot.
+    BackendIndex(u32)
+);
+index!(
+    /// A port pool: one (NAT IP, backend, protocol).
+    PoolIndex(u32)
+);
+index!(
+    /// A next hop in the neighbor table.
+    NeighborIndex(u32)
+);
+index!(
+    /// A flow in the table of the worker that owns it.
+    FlowIndex(u32)
+);
+index!(
+    /// A worker thread; 0 is the first.
+    WorkerId(u8)
+);
+
+/// The 32-bit id of a connection between an endpoint and a service: nonzero, unique within a run,
+/// never given to another connection.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct LinkId(pub u32);
+
+/// The serial number of a published configuration. A flow stores the one that last judged it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+pub struct GenerationNumber(pub u32);
+
+/// An IPv4 prefix in canonical form: no address bit is set beyond its length.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Prefix {
+    address: Ipv4Addr,
+    length: u8,
+}
+
+impl Prefix {
+    /// The prefix, or `None` if `length` is over 32 or the address has bits beyond it.
+    #[must_use]
+    pub fn new(address: Ipv4Addr, length: u8) -> Option<Prefix> {
+        (length <= 32 && address.to_bits() & !Self::mask(length) == 0)
+            .then_some(Prefix { address, length })
+    }
+
+    /// Whether `address` lies within.
+    #[inline]
+    #[must_use]
+    pub fn contains(self, address: Ipv4Addr) -> bool {
+        address.to_bits() & Self::mask(self.length) == self.address.to_bits()
+    }
+
+    /// Whether the two share an address.
+    #[must_use]
+    pub fn overlaps(self, other: Prefix) -> bool {
+        self.contains(other.address) || other.contains(self.address)
+    }
+
+    /// The first address.
+    #[must_use]
+    pub fn address(self) -> Ipv4Addr {
+        self.address
+    }
+
+    /// The last address; the broadcast address of a subnet.
+    #[must_use]
+    pub fn last(self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.address.to_bits() | !Self::mask(self.length))
+    }
+
+    /// How many leading bits are fixed, 0 to 32.
+    #[must_use]
+    pub fn length(self) -> u8 {
+        self.length
+    }
+
+    #[inline]
+    fn mask(length: u8) -> u32 {
+        u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0)
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.length)
+    }
+}
+
+impl fmt::Debug for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A point in time, in nanoseconds since an origin that the caller chose (and never moves back).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+pub struct Instant(u64);
+
+impl Instant {
+    /// The origin.
+    pub const ZERO: Instant = Instant(0);
+
+    /// `nanos` after the origin.
+    #[must_use]
+    pub const fn from_nanos(nanos: u64) -> Instant {
+        Instant(nanos)
+    }
+
+    /// Nanoseconds since the origin.
+    #[must_use]
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// The instant `duration` later; the last representable one if that is beyond it.
+    #[must_use]
+    pub fn after(self, duration: Duration) -> Instant {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        Instant(self.0.saturating_add(nanos))
+    }
+
+    /// How long ago `earlier` was; zero if it lies ahead.
+    #[must_use]
+    pub fn since(self, earlier: Instant) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+
+    /// The tick that this instant lies in.
+    #[inline]
+    #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "ticks wrap by design; see `Tick`"
+    )]
+    pub const fn tick(self) -> Tick {
+        Tick((self.0 / Tick::NANOS) as u32)
+    }
+}
+
+/// Time in steps of 10 ms, as the tables store it: four bytes, wrapping after 497 days.
+///
+/// Two ticks compare through [`Tick::since`], which is right while they lie less than 248 days
+/// apart; no timeout comes near.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Tick(pub u32);
+
+impl Tick {
+    /// Length of a tick in nanoseconds.
+    pub const NANOS: u64 = 10_000_000;
+
+    /// Ticks from `earlier` to this one; zero if `earlier` lies ahead.
+    #[inline]
+    #[must_use]
+    pub const fn since(self, earlier: Tick) -> u32 {
+        let ticks = self.0.wrapping_sub(earlier.0);
+        if ticks > u32::MAX / 2 { 0 } else { ticks }
+    }
+
+    /// The tick `ticks` later.
+    #[inline]
+    #[must_use]
+    pub const fn after(self, ticks: u32) -> Tick {
+        Tick(self.0.wrapping_add(ticks))
+    }
+
+    /// How many ticks cover `duration`, at least one, at most half the range.
+    #[must_use]
+    pub fn count(duration: Duration) -> u32 {
+        let ticks = duration.as_nanos().div_ceil(u128::from(Self::NANOS));
+        u32::try_from(ticks)
+            .unwrap_or(u32::MAX)
+            .clamp(1, u32::MAX / 2)
+    }
+}
+
+/// Where frames to a station go: out of which device, to which station.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// The device.
+    pub device: DeviceIndex,
+    /// The station.
+    pub mac: MacAddress,
+}
+
+/// A borrowed port: which NAT IP's, out of which pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The pool that it goes back to.
+    pub pool: PoolIndex,
+    /// The NAT IP.
+    pub nat_ip: Ipv4Addr,
+    /// The port.
+    pub port: u16,
+}
+
+/// How long a flow lives without a packet, by what it is doing. In ticks of 10 ms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// TCP before the handshake is done (RFC 5382 REQ-5: transitory).
+    pub opening_ticks: u32,
+    /// TCP after it (RFC 5382 REQ-5: established).
+    pub established_ticks: u32,
+    /// TCP after both FINs, or after a reset (RFC 7857 2.1, 2.2).
+    pub closing_ticks: u32,
+    /// UDP (RFC 4787 REQ-5).
+    pub udp_ticks: u32,
+}
+
+impl Timeouts {
+    /// From durations; each is at least one tick.
+    #[must_use]
+    pub fn new(opening: Duration, established: Duration, closing: Duration, udp: Duration) -> Self {
+        Timeouts {
+            opening_ticks: Tick::count(opening),
+            established_ticks: Tick::count(established),
+            closing_ticks: Tick::count(closing),
+            udp_ticks: Tick::count(udp),
+        }
+    }
+}
+
+impl Default for Timeouts {
+    /// Azure's: 300 s established, 240 s UDP, 30 s otherwise.
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self::new(seconds(30), seconds(300), seconds(30), seconds(240))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefix_is_canonical_and_contains_its_addresses_only() {
+        let base = Ipv4Addr::new(10, 0, 0, 0);
+        assert_eq!(Prefix::new(Ipv4Addr::new(10, 0, 0, 1), 16), None);
+        assert_eq!(Prefix::new(base, 33), None);
+        let prefix = Prefix::new(base, 16).unwrap();
+        assert!(prefix.contains(Ipv4Addr::new(10, 0, 255, 255)));
+        assert!(!prefix.contains(Ipv4Addr::new(10, 1, 0, 0)));
+        assert_eq!(prefix.last(), Ipv4Addr::new(10, 0, 255, 255));
+        let all = Prefix::new(Ipv4Addr::UNSPECIFIED, 0).unwrap();
+        assert!(all.contains(Ipv4Addr::BROADCAST) && all.overlaps(prefix));
+    }
+
+    #[test]
+    fn ticks_compare_across_the_wrap() {
+        let before = Tick(u32::MAX - 1);
+        assert_eq!(before.after(5).since(before), 5);
+        assert_eq!(before.since(before.after(5)), 0);
+        assert_eq!(Tick::count(Duration::from_millis(1)), 1);
+        assert_eq!(Tick::count(Duration::from_secs(300)), 30_000);
+    }
+}

@@ -1,0 +1,158 @@
+//! Internet checksums by difference: RFC 1071 sums, RFC 1624 updates.
+//!
+//! A checksum field holds the complement of the one's complement sum of what it covers. When a covered
+//! word changes from `m` to `m'`, the new field is `~(~field + ~m + m')` (RFC 1624, equation 3). The part
+//! `~m + m'` depends on the change alone: a [`Delta`]. Deltas of several changes add up, and the
+//! complement of a delta undoes it, so a flow computes its delta once and a packet pays one addition.
+//!
+//! A *partial* checksum (the kernel's CHECKSUM_PARTIAL) is different: the field holds the sum of the
+//! pseudo-header, **not** complemented, and ports are not in it yet. So it takes the delta of the
+//! addresses, by plain addition, and must not take that of the ports.
+
+/// The change of a one's complement sum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Delta(u16);
+
+impl Delta {
+    /// No change.
+    pub const ZERO: Delta = Delta(0);
+
+    /// A covered 16-bit word changes from `old` to `new`.
+    #[inline]
+    #[must_use]
+    pub const fn of_u16(old: u16, new: u16) -> Delta {
+        Delta(add(!old, new))
+    }
+
+    /// A covered 32-bit word, aligned to 16 bits, changes from `old` to `new`.
+    #[inline]
+    #[must_use]
+    pub const fn of_u32(old: u32, new: u32) -> Delta {
+        Delta(add(fold(!old), fold(new)))
+    }
+
+    /// Both changes.
+    #[inline]
+    #[must_use]
+    pub const fn and(self, other: Delta) -> Delta {
+        Delta(add(self.0, other.0))
+    }
+
+    /// The change back.
+    #[inline]
+    #[must_use]
+    pub const fn inverse(self) -> Delta {
+        Delta(!self.0)
+    }
+
+    /// The field of a complete checksum after the change. Right if it was right; as wrong as it was if
+    /// not (I6).
+    #[inline]
+    #[must_use]
+    pub const fn update(self, field: u16) -> u16 {
+        !add(!field, self.0)
+    }
+
+    /// The field of a partial checksum after a change of addresses.
+    #[inline]
+    #[must_use]
+    pub const fn update_partial(self, field: u16) -> u16 {
+        add(field, self.0)
+    }
+}
+
+/// One's complement addition: the carry comes back in at the bottom.
+#[inline]
+const fn add(a: u16, b: u16) -> u16 {
+    let (sum, carry) = a.overflowing_add(b);
+    sum + carry as u16
+}
+
+/// The one's complement sum of the two halves of a word.
+#[inline]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the halves are what is wanted"
+)]
+const fn fold(word: u32) -> u16 {
+    add((word >> 16) as u16, word as u16)
+}
+
+/// The one's complement sum of big-endian 16-bit words; a last odd byte is the upper half of one.
+#[must_use]
+pub fn sum(bytes: &[u8]) -> u16 {
+    let (words, rest) = bytes.as_chunks::<4>();
+    let wide: u64 = words
+        .iter()
+        .map(|word| u64::from(u32::from_be_bytes(*word)))
+        .sum();
+    let mut tail = [0; 4];
+    tail[..rest.len()].copy_from_slice(rest);
+    let wide = wide + u64::from(u32::from_be_bytes(tail));
+    // At most 16,400 words of 32 bits fit a frame: the upper half stays far below its limit.
+    let [a, b, c, d] = [
+        wide >> 48,
+        wide >> 32 & 0xffff,
+        wide >> 16 & 0xffff,
+        wide & 0xffff,
+    ];
+    let narrow = u32::try_from(a + b + c + d).unwrap_or(0);
+    fold(narrow)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The definition, word by word, as RFC 1071 section 4.1 writes it.
+    fn reference_sum(bytes: &[u8]) -> u16 {
+        let mut sum = 0_u32;
+        for pair in bytes.chunks(2) {
+            sum += u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0));
+        }
+        while sum >> 16 != 0 {
+            sum = (sum & 0xffff) + (sum >> 16);
+        }
+        sum as u16
+    }
+
+    #[test]
+    fn sums_of_all_lengths() {
+        let bytes: [u8; 77] = core::array::from_fn(|i| (i * 151 + 200) as u8);
+        for length in 0..bytes.len() {
+            assert_eq!(
+                sum(&bytes[..length]),
+                reference_sum(&bytes[..length]),
+                "{length}"
+            );
+        }
+        assert_eq!(sum(&[0xff; 65_535]), reference_sum(&[0xff; 65_535]));
+    }
+
+    #[test]
+    fn every_update_of_a_word_equals_the_sum_from_scratch() {
+        // All pairs (old, new) would be 2^32; every old against a spread of new ones, and edges.
+        let edges = [0, 1, 0x00ff, 0x0100, 0x7fff, 0x8000, 0xfffe, 0xffff];
+        for constant in [0x0001_u16, 0x4500, 0xfffe, 0xffff] {
+            for old in 0..=u16::MAX {
+                let before = !add(constant, old);
+                for new in edges.into_iter().chain([old.wrapping_mul(31), !old]) {
+                    let after = Delta::of_u16(old, new).update(before);
+                    assert_eq!(after, !add(constant, new), "{constant:x} {old:x} {new:x}");
+                    let back = Delta::of_u16(old, new).inverse().update(after);
+                    assert_eq!(back, before, "{constant:x} {old:x} {new:x}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn deltas_add_up() {
+        let (old, new) = (0x0a00_0005_u32, 0xfffe_0001_u32);
+        let halves = Delta::of_u16(0x0a00, 0xfffe).and(Delta::of_u16(0x0005, 0x0001));
+        assert_eq!(
+            Delta::of_u32(old, new).update(0x1234),
+            halves.update(0x1234)
+        );
+    }
+}

@@ -1,0 +1,127 @@
+//! IPv4 headers (RFC 791, 3.1): the 20 fixed bytes.
+
+use core::net::Ipv4Addr;
+
+/// Bytes of a header without options.
+pub const HEADER_BYTES_MIN: usize = 20;
+
+/// Protocol number of ICMP.
+pub const ICMP: u8 = 1;
+/// Protocol number of TCP.
+pub const TCP: u8 = 6;
+/// Protocol number of UDP.
+pub const UDP: u8 = 17;
+
+/// The fixed part of a header, to read.
+#[derive(Clone, Copy)]
+pub struct Ipv4<'a>(&'a [u8; HEADER_BYTES_MIN]);
+
+impl<'a> Ipv4<'a> {
+    /// The header at the start of a packet; `None` if the packet is too short.
+    #[inline]
+    #[must_use]
+    pub fn of(packet: &'a [u8]) -> Option<Self> {
+        packet.first_chunk().map(Ipv4)
+    }
+
+    /// Version; 4 in a valid header.
+    #[inline]
+    #[must_use]
+    pub fn version(self) -> u8 {
+        self.0[0] >> 4
+    }
+
+    /// Bytes of the header with its options, 0 to 60; 20 or more in a valid header.
+    #[inline]
+    #[must_use]
+    pub fn header_bytes(self) -> usize {
+        usize::from(self.0[0] & 15) * 4
+    }
+
+    /// Bytes of the packet, header included.
+    #[inline]
+    #[must_use]
+    pub fn total_length(self) -> u16 {
+        u16::from_be_bytes([self.0[2], self.0[3]])
+    }
+
+    /// Whether it is one of several fragments: more follow, or some came before.
+    #[inline]
+    #[must_use]
+    pub fn is_fragment(self) -> bool {
+        u16::from_be_bytes([self.0[6], self.0[7]]) & 0x3fff != 0
+    }
+
+    /// Time to live, in hops.
+    #[inline]
+    #[must_use]
+    pub fn ttl(self) -> u8 {
+        self.0[8]
+    }
+
+    /// Number of the protocol that it carries.
+    #[inline]
+    #[must_use]
+    pub fn protocol_number(self) -> u8 {
+        self.0[9]
+    }
+
+    /// Source address.
+    #[inline]
+    #[must_use]
+    pub fn source(self) -> Ipv4Addr {
+        Ipv4Addr::new(self.0[12], self.0[13], self.0[14], self.0[15])
+    }
+
+    /// Destination address.
+    #[inline]
+    #[must_use]
+    pub fn destination(self) -> Ipv4Addr {
+        Ipv4Addr::new(self.0[16], self.0[17], self.0[18], self.0[19])
+    }
+}
+
+/// The fixed part of a header, to write.
+pub struct Ipv4Mut<'a>(&'a mut [u8; HEADER_BYTES_MIN]);
+
+impl<'a> Ipv4Mut<'a> {
+    /// The header at the start of a packet; `None` if the packet is too short.
+    #[inline]
+    #[must_use]
+    pub fn of(packet: &'a mut [u8]) -> Option<Self> {
+        packet.first_chunk_mut().map(Ipv4Mut)
+    }
+
+    /// The word of time to live and protocol.
+    #[inline]
+    #[must_use]
+    pub fn ttl_word(&self) -> u16 {
+        u16::from_be_bytes([self.0[8], self.0[9]])
+    }
+
+    /// Sets the time to live.
+    #[inline]
+    pub fn set_ttl(&mut self, ttl: u8) {
+        self.0[8] = ttl;
+    }
+
+    /// The header checksum.
+    #[inline]
+    #[must_use]
+    pub fn checksum(&self) -> u16 {
+        u16::from_be_bytes([self.0[10], self.0[11]])
+    }
+
+    /// Sets the header checksum.
+    #[inline]
+    pub fn set_checksum(&mut self, checksum: u16) {
+        self.0[10..12].copy_from_slice(&checksum.to_be_bytes());
+    }
+
+    /// Sets both addresses.
+    #[inline]
+    pub fn set_addresses(&mut self, source: Ipv4Addr, destination: Ipv4Addr) {
+        self.0[12..16].copy_from_slice(&source.octets());
+        self.0[16..20].copy_from_slice(&destination.octets());
+    }
+}

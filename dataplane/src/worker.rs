@@ -1,0 +1,264 @@
+//! Drives one engine: adopts configurations, moves batches from devices through the engine to devices,
+//! waits when there is nothing to do.
+//!
+//! Knows no protocol, names no concrete device and no clock: those come with a [`Platform`]. A device
+//! that cannot be opened or fails is tried again every so often, so that its return is picked up. Polls
+//! for [`POLL_TIME`] after the last packet and then blocks, so that an idle worker costs nothing.
+
+mod attachments;
+mod dispatch;
+mod handover;
+mod platform;
+mod seat;
+
+use alloc::sync::Arc;
+use core::time::Duration;
+
+pub use platform::{Platform, Queue};
+pub use seat::{CrewConfig, Seat, SessionPage, Shared, crew};
+
+use crate::device::{Batch, Frame};
+use crate::engine::{Arrival, Engine, EngineConfig, Verdict, Verdicts};
+use crate::limits::BATCH_FRAMES_MAX;
+use crate::types::{DeviceIndex, Instant, Tick, WorkerId};
+use attachments::{Attachments, Change};
+use handover::Handover;
+
+/// How long a worker polls without finding anything before it blocks.
+pub const POLL_TIME: Duration = Duration::from_micros(50);
+
+/// How long a worker blocks at most.
+const WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// Records of the flow table that are looked at for a page of sessions between two batches.
+const SESSION_STEPS: u32 = 1024;
+
+/// One worker. See the module's documentation.
+pub struct Worker<P: Platform> {
+    queue: Queue,
+    platform: P,
+    shared: Arc<Shared>,
+    handover: Handover,
+    engine: Engine,
+    devices: Attachments<P::Device>,
+    batch: Batch,
+    verdicts: Verdicts,
+    spare: Frame,
+    page: Option<SessionPage>,
+    /// The tick in which time was last taken notice of.
+    advanced: Option<Tick>,
+}
+
+impl<P: Platform> Worker<P> {
+    /// A worker on its seat; opens no device yet.
+    #[must_use]
+    pub fn new(seat: Seat, platform: P) -> Worker<P> {
+        let Seat {
+            worker,
+            config,
+            shared,
+            handover,
+        } = seat;
+        let generation = shared.cell.load();
+        let sizes = EngineConfig {
+            worker,
+            workers: config.workers,
+            flows_max: config.flows_max,
+            seed: config.seed,
+        };
+        let mut engine = Engine::new(&sizes, Arc::clone(&generation));
+        let mut devices = Attachments::new();
+        let changed = |change| follow(&mut engine, &change);
+        devices.adopt(generation.snapshot.devices(), &shared.stats, changed);
+        Worker {
+            queue: Queue {
+                worker,
+                workers: config.workers,
+            },
+            platform,
+            shared,
+            handover,
+            engine,
+            devices,
+            batch: Batch::new(),
+            verdicts: [Verdict::Consume; BATCH_FRAMES_MAX],
+            spare: Frame::new(),
+            page: None,
+            advanced: None,
+        }
+    }
+
+    /// Works until it is stopped, then writes its counters a last time. Packets in flight are lost;
+    /// devices close when the worker is dropped.
+    pub fn run(&mut self) {
+        let mut last_work = self.platform.now();
+        while !self.shared.is_stopped() {
+            let now = self.platform.now();
+            if self.turn(now) {
+                last_work = now;
+            } else if now.since(last_work) >= POLL_TIME {
+                self.rest(now);
+            }
+        }
+        self.shared.stats.write(self.engine.counters());
+    }
+
+    /// One turn: everything that is there now, at most a batch from each device. Returns whether there
+    /// was anything.
+    pub fn turn(&mut self, now: Instant) -> bool {
+        let adopted = self.adopt();
+        let mut worked = false;
+        for at in 0..self.devices.len() {
+            worked |= self.serve_device(attachments::index(at), now);
+        }
+        worked |= self.serve_peers(now);
+        // Time is taken notice of once a tick; nothing in the engine is finer.
+        if adopted || self.advanced != Some(now.tick()) {
+            self.advance(now);
+        } else if worked {
+            dispatch::drain(
+                &mut self.spare,
+                &mut self.engine,
+                &mut self.devices,
+                &self.shared.stats,
+            );
+            self.shared.stats.write(self.engine.counters());
+        }
+        worked
+    }
+
+    /// Its engine, to be looked at.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    fn adopt(&mut self) -> bool {
+        let known = self.engine.generation().number;
+        let Some(generation) = self.shared.cell.moved_from(known) else {
+            return false;
+        };
+        self.engine.adopt(Arc::clone(&generation));
+        let engine = &mut self.engine;
+        let changed = |change| follow(engine, &change);
+        self.devices
+            .adopt(generation.snapshot.devices(), &self.shared.stats, changed);
+        true
+    }
+
+    fn serve_device(&mut self, device: DeviceIndex, now: Instant) -> bool {
+        match self.devices.receive(device, &mut self.batch) {
+            None => return false,
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                self.devices.fail(device, error, now, &self.shared.stats);
+                self.engine.detach(device);
+                return false;
+            }
+        }
+        if self.batch.is_empty() {
+            return false;
+        }
+        self.shared.stats.count_device(device, self.batch.len(), 0);
+        self.batch
+            .frames_mut()
+            .iter_mut()
+            .for_each(|frame| frame.ingress = device);
+        self.serve_batch(Arrival::Device, now);
+        true
+    }
+
+    fn serve_peers(&mut self, now: Instant) -> bool {
+        if !self.handover.is_waiting() {
+            return false;
+        }
+        self.handover.take(&mut self.batch);
+        self.serve_batch(Arrival::Peer, now);
+        true
+    }
+
+    fn serve_batch(&mut self, arrival: Arrival, now: Instant) {
+        self.engine
+            .process(now, arrival, &mut self.batch, &mut self.verdicts);
+        let peers = dispatch::dispatch(
+            &self.batch,
+            &self.verdicts,
+            &mut self.engine,
+            &mut self.devices,
+            &self.handover,
+            &self.shared.stats,
+        );
+        for peer in (0..64).filter(|peer| peers >> peer & 1 == 1) {
+            self.platform.wake(WorkerId(peer));
+        }
+    }
+
+    fn advance(&mut self, now: Instant) {
+        let engine = &mut self.engine;
+        let changed = |change| follow(engine, &change);
+        self.devices.open(
+            &mut self.platform,
+            self.queue,
+            now,
+            &self.shared.stats,
+            changed,
+        );
+        let is_behind = self.engine.advance(now);
+        self.advanced = (!is_behind).then(|| now.tick());
+        dispatch::drain(
+            &mut self.spare,
+            &mut self.engine,
+            &mut self.devices,
+            &self.shared.stats,
+        );
+        self.answer_sessions(now);
+        self.shared.stats.write(self.engine.counters());
+    }
+
+    /// Goes on with the page of sessions that control asked for.
+    fn answer_sessions(&mut self, now: Instant) {
+        let Some(mut page) = self.page.take().or_else(|| self.shared.next_request()) else {
+            return;
+        };
+        match self
+            .engine
+            .sessions(now, page.next, SESSION_STEPS, &mut page.sessions)
+        {
+            Some(next) => page.next = next,
+            None => page.done = true,
+        }
+        let is_full = page.sessions.len() == page.sessions.capacity();
+        if page.done || is_full {
+            self.shared.answer(page);
+        } else {
+            self.page = Some(page);
+            // On with it in the next turn, not in the next tick.
+            self.advanced = None;
+        }
+    }
+
+    /// Blocks until there is something to do.
+    fn rest(&mut self, now: Instant) {
+        let attempt = self.devices.next_attempt();
+        let deadline = self.engine.next_deadline(now);
+        let until = [attempt, deadline].into_iter().flatten().min();
+        let timeout = until
+            .map_or(WAIT_MAX, |until| until.since(now))
+            .min(WAIT_MAX);
+        if self.advanced.is_none() || timeout.is_zero() || self.handover.is_waiting() {
+            return;
+        }
+        self.platform
+            .wait(&mut self.devices.open_devices(), timeout);
+        // Whatever it was, a request of control may wait too.
+        self.advanced = None;
+    }
+}
+
+/// Lets the engine know what happened to a device.
+fn follow(engine: &mut Engine, change: &Change) {
+    match *change {
+        Change::Opened(device, link) => engine.attach(device, link),
+        Change::Closed(device) => engine.detach(device),
+    }
+}

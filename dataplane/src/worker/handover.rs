@@ -1,0 +1,93 @@
+//! Rings between workers, for frames that arrive at one and belong to another.
+//!
+//! From each worker to each other there is a bounded ring of frames that were allocated at start; a
+//! frame is copied in and out, and an empty one always waits. Kernel steering makes this rare. A full
+//! ring refuses, and the frame is dropped and counted (I8).
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crossbeam_queue::ArrayQueue;
+
+use crate::device::{Batch, Frame};
+use crate::limits::BATCH_FRAMES_MAX;
+use crate::types::WorkerId;
+
+/// Frames that wait for one worker from one other at most.
+const RING_FRAMES: usize = 256;
+
+/// One direction between two workers.
+struct Ring {
+    full: ArrayQueue<Box<Frame>>,
+    empty: ArrayQueue<Box<Frame>>,
+}
+
+impl Ring {
+    fn new() -> Ring {
+        let empty = ArrayQueue::new(RING_FRAMES);
+        for _ in 0..RING_FRAMES {
+            drop(empty.push(Box::new(Frame::new())));
+        }
+        Ring {
+            full: ArrayQueue::new(RING_FRAMES),
+            empty,
+        }
+    }
+}
+
+/// One worker's ends of its rings; positions are those of the peers.
+pub(super) struct Handover {
+    outgoing: Vec<Option<Arc<Ring>>>,
+    incoming: Vec<Option<Arc<Ring>>>,
+}
+
+impl Handover {
+    /// Gives a copy of a frame to a peer; `false` if its ring is full.
+    pub(super) fn give(&self, to: WorkerId, frame: &Frame) -> bool {
+        let Some(Some(ring)) = self.outgoing.get(usize::from(to.0)) else {
+            return false;
+        };
+        let Some(mut copy) = ring.empty.pop() else {
+            return false;
+        };
+        copy.copy_from(frame);
+        ring.full.push(copy).is_ok()
+    }
+
+    /// Takes the frames that peers gave, up to a batch of them.
+    pub(super) fn take(&self, batch: &mut Batch) {
+        batch.clear();
+        for ring in self.incoming.iter().flatten() {
+            while batch.len() < BATCH_FRAMES_MAX {
+                let Some(frame) = ring.full.pop() else { break };
+                if let Some(into) = batch.append() {
+                    into.copy_from(&frame);
+                }
+                drop(ring.empty.push(frame));
+            }
+        }
+    }
+
+    /// Whether a frame waits.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.incoming
+            .iter()
+            .flatten()
+            .any(|ring| !ring.full.is_empty())
+    }
+}
+
+/// The rings between all workers.
+pub(super) fn mesh(workers: u8) -> Vec<Handover> {
+    let count = usize::from(workers);
+    let ring = |from: usize, to: usize| (from != to).then(|| Arc::new(Ring::new()));
+    let rings: Vec<Vec<_>> = (0..count)
+        .map(|from| (0..count).map(|to| ring(from, to)).collect())
+        .collect();
+    let ends = |worker: usize| Handover {
+        outgoing: rings[worker].clone(),
+        incoming: rings.iter().map(|row| row[worker].clone()).collect(),
+    };
+    (0..count).map(ends).collect()
+}

@@ -1,0 +1,39 @@
+//! The operating system as a worker sees it: devices to open, a clock to read, a way to wait.
+
+use core::time::Duration;
+
+use crate::device::{Device, DeviceError};
+use crate::snapshot::DevicePlan;
+use crate::types::{Instant, WorkerId};
+
+/// Which queue of a device a worker takes: its own among those of all workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// The worker.
+    pub worker: WorkerId,
+    /// How many workers share the device.
+    pub workers: u8,
+}
+
+/// What a worker needs from the operating system. Implemented by `io` for Linux and by tests in
+/// memory.
+pub trait Platform {
+    /// The devices that it opens.
+    type Device: Device;
+
+    /// Opens a worker's queue of a device.
+    ///
+    /// # Errors
+    /// There is no such device, it is down, or it may not be opened. The worker tries again later.
+    fn open(&mut self, plan: &DevicePlan, queue: Queue) -> Result<Self::Device, DeviceError>;
+
+    /// The time. Never goes back.
+    fn now(&mut self) -> Instant;
+
+    /// Blocks until a device has a frame or an error, somebody woke this worker, or `timeout` has
+    /// passed.
+    fn wait(&mut self, devices: &mut dyn Iterator<Item = &Self::Device>, timeout: Duration);
+
+    /// Ends the wait of another worker, or the next one if it does not wait.
+    fn wake(&mut self, worker: WorkerId);
+}

@@ -1,0 +1,140 @@
+//! What a worker shares with control and with its peers: three channels and no more.
+//!
+//! Down, one pointer (the [`Cell`]). Up, the stats page; and pages of sessions, filled at a batch
+//! boundary on request, a bounded number of table slots at a time, so that a list of a million flows
+//! costs a worker nothing it can feel. Sideways, one bounded ring to each peer.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use crossbeam_queue::ArrayQueue;
+
+use super::handover::{self, Handover};
+use crate::engine::Session;
+use crate::limits::WORKERS_MAX;
+use crate::publish::Cell;
+use crate::stats::StatsPage;
+use crate::types::{FlowIndex, WorkerId};
+
+/// Sizes that are fixed at start.
+#[derive(Clone, Copy, Debug)]
+pub struct CrewConfig {
+    /// Number of workers, 1 to [`WORKERS_MAX`].
+    pub workers: u8,
+    /// Flows that each worker has room for.
+    pub flows_max: usize,
+    /// Secret from which hashes and port choices derive; drawn anew at every start.
+    pub seed: u64,
+}
+
+/// Sessions on their way from a worker to whoever asked. The asker provides the memory.
+#[derive(Debug)]
+pub struct SessionPage {
+    /// Where in the worker's table to go on; start with 0.
+    pub next: FlowIndex,
+    /// Whether the table's end is reached.
+    pub done: bool,
+    /// The sessions found; a worker pushes no more than there is capacity for.
+    pub sessions: Vec<Session>,
+}
+
+impl SessionPage {
+    /// An empty page with room for `capacity` sessions, at the start of the table.
+    #[must_use]
+    pub fn new(capacity: usize) -> SessionPage {
+        SessionPage {
+            next: FlowIndex(0),
+            done: false,
+            sessions: Vec::with_capacity(capacity),
+        }
+    }
+}
+
+/// The part of a worker that control holds.
+pub struct Shared {
+    /// The generation in force, for all workers.
+    pub cell: Arc<Cell>,
+    /// What the worker counts.
+    pub stats: StatsPage,
+    requests: ArrayQueue<SessionPage>,
+    answers: ArrayQueue<SessionPage>,
+    stop: AtomicBool,
+}
+
+impl Shared {
+    fn new(cell: Arc<Cell>) -> Shared {
+        Shared {
+            cell,
+            stats: StatsPage::new(),
+            requests: ArrayQueue::new(1),
+            answers: ArrayQueue::new(1),
+            stop: AtomicBool::new(false),
+        }
+    }
+
+    /// Asks for the next page of sessions; wake the worker afterwards. One page at a time: gives it
+    /// back if another is under way.
+    ///
+    /// # Errors
+    /// The page, if another is under way.
+    pub fn request_sessions(&self, page: SessionPage) -> Result<(), SessionPage> {
+        self.requests.push(page)
+    }
+
+    /// The page that was asked for, once the worker has filled it.
+    #[must_use]
+    pub fn take_sessions(&self) -> Option<SessionPage> {
+        self.answers.pop()
+    }
+
+    /// Ends the worker at its next batch boundary; wake it afterwards.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+    }
+
+    /// Whether the worker shall end.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    /// For the worker: the page to fill.
+    pub(super) fn next_request(&self) -> Option<SessionPage> {
+        self.requests.pop()
+    }
+
+    /// For the worker: gives a filled page back. An answer that nobody took is replaced.
+    pub(super) fn answer(&self, page: SessionPage) {
+        drop(self.answers.force_push(page));
+    }
+}
+
+/// Everything that a worker is born with. Made by [`crew`], given to [`super::Worker::new`] on the
+/// worker's own thread.
+pub struct Seat {
+    /// Which worker.
+    pub worker: WorkerId,
+    /// Sizes and secret.
+    pub config: CrewConfig,
+    /// What it shares with control.
+    pub shared: Arc<Shared>,
+    pub(super) handover: Handover,
+}
+
+/// The seats of all workers, connected to each other; they start with the cell's generation. A number
+/// of workers beyond the limits is brought within them.
+#[must_use]
+pub fn crew(mut config: CrewConfig, cell: &Arc<Cell>) -> Vec<Seat> {
+    config.workers = config
+        .workers
+        .clamp(1, u8::try_from(WORKERS_MAX).unwrap_or(u8::MAX));
+    let seats = handover::mesh(config.workers).into_iter().enumerate();
+    let seat = |(at, handover): (usize, Handover)| Seat {
+        worker: WorkerId(at.to_le_bytes()[0]),
+        config,
+        shared: Arc::new(Shared::new(Arc::clone(cell))),
+        handover,
+    };
+    seats.map(seat).collect()
+}
