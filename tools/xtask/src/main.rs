@@ -1,0 +1,63 @@
+//! The project's own commands, run as `cargo xtask <command>`.
+//!
+//! Each command is a module with a `run` function and one row in [`COMMANDS`]; that row is all that
+//! it takes to add one. Nothing here is needed to build adit.
+
+mod ci;
+mod lexer;
+mod manifest;
+mod rooms;
+mod source;
+mod tidy;
+mod tree;
+
+use std::env;
+use std::process::ExitCode;
+
+/// A command: how it is called, what it does, and the function that does it.
+struct Command {
+    name: &'static str,
+    summary: &'static str,
+    run: fn(&[String]) -> ExitCode,
+}
+
+const COMMANDS: &[Command] = &[
+    Command {
+        name: "ci",
+        summary: "run what CI runs, step by step",
+        run: ci::run,
+    },
+    Command {
+        name: "tidy",
+        summary: "check the rules of the house",
+        run: tidy::run,
+    },
+    Command {
+        name: "help",
+        summary: "list these commands",
+        run: help,
+    },
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let Some((name, rest)) = arguments.split_first() else {
+        return help(&[]);
+    };
+    if let Some(command) = COMMANDS.iter().find(|command| command.name == name) {
+        return (command.run)(rest);
+    }
+    if ["-h", "--help"].contains(&name.as_str()) {
+        return help(&[]);
+    }
+    eprintln!("xtask: there is no command `{name}`; `cargo xtask help` lists them");
+    ExitCode::from(2)
+}
+
+fn help(_arguments: &[String]) -> ExitCode {
+    println!("cargo xtask <command>\n");
+    for command in COMMANDS {
+        println!("  {:<8} {}", command.name, command.summary);
+    }
+    ExitCode::SUCCESS
+}
