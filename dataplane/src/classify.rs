@@ -17,9 +17,7 @@ pub fn classify(
     scope: ScopeId,
     destination: Ipv4Addr,
 ) -> Result<Local, DropReason> {
-    snapshot
-        .local(scope, destination)
-        .ok_or(DropReason::NoEndpoint)
+    snapshot.local(scope, destination).ok_or(DropReason::NoEndpoint)
 }
 
 /// Whether a client may have this source address: inside the address space of its virtual network, and
@@ -34,9 +32,5 @@ pub fn judge_source(
 ) -> Result<(), DropReason> {
     let legitimate =
         snapshot.in_address_space(scope, source) && snapshot.local(scope, source).is_none();
-    if legitimate {
-        Ok(())
-    } else {
-        Err(DropReason::SourceSpoofed)
-    }
+    if legitimate { Ok(()) } else { Err(DropReason::SourceSpoofed) }
 }

@@ -162,10 +162,7 @@ impl Batch {
     /// An empty batch with room for [`BATCH_FRAMES_MAX`] frames.
     #[must_use]
     pub fn new() -> Batch {
-        Batch {
-            frames: (0..BATCH_FRAMES_MAX).map(|_| Frame::new()).collect(),
-            length: 0,
-        }
+        Batch { frames: (0..BATCH_FRAMES_MAX).map(|_| Frame::new()).collect(), length: 0 }
     }
 
     /// The frames in the order of their arrival.

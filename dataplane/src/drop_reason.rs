@@ -230,19 +230,11 @@ mod tests {
             assert_eq!(reason.slot(), position);
             let metric = reason.metric();
             assert!(
-                metric
-                    .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+                metric.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
             );
-            let same = DropReason::ALL
-                .iter()
-                .filter(|other| other.metric() == metric)
-                .count();
+            let same = DropReason::ALL.iter().filter(|other| other.metric() == metric).count();
             assert_eq!(same, 1, "{metric}");
-            assert!(
-                reason.sentence().ends_with('.') && reason.cure().ends_with('.'),
-                "{metric}"
-            );
+            assert!(reason.sentence().ends_with('.') && reason.cure().ends_with('.'), "{metric}");
         }
     }
 }

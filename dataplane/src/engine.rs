@@ -24,6 +24,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec;
+use alloc::vec::Vec;
 
 pub use sessions::Session;
 
@@ -128,7 +129,8 @@ pub struct Engine {
     sweep: Option<FlowIndex>,
     /// The next hop that is looked after next.
     neighbor_turn: u32,
-    steps: Box<[Step; BATCH_FRAMES_MAX]>,
+    /// What is known of the frames of the batch under way; empty between batches.
+    steps: Vec<Step>,
     counters: Counters,
 }
 
@@ -150,7 +152,7 @@ impl Engine {
             requests: VecDeque::with_capacity(exception::REQUESTS_MAX),
             sweep: None,
             neighbor_turn: 0,
-            steps: Box::new([Step::Drop(DropReason::Internal); BATCH_FRAMES_MAX]),
+            steps: Vec::with_capacity(BATCH_FRAMES_MAX),
             counters: Counters::default(),
         };
         engine.counters.generation = u64::from(engine.generation.number.0);
@@ -200,18 +202,15 @@ impl Engine {
     ) {
         let now = now.tick();
         self.count_arrivals(arrival, batch.frames());
-        for (at, frame) in batch.frames().iter().enumerate() {
-            self.steps[at] = self.survey(frame);
+        let mut steps = core::mem::take(&mut self.steps);
+        steps.extend(batch.frames().iter().map(|frame| self.survey(frame)));
+        steps.iter_mut().for_each(|step| self.find(step));
+        let frames = steps.iter().zip(batch.frames_mut());
+        for ((step, frame), verdict) in frames.zip(verdicts.iter_mut()) {
+            *verdict = self.decide(step, arrival, frame, now).unwrap_or_else(Verdict::Drop);
         }
-        for at in 0..batch.len() {
-            self.steps[at] = self.find(self.steps[at]);
-        }
-        for (at, frame) in batch.frames_mut().iter_mut().enumerate() {
-            verdicts[at] = match self.decide(self.steps[at], arrival, frame, now) {
-                Ok(verdict) => verdict,
-                Err(reason) => Verdict::Drop(reason),
-            };
-        }
+        steps.clear();
+        self.steps = steps;
         self.count_verdicts(&verdicts[..batch.len()]);
     }
 
@@ -318,10 +317,7 @@ impl Engine {
         let Some(flow) = self.flows.remove(number, hash) else {
             return;
         };
-        let holder = Holder {
-            worker: self.worker,
-            flow: number,
-        };
+        let holder = Holder { worker: self.worker, flow: number };
         if let Some(pool) = self.generation.pools.pool(flow.pool) {
             pool.release(flow.nat().1, holder);
         }

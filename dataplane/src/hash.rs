@@ -18,9 +18,7 @@ impl Keys {
         let first = splitmix(seed);
         let second = splitmix(first ^ 0x9e37_79b9_7f4a_7c15);
         let third = splitmix(second ^ 0xd1b5_4a32_d192_ed03);
-        Keys {
-            keys: [first, second, third | 1],
-        }
+        Keys { keys: [first, second, third | 1] }
     }
 
     /// The hash of two words.
@@ -28,19 +26,13 @@ impl Keys {
     #[must_use]
     pub const fn hash(&self, high: u64, low: u64) -> u64 {
         let [first, second, third] = self.keys;
-        folded_multiply(
-            folded_multiply(high ^ first, low ^ second) ^ third,
-            0x9fb2_1c65_1e98_df25,
-        )
+        folded_multiply(folded_multiply(high ^ first, low ^ second) ^ third, 0x9fb2_1c65_1e98_df25)
     }
 }
 
 /// High half xor low half of the product.
 #[inline]
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the halves of a product are what is wanted"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "the halves of a product are what is wanted")]
 const fn folded_multiply(a: u64, b: u64) -> u64 {
     let product = a as u128 * b as u128;
     product as u64 ^ (product >> 64) as u64
@@ -63,15 +55,10 @@ mod tests {
         let mut ones = [0_u32; 64];
         for value in 0..10_000 {
             let hash = keys.hash(value, 1) ^ keys.hash(value + 1, 1);
-            ones.iter_mut()
-                .enumerate()
-                .for_each(|(bit, count)| *count += (hash >> bit & 1) as u32);
+            ones.iter_mut().enumerate().for_each(|(bit, count)| *count += (hash >> bit & 1) as u32);
         }
         for (bit, count) in ones.into_iter().enumerate() {
-            assert!(
-                (4_700..5_300).contains(&count),
-                "bit {bit} flips {count} times of 10,000"
-            );
+            assert!((4_700..5_300).contains(&count), "bit {bit} flips {count} times of 10,000");
         }
     }
 

@@ -43,10 +43,7 @@ impl Pools {
         let wanted = |pool: &Arc<Pool>| {
             pool.leased() > 0 || snapshot.pool_keys().binary_search(&pool.key()).is_ok()
         };
-        let kept = self
-            .slots
-            .iter()
-            .map(|slot| slot.as_ref().filter(|pool| wanted(pool)).cloned());
+        let kept = self.slots.iter().map(|slot| slot.as_ref().filter(|pool| wanted(pool)).cloned());
         Self::build(kept.collect(), snapshot, seed)
     }
 
@@ -74,10 +71,7 @@ impl Pools {
             }
             by_key.insert(key, index(free));
         }
-        Pools {
-            slots: slots.into_boxed_slice(),
-            by_key,
-        }
+        Pools { slots: slots.into_boxed_slice(), by_key }
     }
 
     /// The slot of a pool that may be leased from.
@@ -99,31 +93,18 @@ impl Pools {
     ) -> Option<Lease> {
         let find = |position: usize| {
             let nat_ip = *service.nat_ips.get(position)?;
-            let index = self.find(&PoolKey {
-                scope: service.scope,
-                nat_ip,
-                backend,
-                protocol,
-            })?;
+            let index = self.find(&PoolKey { scope: service.scope, nat_ip, backend, protocol })?;
             Some((index, self.pool(index)?))
         };
         let leased = |position| find(position).map_or(u32::MAX, |(_, pool)| pool.leased());
         let lease = |position| {
             let (index, pool) = find(position)?;
             let port = pool.lease(home, flow)?;
-            Some(Lease {
-                pool: index,
-                nat_ip: pool.key().nat_ip,
-                port,
-            })
+            Some(Lease { pool: index, nat_ip: pool.key().nat_ip, port })
         };
         let count = service.nat_ips.len();
         let (one, other) = two_positions(hash, count);
-        let first = if leased(other) < leased(one) {
-            other
-        } else {
-            one
-        };
+        let first = if leased(other) < leased(one) { other } else { one };
         (0..count).find_map(|turn| lease((first + turn) % count))
     }
 

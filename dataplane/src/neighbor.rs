@@ -14,7 +14,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use hashbrown::HashMap;
 
 use crate::snapshot::{NextHop, Snapshot};
-use crate::types::{DeviceIndex, Hop, MacAddress, NeighborIndex, ScopeId, Tick};
+use crate::types::{DeviceIndex, Hop, MacAddress, NeighborIndex, ScopeId, ScopedAddress, Tick};
 
 /// Packs a hop into 64 bits; never 0, because no hop has the station 0.
 fn pack(hop: Hop) -> u64 {
@@ -50,7 +50,7 @@ struct Slot {
 pub struct Neighbors {
     slots: Box<[Arc<Slot>]>,
     next_hops: Box<[NextHop]>,
-    by_address: HashMap<(ScopeId, Ipv4Addr), NeighborIndex>,
+    by_address: HashMap<ScopedAddress, NeighborIndex>,
 }
 
 impl Neighbors {
@@ -80,14 +80,10 @@ impl Neighbors {
         let next_hops = snapshot.next_hops();
         let index = |at: usize| NeighborIndex(u32::try_from(at).unwrap_or(u32::MAX));
         let keys = next_hops.iter().enumerate();
+        let place = |hop: &NextHop| ScopedAddress { scope: hop.scope, address: hop.address };
         Neighbors {
-            slots: next_hops
-                .iter()
-                .map(|hop| known(hop).unwrap_or_default())
-                .collect(),
-            by_address: keys
-                .map(|(at, hop)| ((hop.scope, hop.address), index(at)))
-                .collect(),
+            slots: next_hops.iter().map(|hop| known(hop).unwrap_or_default()).collect(),
+            by_address: keys.map(|(at, hop)| (place(hop), index(at))).collect(),
             next_hops: next_hops.into(),
         }
     }
@@ -95,7 +91,7 @@ impl Neighbors {
     /// The slot of an address, if anybody needs it.
     #[must_use]
     pub fn find(&self, scope: ScopeId, address: Ipv4Addr) -> Option<NeighborIndex> {
-        self.by_address.get(&(scope, address)).copied()
+        self.by_address.get(&ScopedAddress { scope, address }).copied()
     }
 
     /// Whom to ask for, and in whose name.
@@ -153,8 +149,7 @@ impl Neighbors {
         }
         let stamp = now.0.max(1);
         let swap = |to| {
-            slot.requested
-                .compare_exchange(requested, to, Ordering::Relaxed, Ordering::Relaxed)
+            slot.requested.compare_exchange(requested, to, Ordering::Relaxed, Ordering::Relaxed)
         };
         swap(stamp).is_ok()
     }

@@ -22,10 +22,7 @@ impl Cell {
     /// A cell that holds `first`.
     #[must_use]
     pub fn new(first: Arc<Generation>) -> Cell {
-        Cell {
-            number: AtomicU32::new(first.number.0),
-            current: Mutex::new(first),
-        }
+        Cell { number: AtomicU32::new(first.number.0), current: Mutex::new(first) }
     }
 
     /// Puts `next` in force and returns what was before.

@@ -13,6 +13,7 @@ mod maglev;
 mod plan;
 
 use alloc::boxed::Box;
+use core::hash::{Hash, Hasher};
 use core::net::Ipv4Addr;
 
 use hashbrown::HashMap;
@@ -26,7 +27,7 @@ pub use plan::{
 
 use crate::types::{
     BackendIndex, DeviceIndex, EndpointIndex, LinkId, NeighborIndex, Prefix, Protocol, ScopeId,
-    ServiceIndex,
+    ScopedAddress, ServiceIndex,
 };
 
 /// What adit is under an address of a virtual network.
@@ -121,7 +122,7 @@ pub struct NextHop {
 }
 
 /// What one port pool is for. Its leases are disjoint from every other pool's (I2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PoolKey {
     /// The provider's virtual network.
     pub scope: ScopeId,
@@ -131,6 +132,16 @@ pub struct PoolKey {
     pub backend: Ipv4Addr,
     /// TCP and UDP ports are different ports.
     pub protocol: Protocol,
+}
+
+impl Hash for PoolKey {
+    /// Two words: this is hashed for every packet that returns.
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let addresses = u64::from(self.nat_ip.to_bits()) << 32 | u64::from(self.backend.to_bits());
+        state.write_u64(addresses);
+        state.write_u32(u32::from(self.scope.0) << 8 | self.protocol as u32);
+    }
 }
 
 /// A virtual network.
@@ -145,7 +156,7 @@ struct Scope {
 pub struct Snapshot {
     devices: Box<[Option<DevicePlan>]>,
     scopes: Box<[Scope]>,
-    locals: HashMap<(ScopeId, Ipv4Addr), Local>,
+    locals: HashMap<ScopedAddress, Local>,
     endpoints: Box<[Endpoint]>,
     by_link: HashMap<LinkId, EndpointIndex>,
     services: Box<[Service]>,
@@ -173,18 +184,13 @@ impl Snapshot {
     #[inline]
     #[must_use]
     pub fn device_scope(&self, device: DeviceIndex) -> Option<ScopeId> {
-        self.devices
-            .get(device.slot())?
-            .as_ref()
-            .map(|device| device.scope)
+        self.devices.get(device.slot())?.as_ref().map(|device| device.scope)
     }
 
     /// The devices of a virtual network.
     #[must_use]
     pub fn scope_devices(&self, scope: ScopeId) -> &[DeviceIndex] {
-        self.scopes
-            .get(scope.slot())
-            .map_or(&[], |scope| &scope.devices)
+        self.scopes.get(scope.slot()).map_or(&[], |scope| &scope.devices)
     }
 
     /// Whether an address belongs to a virtual network's address space.
@@ -192,19 +198,14 @@ impl Snapshot {
     #[must_use]
     pub fn in_address_space(&self, scope: ScopeId, address: Ipv4Addr) -> bool {
         let scope = self.scopes.get(scope.slot());
-        scope.is_some_and(|scope| {
-            scope
-                .address_space
-                .iter()
-                .any(|prefix| prefix.contains(address))
-        })
+        scope.is_some_and(|scope| scope.address_space.iter().any(|prefix| prefix.contains(address)))
     }
 
     /// What adit is under this address.
     #[inline]
     #[must_use]
     pub fn local(&self, scope: ScopeId, address: Ipv4Addr) -> Option<Local> {
-        self.locals.get(&(scope, address)).copied()
+        self.locals.get(&ScopedAddress { scope, address }).copied()
     }
 
     /// An endpoint by its index.
@@ -217,9 +218,7 @@ impl Snapshot {
     /// An endpoint by the id of its connection, which survives from one snapshot to the next.
     #[must_use]
     pub fn endpoint_of_link(&self, link: LinkId) -> Option<&Endpoint> {
-        self.by_link
-            .get(&link)
-            .and_then(|&index| self.endpoint(index))
+        self.by_link.get(&link).and_then(|&index| self.endpoint(index))
     }
 
     /// All endpoints.

@@ -90,14 +90,9 @@ impl Counters {
     /// Adds another worker's counters to these.
     pub fn add(&mut self, other: &Counters) {
         let (mut sum, others) = (self.values(), other.values());
-        sum.iter_mut()
-            .zip(others)
-            .for_each(|(mine, theirs)| *mine += theirs);
+        sum.iter_mut().zip(others).for_each(|(mine, theirs)| *mine += theirs);
         let mut dropped = self.dropped;
-        dropped
-            .iter_mut()
-            .zip(other.dropped)
-            .for_each(|(mine, theirs)| *mine += theirs);
+        dropped.iter_mut().zip(other.dropped).for_each(|(mine, theirs)| *mine += theirs);
         let generation = self.generation.max(other.generation);
         *self = Self::from_values(sum, dropped);
         self.generation = generation;
@@ -106,12 +101,7 @@ impl Counters {
     /// What is missing from the account: zero unless a packet was lost or counted twice (I9).
     #[must_use]
     pub fn account_difference(&self) -> i128 {
-        let sum = |counters: &[u64]| {
-            counters
-                .iter()
-                .map(|&count| i128::from(count))
-                .sum::<i128>()
-        };
+        let sum = |counters: &[u64]| counters.iter().map(|&count| i128::from(count)).sum::<i128>();
         let inwards = sum(&[self.received, self.taken_over]);
         let outwards = sum(&[self.forwarded, self.consumed, self.handed_over, self.held]);
         inwards - outwards - sum(&self.dropped)
@@ -170,10 +160,7 @@ impl StatsPage {
     #[must_use]
     pub fn read(&self) -> Counters {
         let load = |cell: &AtomicU64| cell.load(Ordering::Relaxed);
-        Counters::from_values(
-            self.values.each_ref().map(load),
-            self.dropped.each_ref().map(load),
-        )
+        Counters::from_values(self.values.each_ref().map(load), self.dropped.each_ref().map(load))
     }
 
     /// The generation that the worker works with; what it wrote before is visible to the caller.
@@ -188,11 +175,7 @@ impl StatsPage {
     #[must_use]
     pub fn device(&self, device: DeviceIndex) -> DeviceReport {
         let Some(slot) = self.devices.get(device.slot()) else {
-            return DeviceReport {
-                state: DeviceState::Unopened,
-                received: 0,
-                sent: 0,
-            };
+            return DeviceReport { state: DeviceState::Unopened, received: 0, sent: 0 };
         };
         let state = match slot.state.load(Ordering::Relaxed) {
             0 => DeviceState::Unopened,
@@ -200,11 +183,7 @@ impl StatsPage {
             errno => DeviceState::Down(i32::try_from(errno - 2).unwrap_or(i32::MAX)),
         };
         let load = |cell: &AtomicU64| cell.load(Ordering::Relaxed);
-        DeviceReport {
-            state,
-            received: load(&slot.received),
-            sent: load(&slot.sent),
-        }
+        DeviceReport { state, received: load(&slot.received), sent: load(&slot.sent) }
     }
 
     /// Writes the counters. For the worker alone.
@@ -235,10 +214,7 @@ impl StatsPage {
         };
         let add = |cell: &AtomicU64, count: usize| {
             // One writer: a load and a store, no locked instruction.
-            cell.store(
-                cell.load(Ordering::Relaxed) + count as u64,
-                Ordering::Relaxed,
-            );
+            cell.store(cell.load(Ordering::Relaxed) + count as u64, Ordering::Relaxed);
         };
         add(&slot.received, received);
         add(&slot.sent, sent);

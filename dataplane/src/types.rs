@@ -4,6 +4,7 @@
 //! apart. Bounds on how many of each exist are in [`crate::limits`].
 
 use core::fmt;
+use core::hash::{Hash, Hasher};
 use core::net::Ipv4Addr;
 use core::time::Duration;
 
@@ -205,6 +206,23 @@ impl fmt::Debug for Prefix {
     }
 }
 
+/// An address of a virtual network: what an address alone never is, because address spaces overlap.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ScopedAddress {
+    /// The virtual network.
+    pub scope: ScopeId,
+    /// The address in it.
+    pub address: Ipv4Addr,
+}
+
+impl Hash for ScopedAddress {
+    /// One word, instead of a slice of bytes with its length: a tenth of the instructions.
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(u64::from(self.scope.0) << 32 | u64::from(self.address.to_bits()));
+    }
+}
+
 /// A point in time, in nanoseconds since an origin that the caller chose (and never moves back).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
 pub struct Instant(u64);
@@ -241,10 +259,7 @@ impl Instant {
     /// The tick that this instant lies in.
     #[inline]
     #[must_use]
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "ticks wrap by design; see `Tick`"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "ticks wrap by design; see `Tick`")]
     pub const fn tick(self) -> Tick {
         Tick((self.0 / Tick::NANOS) as u32)
     }
@@ -280,9 +295,7 @@ impl Tick {
     #[must_use]
     pub fn count(duration: Duration) -> u32 {
         let ticks = duration.as_nanos().div_ceil(u128::from(Self::NANOS));
-        u32::try_from(ticks)
-            .unwrap_or(u32::MAX)
-            .clamp(1, u32::MAX / 2)
+        u32::try_from(ticks).unwrap_or(u32::MAX).clamp(1, u32::MAX / 2)
     }
 }
 

@@ -53,12 +53,7 @@ impl<P: Platform> Worker<P> {
     /// A worker on its seat; opens no device yet.
     #[must_use]
     pub fn new(seat: Seat, platform: P) -> Worker<P> {
-        let Seat {
-            worker,
-            config,
-            shared,
-            handover,
-        } = seat;
+        let Seat { worker, config, shared, handover } = seat;
         let generation = shared.cell.load();
         let sizes = EngineConfig {
             worker,
@@ -71,10 +66,7 @@ impl<P: Platform> Worker<P> {
         let changed = |change| follow(&mut engine, &change);
         devices.adopt(generation.snapshot.devices(), &shared.stats, changed);
         Worker {
-            queue: Queue {
-                worker,
-                workers: config.workers,
-            },
+            queue: Queue { worker, workers: config.workers },
             platform,
             shared,
             handover,
@@ -141,8 +133,7 @@ impl<P: Platform> Worker<P> {
         self.engine.adopt(Arc::clone(&generation));
         let engine = &mut self.engine;
         let changed = |change| follow(engine, &change);
-        self.devices
-            .adopt(generation.snapshot.devices(), &self.shared.stats, changed);
+        self.devices.adopt(generation.snapshot.devices(), &self.shared.stats, changed);
         true
     }
 
@@ -160,10 +151,7 @@ impl<P: Platform> Worker<P> {
             return false;
         }
         self.shared.stats.count_device(device, self.batch.len(), 0);
-        self.batch
-            .frames_mut()
-            .iter_mut()
-            .for_each(|frame| frame.ingress = device);
+        self.batch.frames_mut().iter_mut().for_each(|frame| frame.ingress = device);
         self.serve_batch(Arrival::Device, now);
         true
     }
@@ -178,8 +166,7 @@ impl<P: Platform> Worker<P> {
     }
 
     fn serve_batch(&mut self, arrival: Arrival, now: Instant) {
-        self.engine
-            .process(now, arrival, &mut self.batch, &mut self.verdicts);
+        self.engine.process(now, arrival, &mut self.batch, &mut self.verdicts);
         let peers = dispatch::dispatch(
             &self.batch,
             &self.verdicts,
@@ -196,21 +183,10 @@ impl<P: Platform> Worker<P> {
     fn advance(&mut self, now: Instant) {
         let engine = &mut self.engine;
         let changed = |change| follow(engine, &change);
-        self.devices.open(
-            &mut self.platform,
-            self.queue,
-            now,
-            &self.shared.stats,
-            changed,
-        );
+        self.devices.open(&mut self.platform, self.queue, now, &self.shared.stats, changed);
         let is_behind = self.engine.advance(now);
         self.advanced = (!is_behind).then(|| now.tick());
-        dispatch::drain(
-            &mut self.spare,
-            &mut self.engine,
-            &mut self.devices,
-            &self.shared.stats,
-        );
+        dispatch::drain(&mut self.spare, &mut self.engine, &mut self.devices, &self.shared.stats);
         self.answer_sessions(now);
         self.shared.stats.write(self.engine.counters());
     }
@@ -220,10 +196,7 @@ impl<P: Platform> Worker<P> {
         let Some(mut page) = self.page.take().or_else(|| self.shared.next_request()) else {
             return;
         };
-        match self
-            .engine
-            .sessions(now, page.next, SESSION_STEPS, &mut page.sessions)
-        {
+        match self.engine.sessions(now, page.next, SESSION_STEPS, &mut page.sessions) {
             Some(next) => page.next = next,
             None => page.done = true,
         }
@@ -242,14 +215,11 @@ impl<P: Platform> Worker<P> {
         let attempt = self.devices.next_attempt();
         let deadline = self.engine.next_deadline(now);
         let until = [attempt, deadline].into_iter().flatten().min();
-        let timeout = until
-            .map_or(WAIT_MAX, |until| until.since(now))
-            .min(WAIT_MAX);
+        let timeout = until.map_or(WAIT_MAX, |until| until.since(now)).min(WAIT_MAX);
         if self.advanced.is_none() || timeout.is_zero() || self.handover.is_waiting() {
             return;
         }
-        self.platform
-            .wait(&mut self.devices.open_devices(), timeout);
+        self.platform.wait(&mut self.devices.open_devices(), timeout);
         // Whatever it was, a request of control may wait too.
         self.advanced = None;
     }

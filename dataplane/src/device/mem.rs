@@ -22,10 +22,7 @@ pub struct MemFrame {
 
 impl From<Vec<u8>> for MemFrame {
     fn from(bytes: Vec<u8>) -> MemFrame {
-        MemFrame {
-            bytes,
-            offload: Offload::default(),
-        }
+        MemFrame { bytes, offload: Offload::default() }
     }
 }
 
@@ -48,14 +45,8 @@ impl MemDevice {
     /// A device that is up and takes `room` frames before its transmit queue is full.
     #[must_use]
     pub fn new(link: Link, room: usize) -> MemDevice {
-        let queues = Queues {
-            room,
-            ..Queues::default()
-        };
-        MemDevice {
-            link,
-            queues: Rc::new(RefCell::new(queues)),
-        }
+        let queues = Queues { room, ..Queues::default() };
+        MemDevice { link, queues: Rc::new(RefCell::new(queues)) }
     }
 
     /// Lets a frame arrive.
@@ -95,10 +86,7 @@ impl Device for MemDevice {
         batch.clear();
         let mut queues = self.queues.borrow_mut();
         if queues.down {
-            return Err(DeviceError {
-                operation: "receive",
-                errno: NETWORK_DOWN,
-            });
+            return Err(DeviceError { operation: "receive", errno: NETWORK_DOWN });
         }
         for _ in 0..BATCH_FRAMES_MAX {
             let Some(arrived) = queues.arriving.pop_front() else {
@@ -115,26 +103,13 @@ impl Device for MemDevice {
     fn transmit(&mut self, frames: &[&Frame]) -> Transmitted {
         let mut queues = self.queues.borrow_mut();
         if queues.down {
-            return Transmitted {
-                gone: frames.len(),
-                ..Transmitted::default()
-            };
+            return Transmitted { gone: frames.len(), ..Transmitted::default() };
         }
-        let free = queues
-            .room
-            .saturating_sub(queues.sent.len())
-            .min(frames.len());
+        let free = queues.room.saturating_sub(queues.sent.len()).min(frames.len());
         for frame in &frames[..free] {
             let bytes = frame.bytes().to_vec();
-            queues.sent.push_back(MemFrame {
-                bytes,
-                offload: frame.offload,
-            });
+            queues.sent.push_back(MemFrame { bytes, offload: frame.offload });
         }
-        Transmitted {
-            sent: free,
-            full: frames.len() - free,
-            ..Transmitted::default()
-        }
+        Transmitted { sent: free, full: frames.len() - free, ..Transmitted::default() }
     }
 }

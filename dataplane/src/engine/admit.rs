@@ -46,10 +46,7 @@ impl Engine {
         let vacancy = self.vacancy(forward.hash, now)?;
         let lease = self.lease(&grant, vacancy.flow())?;
         // Where the client is, the caller notes: it does so for every packet.
-        let nowhere = Hop {
-            device: DeviceIndex(0),
-            mac: MacAddress::ZERO,
-        };
+        let nowhere = Hop { device: DeviceIndex(0), mac: MacAddress::ZERO };
         let backend = (grant.backend.address, grant.backend_port);
         let mut flow = Flow::open(forward.key, lease, backend, nowhere);
         flow.set_neighbor(grant.backend.next_hop);
@@ -67,16 +64,10 @@ impl Engine {
         let snapshot = &self.generation.snapshot;
         let (packet, key) = (&forward.packet, &forward.key);
         judge_source(snapshot, key.scope, key.client)?;
-        let endpoint = snapshot
-            .endpoint(forward.endpoint)
-            .ok_or(DropReason::Internal)?;
+        let endpoint = snapshot.endpoint(forward.endpoint).ok_or(DropReason::Internal)?;
         judge_gate(endpoint.gate)?;
-        let service = snapshot
-            .service(endpoint.service)
-            .ok_or(DropReason::Internal)?;
-        let rule = service
-            .rule(key.protocol, key.endpoint_port)
-            .ok_or(DropReason::NoRule)?;
+        let service = snapshot.service(endpoint.service).ok_or(DropReason::Internal)?;
+        let rule = service.rule(key.protocol, key.endpoint_port).ok_or(DropReason::NoRule)?;
         if key.protocol == Protocol::Tcp && !opens(packet) {
             return Err(DropReason::TcpNotSyn);
         }
@@ -84,15 +75,7 @@ impl Engine {
         let backend = *lb::choose(snapshot, rule, hash).ok_or(DropReason::NoBackend)?;
         let (link, service) = (endpoint.link, endpoint.service);
         let (backend_port, timeouts) = (rule.backend_port, rule.timeouts);
-        Ok(Grant {
-            link,
-            service,
-            backend,
-            backend_port,
-            timeouts,
-            protocol: key.protocol,
-            hash,
-        })
+        Ok(Grant { link, service, backend, backend_port, timeouts, protocol: key.protocol, hash })
     }
 
     /// Room for a flow. A full table first gives up flows that have expired (a full table of expired
@@ -108,12 +91,8 @@ impl Engine {
     }
 
     fn lease(&self, grant: &Grant, flow: FlowIndex) -> Result<Lease, DropReason> {
-        let Generation {
-            snapshot, pools, ..
-        } = &*self.generation;
-        let service = snapshot
-            .service(grant.service)
-            .ok_or(DropReason::Internal)?;
+        let Generation { snapshot, pools, .. } = &*self.generation;
+        let service = snapshot.service(grant.service).ok_or(DropReason::Internal)?;
         let lease = pools.lease(
             service,
             grant.backend.address,

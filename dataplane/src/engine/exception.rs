@@ -31,16 +31,11 @@ impl Engine {
         let arp = Arp::parse(frame.bytes())?;
         let device = frame.ingress;
         let snapshot = &self.generation.snapshot;
-        let scope = snapshot
-            .device_scope(device)
-            .ok_or(DropReason::DeviceDown)?;
+        let scope = snapshot.device_scope(device).ok_or(DropReason::DeviceDown)?;
         // Whoever asks tells where he is himself (RFC 826: merge before the operation is looked at).
         let neighbor = self.generation.neighbors.find(scope, arp.sender);
         if let Some(neighbor) = neighbor {
-            let hop = Hop {
-                device,
-                mac: arp.sender_mac,
-            };
+            let hop = Hop { device, mac: arp.sender_mac };
             self.generation.neighbors.confirm(neighbor, hop, now);
         }
         if arp.is_request && snapshot.local(scope, arp.target).is_some() {
@@ -49,9 +44,7 @@ impl Engine {
             frame.fill(&arp.answer(link.mac).emit());
             return Ok(Verdict::Reply(device));
         }
-        neighbor
-            .map(|_| Verdict::Consume)
-            .ok_or(DropReason::ArpNotForUs)
+        neighbor.map(|_| Verdict::Consume).ok_or(DropReason::ArpNotForUs)
     }
 
     /// Keeps a rewritten packet until its next hop is known, and asks for that.
@@ -63,12 +56,7 @@ impl Engine {
         now: Tick,
     ) -> Result<Verdict, DropReason> {
         self.request(neighbor, now);
-        let scope = self
-            .generation
-            .neighbors
-            .next_hop(neighbor)
-            .ok_or(DropReason::Internal)?
-            .scope;
+        let scope = self.generation.neighbors.next_hop(neighbor).ok_or(DropReason::Internal)?.scope;
         // The device is not known yet: the packet must fit all that it may turn out to be.
         let devices = self.generation.snapshot.scope_devices(scope).iter();
         let mut links =

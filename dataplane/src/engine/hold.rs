@@ -45,11 +45,7 @@ impl Hold {
     /// Keeps a copy of a rewritten frame; `false` if there is no room for it.
     pub(super) fn push(&mut self, neighbor: NeighborIndex, frame: &Frame, now: Tick) -> bool {
         let length = frame.bytes().len();
-        let same = self
-            .waiting
-            .iter()
-            .filter(|held| held.neighbor == neighbor)
-            .count();
+        let same = self.waiting.iter().filter(|held| held.neighbor == neighbor).count();
         if length > HELD_FRAME_BYTES_MAX || same >= HELD_FRAMES_PER_NEIGHBOR_MAX {
             return false;
         }
@@ -58,13 +54,7 @@ impl Hold {
         };
         bytes[..length].copy_from_slice(frame.bytes());
         let offload = frame.offload;
-        self.waiting.push_back(Held {
-            neighbor,
-            since: now,
-            offload,
-            length,
-            bytes,
-        });
+        self.waiting.push_back(Held { neighbor, since: now, offload, length, bytes });
         true
     }
 
@@ -89,13 +79,8 @@ impl Hold {
     /// Gives up on packets that waited for too long; how many.
     pub(super) fn expire(&mut self, now: Tick) -> usize {
         let before = self.waiting.len();
-        while self
-            .waiting
-            .front()
-            .is_some_and(|held| now.since(held.since) >= WAIT_TICKS)
-        {
-            self.free
-                .extend(self.waiting.pop_front().map(|held| held.bytes));
+        while self.waiting.front().is_some_and(|held| now.since(held.since) >= WAIT_TICKS) {
+            self.free.extend(self.waiting.pop_front().map(|held| held.bytes));
         }
         before - self.waiting.len()
     }
@@ -103,8 +88,7 @@ impl Hold {
     /// Gives up on all; how many.
     pub(super) fn clear(&mut self) -> usize {
         let count = self.waiting.len();
-        self.free
-            .extend(self.waiting.drain(..).map(|held| held.bytes));
+        self.free.extend(self.waiting.drain(..).map(|held| held.bytes));
         count
     }
 }

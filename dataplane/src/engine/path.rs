@@ -11,7 +11,6 @@ use crate::types::{DeviceIndex, Direction, EndpointIndex, FlowIndex, Hop, PoolIn
 use crate::wire::ethernet;
 
 /// What is known of a frame between two passes.
-#[derive(Clone, Copy)]
 pub(super) enum Step {
     Drop(DropReason),
     Arp,
@@ -20,7 +19,6 @@ pub(super) enum Step {
 }
 
 /// A packet from a client to an endpoint.
-#[derive(Clone, Copy)]
 pub(super) struct Forward {
     pub(super) packet: Packet,
     pub(super) key: FlowKey,
@@ -31,7 +29,6 @@ pub(super) struct Forward {
 }
 
 /// A packet from a backend to a NAT IP.
-#[derive(Clone, Copy)]
 pub(super) struct Return {
     packet: Packet,
     pool: PoolIndex,
@@ -52,9 +49,7 @@ impl Engine {
         let device = frame.ingress;
         let snapshot = &self.generation.snapshot;
         // A frame of a device that was just taken away.
-        let scope = snapshot
-            .device_scope(device)
-            .ok_or(DropReason::DeviceDown)?;
+        let scope = snapshot.device_scope(device).ok_or(DropReason::DeviceDown)?;
         let link = self.links.get(device.slot()).copied().flatten();
         let link = link.ok_or(DropReason::DeviceDown)?;
         let packet = match parse(frame, link.mac)? {
@@ -66,13 +61,7 @@ impl Engine {
                 let key = FlowKey::of(scope, &packet);
                 let hash = key.hash(&self.table_keys);
                 self.flows.prefetch_index(hash);
-                Ok(Step::Forward(Forward {
-                    packet,
-                    key,
-                    hash,
-                    endpoint,
-                    candidate: None,
-                }))
+                Ok(Step::Forward(Forward { packet, key, hash, endpoint, candidate: None }))
             }
             Local::NatIp(_) => {
                 let key = PoolKey {
@@ -90,23 +79,17 @@ impl Engine {
 
     /// Second pass: starts loading the record that the packet will probably need.
     #[inline]
-    pub(super) fn find(&self, step: Step) -> Step {
-        match step {
-            Step::Forward(mut forward) => {
+    pub(super) fn find(&self, step: &mut Step) {
+        let flow = match step {
+            Step::Forward(forward) => {
                 forward.candidate = self.flows.candidate(forward.hash);
-                forward
-                    .candidate
-                    .into_iter()
-                    .for_each(|flow| self.flows.prefetch_flow(flow));
-                Step::Forward(forward)
+                forward.candidate
             }
-            Step::Return(back) => {
-                if let Some(holder) = self.holder(&back) {
-                    self.flows.prefetch_flow(holder.flow);
-                }
-                step
-            }
-            Step::Drop(_) | Step::Arp => step,
+            Step::Return(back) => self.holder(back).map(|holder| holder.flow),
+            Step::Drop(_) | Step::Arp => None,
+        };
+        if let Some(flow) = flow {
+            self.flows.prefetch_flow(flow);
         }
     }
 
@@ -114,16 +97,16 @@ impl Engine {
     #[inline]
     pub(super) fn decide(
         &mut self,
-        step: Step,
+        step: &Step,
         arrival: Arrival,
         frame: &mut Frame,
         now: Tick,
     ) -> Result<Verdict, DropReason> {
         match step {
-            Step::Drop(reason) => Err(reason),
+            Step::Drop(reason) => Err(*reason),
             Step::Arp => self.hear_arp(frame, now),
-            Step::Forward(forward) => self.forward(&forward, frame, now),
-            Step::Return(back) => self.back(&back, arrival, frame, now),
+            Step::Forward(forward) => self.forward(forward, frame, now),
+            Step::Return(back) => self.back(back, arrival, frame, now),
         }
     }
 
@@ -142,10 +125,7 @@ impl Engine {
             Some(number) => number,
             None => self.admit(forward, now)?,
         };
-        let client = Hop {
-            device: frame.ingress,
-            mac: packet.station,
-        };
+        let client = Hop { device: frame.ingress, mac: packet.station };
         let flow = self.flows.get_mut(number).ok_or(DropReason::Internal)?;
         flow.hear_client(client);
         let rewrite = flow.rewrite(Direction::Forward);
@@ -155,9 +135,7 @@ impl Engine {
             self.judge_egress(hop.device, packet)?;
         }
         self.touch(number, Direction::Forward, packet, now)?;
-        rewrite
-            .apply(frame.bytes_mut(), packet)
-            .ok_or(DropReason::Internal)?;
+        rewrite.apply(frame.bytes_mut(), packet).ok_or(DropReason::Internal)?;
         match hop {
             Some(hop) => self.send(frame, hop),
             None => self.wait_for(neighbor, frame, packet, now),
@@ -168,9 +146,7 @@ impl Engine {
     #[inline]
     fn live_flow(&mut self, forward: &Forward, now: Tick) -> Result<Option<FlowIndex>, DropReason> {
         let is_flow = |number: &FlowIndex| {
-            self.flows
-                .get(*number)
-                .is_some_and(|flow| flow.key == forward.key)
+            self.flows.get(*number).is_some_and(|flow| flow.key == forward.key)
         };
         let found = forward.candidate.filter(is_flow);
         let found = found.or_else(|| self.flows.lookup(&forward.key, forward.hash));
@@ -192,9 +168,7 @@ impl Engine {
         now: Tick,
     ) -> Result<Verdict, DropReason> {
         let packet = &back.packet;
-        let holder = self
-            .holder(back)
-            .ok_or(DropReason::UnsolicitedFromProvider)?;
+        let holder = self.holder(back).ok_or(DropReason::UnsolicitedFromProvider)?;
         if holder.worker != self.worker {
             // A lease that changed hands on the way is over; nobody chases it round the workers.
             return match arrival {
@@ -221,9 +195,7 @@ impl Engine {
         let client = flow.client().ok_or(DropReason::ClientUnknown)?;
         self.judge_egress(client.device, packet)?;
         self.touch(number, Direction::Return, packet, now)?;
-        rewrite
-            .apply(frame.bytes_mut(), packet)
-            .ok_or(DropReason::Internal)?;
+        rewrite.apply(frame.bytes_mut(), packet).ok_or(DropReason::Internal)?;
         self.send(frame, client)
     }
 
@@ -252,11 +224,7 @@ impl Engine {
         let link = self.links.get(device.slot()).copied().flatten();
         let link = link.ok_or(DropReason::DeviceDown)?;
         let fits = packet.segmented || u32::from(packet.ip_bytes) <= link.mtu;
-        if fits {
-            Ok(())
-        } else {
-            Err(DropReason::TooBig)
-        }
+        if fits { Ok(()) } else { Err(DropReason::TooBig) }
     }
 
     /// Addresses the frame to its next station.

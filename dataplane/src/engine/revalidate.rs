@@ -23,47 +23,29 @@ struct Renewal<'a> {
 
 fn judge<'a>(generation: &'a Generation, flow: &Flow) -> Result<Renewal<'a>, DropReason> {
     let (snapshot, key) = (&generation.snapshot, &flow.key);
-    let endpoint = snapshot
-        .endpoint_of_link(flow.link)
-        .ok_or(DropReason::EndpointRemoved)?;
+    let endpoint = snapshot.endpoint_of_link(flow.link).ok_or(DropReason::EndpointRemoved)?;
     if (endpoint.scope, endpoint.address) != (key.scope, key.endpoint) {
         return Err(DropReason::EndpointRemoved);
     }
     judge_gate(endpoint.gate)?;
     judge_source(snapshot, key.scope, key.client)?;
-    let service = snapshot
-        .service(endpoint.service)
-        .ok_or(DropReason::Internal)?;
-    let rule = service
-        .rule(key.protocol, key.endpoint_port)
-        .ok_or(DropReason::EndpointRemoved)?;
+    let service = snapshot.service(endpoint.service).ok_or(DropReason::Internal)?;
+    let rule = service.rule(key.protocol, key.endpoint_port).ok_or(DropReason::EndpointRemoved)?;
     if !service.nat_ips.contains(&flow.nat().0) {
         return Err(DropReason::NatIpRemoved);
     }
     let (address, port) = flow.backend();
-    let mut backends = rule
-        .backends
-        .iter()
-        .filter_map(|&backend| snapshot.backend(backend));
+    let mut backends = rule.backends.iter().filter_map(|&backend| snapshot.backend(backend));
     let backend = backends.find(|backend| backend.address == address && rule.backend_port == port);
     let backend = backend.ok_or(DropReason::BackendRemoved)?;
     // The same NAT IP and backend of another provider's network are not the same.
-    let pool = generation
-        .pools
-        .pool(flow.pool)
-        .ok_or(DropReason::Internal)?;
+    let pool = generation.pools.pool(flow.pool).ok_or(DropReason::Internal)?;
     if pool.key().scope != service.scope {
         return Err(DropReason::EndpointRemoved);
     }
-    let device_scope = flow
-        .client()
-        .and_then(|hop| snapshot.device_scope(hop.device));
+    let device_scope = flow.client().and_then(|hop| snapshot.device_scope(hop.device));
     let keeps_client = device_scope == Some(key.scope);
-    Ok(Renewal {
-        rule,
-        neighbor: backend.next_hop,
-        keeps_client,
-    })
+    Ok(Renewal { rule, neighbor: backend.next_hop, keeps_client })
 }
 
 impl Engine {

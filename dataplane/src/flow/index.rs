@@ -31,10 +31,7 @@ impl Index {
     /// An index for up to `capacity` flows. Memory is touched as it is used.
     pub(super) fn new(capacity: usize) -> Index {
         let slots = (capacity * 2).next_power_of_two().max(PROBES_MAX);
-        Index {
-            slots: vec![0; slots].into_boxed_slice(),
-            mask: slots - 1,
-        }
+        Index { slots: vec![0; slots].into_boxed_slice(), mask: slots - 1 }
     }
 
     /// Bytes of memory at most.
@@ -71,10 +68,7 @@ impl Index {
     pub(super) fn empty_slot(&self, hash: u64) -> Option<EmptySlot> {
         let home = self.home(tag(hash));
         let probes = (0..PROBES_MAX).map(|distance| (home + distance) & self.mask);
-        probes
-            .into_iter()
-            .find(|&at| self.slots[at] == 0)
-            .map(EmptySlot)
+        probes.into_iter().find(|&at| self.slots[at] == 0).map(EmptySlot)
     }
 
     /// Enters a flow into a slot that [`Index::empty_slot`] found for the same hash just before.
@@ -127,10 +121,7 @@ fn tag(hash: u64) -> u32 {
 }
 
 #[inline]
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the lower half is what is wanted"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "the lower half is what is wanted")]
 fn flow(slot: u64) -> Option<FlowIndex> {
     let number = slot as u32;
     (number != 0).then(|| FlowIndex(number.wrapping_sub(1)))
@@ -148,9 +139,7 @@ mod tests {
         let mut model: BTreeMap<u32, u64> = BTreeMap::new();
         let mut state = 1_u64;
         for step in 0..50_000_u32 {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             let flow = (state >> 33) as u32 % 128;
             if let Some(hash) = model.remove(&flow) {
                 assert!(index.remove(hash, FlowIndex(flow)), "step {step}");
@@ -163,10 +152,7 @@ mod tests {
                 model.insert(flow, hash);
             }
             for (&flow, &hash) in &model {
-                assert_eq!(
-                    index.find(hash, |found| found.0 == flow),
-                    Some(FlowIndex(flow))
-                );
+                assert_eq!(index.find(hash, |found| found.0 == flow), Some(FlowIndex(flow)));
             }
         }
     }

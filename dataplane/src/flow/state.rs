@@ -126,9 +126,7 @@ mod tests {
 
     fn walk(packets: &[(Direction, TcpFlags)]) -> State {
         let open = State::opened(Protocol::Tcp);
-        packets.iter().fold(open, |state, &(direction, flags)| {
-            state.after(direction, flags)
-        })
+        packets.iter().fold(open, |state, &(direction, flags)| state.after(direction, flags))
     }
 
     #[test]
@@ -136,16 +134,8 @@ mod tests {
         let open = [(Return, SYN_ACK), (Forward, ACK)];
         assert_eq!(walk(&open[..1]), State::Answered);
         assert_eq!(walk(&open), State::Established);
-        let close = [
-            (Forward, FIN_ACK),
-            (Return, ACK),
-            (Return, FIN_ACK),
-            (Forward, ACK),
-        ];
-        assert_eq!(
-            walk(&[&open[..], &close[..2]].concat()),
-            State::ClientClosed
-        );
+        let close = [(Forward, FIN_ACK), (Return, ACK), (Return, FIN_ACK), (Forward, ACK)];
+        assert_eq!(walk(&[&open[..], &close[..2]].concat()), State::ClientClosed);
         assert_eq!(walk(&[&open[..], &close[..]].concat()), State::Closed);
         let other = [(Return, FIN_ACK), (Forward, ACK), (Forward, FIN_ACK)];
         assert_eq!(walk(&[&open[..], &other[..]].concat()), State::Closed);
@@ -163,10 +153,7 @@ mod tests {
     fn rfc7857_2_2_a_reset_shortens_and_a_packet_revives() {
         let reset = [(Return, SYN_ACK), (Forward, ACK), (Return, RST)];
         assert_eq!(walk(&reset), State::Reset);
-        assert_eq!(
-            walk(&[&reset[..], &[(Forward, ACK)]].concat()),
-            State::Established
-        );
+        assert_eq!(walk(&[&reset[..], &[(Forward, ACK)]].concat()), State::Established);
         assert_eq!(walk(&[(Return, RST)]), State::Reset);
         assert_eq!(walk(&[(Return, SYN_ACK), (Forward, RST)]), State::Reset);
     }

@@ -107,9 +107,7 @@ impl FlowTable {
     #[inline]
     #[must_use]
     pub fn lookup(&self, key: &FlowKey, hash: u64) -> Option<FlowIndex> {
-        self.index.find(hash, |flow| {
-            self.get(flow).is_some_and(|flow| flow.key == *key)
-        })
+        self.index.find(hash, |flow| self.get(flow).is_some_and(|flow| flow.key == *key))
     }
 
     /// A live flow by its number.
@@ -134,20 +132,12 @@ impl FlowTable {
             (self.flows.len() < self.capacity).then_some(FlowIndex(next))
         };
         let flow = self.free.last().copied().or_else(fresh)?;
-        Some(Vacancy {
-            flow,
-            slot: self.index.empty_slot(hash)?,
-            hash,
-        })
+        Some(Vacancy { flow, slot: self.index.empty_slot(hash)?, hash })
     }
 
     /// Enters a flow where `vacancy`, taken since the last change of the table, says.
     pub fn insert(&mut self, vacancy: Vacancy, flow: Flow, now: Tick) {
-        let Vacancy {
-            flow: number,
-            slot,
-            hash,
-        } = vacancy;
+        let Vacancy { flow: number, slot, hash } = vacancy;
         match self.flows.get_mut(number.slot()) {
             Some(record) => {
                 *record = flow;

@@ -28,10 +28,7 @@ struct Link {
 }
 
 const HEAD: u32 = 1 << 31;
-const UNLINKED: Link = Link {
-    next: NOBODY,
-    previous: NOBODY,
-};
+const UNLINKED: Link = Link { next: NOBODY, previous: NOBODY };
 
 /// The timers of one flow table.
 pub(super) struct Wheel {
@@ -64,20 +61,13 @@ impl Wheel {
         let at = slot_number(deadline.after((1 << SLOT_SHIFT) - 1));
         // A deadline that is past goes into the slot that is emptied next.
         let ahead = at.wrapping_sub(self.current) & SLOT_NUMBER_MASK;
-        let ahead = if ahead > SLOT_NUMBER_MASK / 2 {
-            0
-        } else {
-            ahead.min(SLOTS - 1)
-        };
+        let ahead = if ahead > SLOT_NUMBER_MASK / 2 { 0 } else { ahead.min(SLOTS - 1) };
         let slot = self.current.wrapping_add(ahead) % SLOTS;
         let head = self.heads[slot as usize];
         if self.links.len() <= flow.slot() {
             self.links.resize(flow.slot() + 1, UNLINKED);
         }
-        self.links[flow.slot()] = Link {
-            next: head,
-            previous: HEAD | slot,
-        };
+        self.links[flow.slot()] = Link { next: head, previous: HEAD | slot };
         if head != NOBODY {
             self.links[head as usize].previous = flow.0;
         }
@@ -153,9 +143,7 @@ mod tests {
 
     fn due(wheel: &mut Wheel, now: u32) -> Vec<u32> {
         let mut steps = 100_000;
-        core::iter::from_fn(|| wheel.next_due(Tick(now), &mut steps))
-            .map(|flow| flow.0)
-            .collect()
+        core::iter::from_fn(|| wheel.next_due(Tick(now), &mut steps)).map(|flow| flow.0).collect()
     }
 
     #[test]

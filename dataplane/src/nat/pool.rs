@@ -38,10 +38,7 @@ impl Holder {
     fn unpack(word: u32) -> Option<Holder> {
         let flow = word & (u32::MAX >> Self::WORKER_BITS);
         let worker = WorkerId((word >> (32 - Self::WORKER_BITS)).to_le_bytes()[0]);
-        (flow != 0).then(|| Holder {
-            worker,
-            flow: FlowIndex(flow - 1),
-        })
+        (flow != 0).then(|| Holder { worker, flow: FlowIndex(flow - 1) })
     }
 }
 
@@ -67,10 +64,7 @@ impl Home {
     /// The worker whose home a port lies in; kernel steering may send its packets there.
     #[must_use]
     pub fn worker_of_port(port: u16, workers: u8) -> WorkerId {
-        Self::owner(
-            usize::from(port.saturating_sub(PORT_FIRST)) / PORTS_PER_BLOCK,
-            workers,
-        )
+        Self::owner(usize::from(port.saturating_sub(PORT_FIRST)) / PORTS_PER_BLOCK, workers)
     }
 
     fn owner(block: usize, workers: u8) -> WorkerId {
@@ -126,10 +120,7 @@ impl Pool {
     /// Leases the next free port behind the worker's last one, in its home while that has one; `None`
     /// if every port of the pool is leased.
     pub fn lease(&self, home: &Home, flow: FlowIndex) -> Option<u16> {
-        let holder = Holder {
-            worker: home.worker,
-            flow,
-        };
+        let holder = Holder { worker: home.worker, flow };
         let cursor = self.cursors.get(usize::from(home.worker.0))?;
         let position = self.claim(usize::from(cursor.load(Ordering::Relaxed)), &home.masks)?;
         self.leased.fetch_add(1, Ordering::Relaxed);
@@ -169,10 +160,7 @@ impl Pool {
     /// Counts the leases port by port, to be compared with [`Pool::leased`] when no worker runs.
     #[must_use]
     pub fn count_leases(&self) -> u32 {
-        self.leaves
-            .iter()
-            .map(|leaf| leaf.load(Ordering::Relaxed).count_ones())
-            .sum()
+        self.leaves.iter().map(|leaf| leaf.load(Ordering::Relaxed).count_ones()).sum()
     }
 
     /// Finds and claims a free port: the rest of the cursor's leaf, then a round over the home, then a
@@ -186,8 +174,7 @@ impl Pool {
             }
         }
         let everywhere = [u64::MAX; SUMMARY_WORDS];
-        self.claim_round(block + 1, home)
-            .or_else(|| self.claim_round(block + 1, &everywhere))
+        self.claim_round(block + 1, home).or_else(|| self.claim_round(block + 1, &everywhere))
     }
 
     /// Claims in the first block at or behind `block`, round the end, that the mask and the summary
@@ -286,10 +273,7 @@ mod tests {
     }
 
     fn holder(worker: u8, flow: u32) -> Holder {
-        Holder {
-            worker: WorkerId(worker),
-            flow: FlowIndex(flow),
-        }
+        Holder { worker: WorkerId(worker), flow: FlowIndex(flow) }
     }
 
     #[test]
@@ -303,10 +287,7 @@ mod tests {
         }
         assert_eq!(pool.lease(&home, FlowIndex(64_512)), None);
         assert_eq!((pool.leased(), pool.count_leases()), (64_512, 64_512));
-        assert!(
-            !pool.release(2000, holder(0, 1 << 20)),
-            "released by a stranger"
-        );
+        assert!(!pool.release(2000, holder(0, 1 << 20)), "released by a stranger");
         let owner = pool.holder(2000).unwrap();
         assert!(pool.release(2000, owner) && !pool.release(2000, owner));
         assert_eq!(pool.lease(&home, FlowIndex(5)), Some(2000));
@@ -328,11 +309,7 @@ mod tests {
     #[test]
     fn the_start_depends_on_the_seed() {
         let starts: BTreeSet<u16> = (0..100)
-            .map(|seed| {
-                pool(seed)
-                    .lease(&Home::new(WorkerId(0), 1), FlowIndex(0))
-                    .unwrap()
-            })
+            .map(|seed| pool(seed).lease(&Home::new(WorkerId(0), 1), FlowIndex(0)).unwrap())
             .collect();
         assert!(starts.len() > 95);
     }
@@ -341,15 +318,8 @@ mod tests {
     fn workers_lease_at_home_first_and_leave_no_port_unused() {
         for workers in [2_u8, 3, 64] {
             let pool = pool(3);
-            let homes: Vec<_> = (0..workers)
-                .map(|w| Home::new(WorkerId(w), workers))
-                .collect();
-            let at_home = homes[1]
-                .masks
-                .iter()
-                .map(|mask| mask.count_ones())
-                .sum::<u32>()
-                * 64;
+            let homes: Vec<_> = (0..workers).map(|w| Home::new(WorkerId(w), workers)).collect();
+            let at_home = homes[1].masks.iter().map(|mask| mask.count_ones()).sum::<u32>() * 64;
             for flow in 0..64_512 {
                 let port = pool.lease(&homes[1], FlowIndex(flow)).unwrap();
                 let is_home = Home::worker_of_port(port, workers) == WorkerId(1);

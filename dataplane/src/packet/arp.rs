@@ -35,9 +35,7 @@ impl Arp {
     /// [`DropReason::ArpInvalid`]: cut off, not for IPv4 over Ethernet, neither request nor answer, or
     /// sent in the name of a group.
     pub fn parse(frame: &[u8]) -> Result<Arp, DropReason> {
-        let body = frame
-            .get(ethernet::HEADER_BYTES..)
-            .ok_or(DropReason::ArpInvalid)?;
+        let body = frame.get(ethernet::HEADER_BYTES..).ok_or(DropReason::ArpInvalid)?;
         let slice = ArpPacketSlice::from_slice(body).map_err(|_| DropReason::ArpInvalid)?;
         let packet = slice.to_packet();
         let ipv4_over_ethernet = slice.hw_addr_type() == ArpHardwareId::ETHERNET
@@ -72,13 +70,7 @@ impl Arp {
     /// The question where `target` is, asked by `sender` at `mac`.
     #[must_use]
     pub fn request(mac: MacAddress, sender: Ipv4Addr, target: Ipv4Addr) -> Arp {
-        Arp {
-            is_request: true,
-            sender_mac: mac,
-            sender,
-            target_mac: MacAddress::ZERO,
-            target,
-        }
+        Arp { is_request: true, sender_mac: mac, sender, target_mac: MacAddress::ZERO, target }
     }
 
     /// The frame: a request goes to all, an answer to its target.

@@ -56,10 +56,7 @@ impl FlowKey {
     #[must_use]
     pub fn balance_hash(&self, keys: &Keys, link: LinkId) -> u64 {
         let ports = self.ports() << 8 | u64::from(self.protocol as u8);
-        keys.hash(
-            self.addresses(),
-            ports ^ u64::from(link.0) << 40 ^ u64::from(link.0) >> 24,
-        )
+        keys.hash(self.addresses(), ports ^ u64::from(link.0) << 40 ^ u64::from(link.0) >> 24)
     }
 
     /// The worker that owns the flow, whichever of them its packets arrive at. Kept this simple so

@@ -95,10 +95,13 @@ fn parse_ipv4(frame: &[u8], station: MacAddress, offload: Offload) -> Result<Pac
     let total = usize::from(header.total_length());
     // What lies behind the total length is padding and stays as it is (I5).
     let bytes = bytes.get(..total).ok_or(DropReason::Ipv4TotalLength)?;
-    let (header_part, transport) = bytes
-        .split_at_checked(header_bytes)
-        .ok_or(DropReason::Ipv4TotalLength)?;
-    if checksum::sum(header_part) != u16::MAX {
+    let (header_part, transport) =
+        bytes.split_at_checked(header_bytes).ok_or(DropReason::Ipv4TotalLength)?;
+    let sum = match header_bytes {
+        ipv4::HEADER_BYTES_MIN => header.sum(),
+        _ => checksum::sum(header_part),
+    };
+    if sum != u16::MAX {
         return Err(DropReason::Ipv4Checksum);
     }
     judge_addresses(header.source(), header.destination())?;
@@ -111,11 +114,7 @@ fn parse_ipv4(frame: &[u8], station: MacAddress, offload: Offload) -> Result<Pac
         ipv4::ICMP => return Err(DropReason::IcmpUnsupported),
         _ => return Err(DropReason::ProtocolUnsupported),
     };
-    let Transport {
-        protocol,
-        ports: (source_port, destination_port),
-        flags,
-    } = transport;
+    let Transport { protocol, ports: (source_port, destination_port), flags } = transport;
     if source_port == 0 || destination_port == 0 {
         return Err(DropReason::PortZero);
     }
@@ -181,11 +180,7 @@ fn parse_tcp(segment: &[u8]) -> Result<Transport, DropReason> {
     {
         return Err(DropReason::TcpFlagsInvalid);
     }
-    Ok(Transport {
-        protocol: Protocol::Tcp,
-        ports: header.ports(),
-        flags,
-    })
+    Ok(Transport { protocol: Protocol::Tcp, ports: header.ports(), flags })
 }
 
 #[inline]
@@ -194,11 +189,7 @@ fn parse_udp(datagram: &[u8]) -> Result<Transport, DropReason> {
     if !(udp::HEADER_BYTES..=datagram.len()).contains(&usize::from(header.length())) {
         return Err(DropReason::UdpHeaderInvalid);
     }
-    Ok(Transport {
-        protocol: Protocol::Udp,
-        ports: header.ports(),
-        flags: TcpFlags::default(),
-    })
+    Ok(Transport { protocol: Protocol::Udp, ports: header.ports(), flags: TcpFlags::default() })
 }
 
 /// What the kernel is asked to finish must be what the packet is; it would else compute a checksum or
@@ -220,9 +211,5 @@ fn judge_offload(
         }
     };
     let segmentation_fits = offload.segmentation.is_none_or(|cut| cut.kind == kind);
-    if checksum_fits && segmentation_fits {
-        Ok(())
-    } else {
-        Err(DropReason::OffloadInvalid)
-    }
+    if checksum_fits && segmentation_fits { Ok(()) } else { Err(DropReason::OffloadInvalid) }
 }

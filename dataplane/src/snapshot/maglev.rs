@@ -38,21 +38,14 @@ impl MaglevTable {
             return None;
         }
         let wanted = backends.len() * SLOTS_PER_BACKEND;
-        let size = TABLE_SIZES
-            .into_iter()
-            .find(|&size| size as usize >= wanted)?;
-        Some(MaglevTable {
-            slots: populate(backends, u64::from(size)),
-        })
+        let size = TABLE_SIZES.into_iter().find(|&size| size as usize >= wanted)?;
+        Some(MaglevTable { slots: populate(backends, u64::from(size)) })
     }
 
     /// The position of the backend that `hash` falls on.
     #[inline]
     #[must_use]
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "below the length of the table"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "below the length of the table")]
     pub fn position(&self, hash: u64) -> usize {
         // Multiply-shift instead of a remainder: even, and a fraction of a division's time.
         let slot = (u128::from(hash) * self.slots.len() as u128) >> 64;
@@ -69,16 +62,10 @@ struct Permutation {
 impl Permutation {
     fn of(backend: Ipv4Addr, size: u64) -> Permutation {
         let hash = mix(u64::from(backend.to_bits()));
-        Permutation {
-            next: hash % size,
-            step: mix(hash) % (size - 1) + 1,
-        }
+        Permutation { next: hash % size, step: mix(hash) % (size - 1) + 1 }
     }
 
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "below the size of the table"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "below the size of the table")]
     fn take(&mut self, size: u64) -> usize {
         let slot = self.next;
         self.next = (self.next + self.step) % size;
@@ -86,16 +73,10 @@ impl Permutation {
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "positions are below BACKENDS_PER_RULE_MAX"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "positions are below BACKENDS_PER_RULE_MAX")]
 fn populate(backends: &[Ipv4Addr], size: u64) -> Box<[u16]> {
     let mut slots = vec![FREE; size as usize];
-    let mut walks: Vec<_> = backends
-        .iter()
-        .map(|&ip| Permutation::of(ip, size))
-        .collect();
+    let mut walks: Vec<_> = backends.iter().map(|&ip| Permutation::of(ip, size)).collect();
     // In the order of addresses, so that the order of the configuration does not matter.
     let mut turns: Vec<usize> = (0..backends.len()).collect();
     turns.sort_unstable_by_key(|&position| backends[position]);
@@ -131,17 +112,12 @@ mod tests {
     use super::*;
 
     fn addresses(count: u32) -> Vec<Ipv4Addr> {
-        (0..count)
-            .map(|i| Ipv4Addr::from_bits(0x0a01_0004 + i))
-            .collect()
+        (0..count).map(|i| Ipv4Addr::from_bits(0x0a01_0004 + i)).collect()
     }
 
     fn shares(table: &MaglevTable, backends: usize) -> Vec<usize> {
         let mut shares = vec![0; backends];
-        table
-            .slots
-            .iter()
-            .for_each(|&position| shares[usize::from(position)] += 1);
+        table.slots.iter().for_each(|&position| shares[usize::from(position)] += 1);
         shares
     }
 
@@ -162,10 +138,8 @@ mod tests {
             let before = addresses(count);
             let gone = before[1];
             let after: Vec<_> = before.iter().copied().filter(|&ip| ip != gone).collect();
-            let (old, new) = (
-                MaglevTable::build(&before).unwrap(),
-                MaglevTable::build(&after).unwrap(),
-            );
+            let (old, new) =
+                (MaglevTable::build(&before).unwrap(), MaglevTable::build(&after).unwrap());
             let samples = 100_000_u64;
             let moved = (0..samples).filter(|&i| {
                 let hash = mix(i);
@@ -173,10 +147,7 @@ mod tests {
             });
             let moved = moved.count() as f64 / samples as f64;
             // The share that must move, and what a table of this size moves besides.
-            assert!(
-                moved <= 1.0 / f64::from(count) + 0.12,
-                "{count} backends: {moved}"
-            );
+            assert!(moved <= 1.0 / f64::from(count) + 0.12, "{count} backends: {moved}");
         }
     }
 
@@ -185,10 +156,8 @@ mod tests {
         let backends = addresses(5);
         let mut reversed = backends.clone();
         reversed.reverse();
-        let (a, b) = (
-            MaglevTable::build(&backends).unwrap(),
-            MaglevTable::build(&reversed).unwrap(),
-        );
+        let (a, b) =
+            (MaglevTable::build(&backends).unwrap(), MaglevTable::build(&reversed).unwrap());
         for hash in (0..1000).map(mix) {
             assert_eq!(backends[a.position(hash)], reversed[b.position(hash)]);
         }

@@ -17,7 +17,7 @@ use super::{
 use crate::limits::{BACKENDS_PER_RULE_MAX, DEVICES_MAX, NAT_IPS_MAX};
 use crate::types::{
     BackendIndex, DeviceIndex, EndpointIndex, LinkId, NeighborIndex, Prefix, Protocol, ScopeId,
-    ServiceIndex, Timeouts,
+    ScopedAddress, ServiceIndex, Timeouts,
 };
 
 /// Everything that a snapshot knows, as plain lists.
@@ -152,9 +152,7 @@ pub(super) fn build(plan: Plan) -> Result<Snapshot, PlanError> {
     Ok(Snapshot {
         devices: plan.devices.into_boxed_slice(),
         scopes,
-        by_link: links
-            .map(|(at, endpoint)| (endpoint.link, EndpointIndex(index(at))))
-            .collect(),
+        by_link: links.map(|(at, endpoint)| (endpoint.link, EndpointIndex(index(at)))).collect(),
         locals: builder.locals,
         endpoints,
         services,
@@ -166,11 +164,11 @@ pub(super) fn build(plan: Plan) -> Result<Snapshot, PlanError> {
 
 #[derive(Default)]
 struct Builder {
-    locals: HashMap<(ScopeId, Ipv4Addr), Local>,
+    locals: HashMap<ScopedAddress, Local>,
     backends: Vec<Backend>,
-    backend_of: HashMap<(ScopeId, Ipv4Addr), BackendIndex>,
+    backend_of: HashMap<ScopedAddress, BackendIndex>,
     next_hops: Vec<NextHop>,
-    next_hop_of: HashMap<(ScopeId, Ipv4Addr), NeighborIndex>,
+    next_hop_of: HashMap<ScopedAddress, NeighborIndex>,
     pool_keys: Vec<PoolKey>,
 }
 
@@ -190,22 +188,16 @@ impl Builder {
             let list = list.ok_or(PlanError::Dangling("a device's virtual network", scope))?;
             list.push(DeviceIndex(u16::try_from(at).unwrap_or(u16::MAX)));
         }
-        let scopes = plan
-            .scopes
-            .iter()
-            .zip(devices)
-            .map(|(scope, devices)| Scope {
-                address_space: scope.address_space.clone().into_boxed_slice(),
-                devices: devices.into_boxed_slice(),
-            });
+        let scopes = plan.scopes.iter().zip(devices).map(|(scope, devices)| Scope {
+            address_space: scope.address_space.clone().into_boxed_slice(),
+            devices: devices.into_boxed_slice(),
+        });
         Ok(scopes.collect())
     }
 
     fn services(&mut self, plan: &Plan) -> Result<Box<[Service]>, PlanError> {
         let services = plan.services.iter().enumerate();
-        services
-            .map(|(at, service)| self.service(plan, at, service))
-            .collect()
+        services.map(|(at, service)| self.service(plan, at, service)).collect()
     }
 
     fn service(
@@ -226,20 +218,13 @@ impl Builder {
         let mut rules = HashMap::new();
         for plan_rule in &service.rules {
             let rule = self.rule(plan, service, plan_rule, asker)?;
-            if rules
-                .insert((plan_rule.protocol, plan_rule.port), rule)
-                .is_some()
-            {
+            if rules.insert((plan_rule.protocol, plan_rule.port), rule).is_some() {
                 let which = alloc::format!("{}/{}", plan_rule.protocol.name(), plan_rule.port);
                 return Err(PlanError::Duplicate("rule", which));
             }
         }
         let nat_ips = service.nat_ips.clone().into_boxed_slice();
-        Ok(Service {
-            scope: service.scope,
-            nat_ips,
-            rules,
-        })
+        Ok(Service { scope: service.scope, nat_ips, rules })
     }
 
     fn rule(
@@ -255,10 +240,7 @@ impl Builder {
         let scope = plan
             .scopes
             .get(service.scope.slot())
-            .ok_or(PlanError::Dangling(
-                "a service's virtual network",
-                service.scope.slot(),
-            ))?;
+            .ok_or(PlanError::Dangling("a service's virtual network", service.scope.slot()))?;
         let mut backends = Vec::with_capacity(rule.backends.len());
         for &address in &rule.backends {
             let backend = self.backend(service.scope, scope, address, asker)?;
@@ -267,12 +249,7 @@ impl Builder {
             }
             backends.push(backend);
             let (scope, protocol) = (service.scope, rule.protocol);
-            let key = |&nat_ip| PoolKey {
-                scope,
-                nat_ip,
-                backend: address,
-                protocol,
-            };
+            let key = |&nat_ip| PoolKey { scope, nat_ip, backend: address, protocol };
             self.pool_keys.extend(service.nat_ips.iter().map(key));
         }
         Ok(Rule {
@@ -290,17 +267,14 @@ impl Builder {
         address: Ipv4Addr,
         asker: Ipv4Addr,
     ) -> Result<BackendIndex, PlanError> {
-        if let Some(&known) = self.backend_of.get(&(scope_id, address)) {
+        let at = ScopedAddress { scope: scope_id, address };
+        if let Some(&known) = self.backend_of.get(&at) {
             return Ok(known);
         }
         let next_hop = self.next_hop(scope_id, next_hop_address(scope, address), asker)?;
         let backend = BackendIndex(index(self.backends.len()));
-        self.backends.push(Backend {
-            scope: scope_id,
-            address,
-            next_hop,
-        });
-        self.backend_of.insert((scope_id, address), backend);
+        self.backends.push(Backend { scope: scope_id, address, next_hop });
+        self.backend_of.insert(at, backend);
         Ok(backend)
     }
 
@@ -310,19 +284,16 @@ impl Builder {
         address: Ipv4Addr,
         asker: Ipv4Addr,
     ) -> Result<NeighborIndex, PlanError> {
-        if let Some(&known) = self.next_hop_of.get(&(scope, address)) {
+        let at = ScopedAddress { scope, address };
+        if let Some(&known) = self.next_hop_of.get(&at) {
             return Ok(known);
         }
         if self.next_hops.len() > usize::from(u16::MAX) {
             return Err(PlanError::TooMany("next hops"));
         }
         let neighbor = NeighborIndex(index(self.next_hops.len()));
-        self.next_hops.push(NextHop {
-            scope,
-            address,
-            asker,
-        });
-        self.next_hop_of.insert((scope, address), neighbor);
+        self.next_hops.push(NextHop { scope, address, asker });
+        self.next_hop_of.insert(at, neighbor);
         Ok(neighbor)
     }
 
@@ -330,42 +301,24 @@ impl Builder {
         let mut endpoints = Vec::with_capacity(plan.endpoints.len());
         let mut links = HashMap::new();
         for (at, endpoint) in plan.endpoints.iter().enumerate() {
-            let EndpointPlan {
-                link,
-                scope,
-                address,
-                service,
-                gate,
-            } = *endpoint;
+            let EndpointPlan { link, scope, address, service, gate } = *endpoint;
             if scope.slot() >= plan.scopes.len() {
-                return Err(PlanError::Dangling(
-                    "an endpoint's virtual network",
-                    scope.slot(),
-                ));
+                return Err(PlanError::Dangling("an endpoint's virtual network", scope.slot()));
             }
             if service.slot() >= plan.services.len() {
                 return Err(PlanError::Dangling("an endpoint's service", service.slot()));
             }
             if links.insert(link, at).is_some() {
-                return Err(PlanError::Duplicate(
-                    "link id",
-                    alloc::format!("{}", link.0),
-                ));
+                return Err(PlanError::Duplicate("link id", alloc::format!("{}", link.0)));
             }
             self.claim(scope, address, Local::Endpoint(EndpointIndex(index(at))))?;
-            endpoints.push(Endpoint {
-                link,
-                scope,
-                address,
-                service,
-                gate,
-            });
+            endpoints.push(Endpoint { link, scope, address, service, gate });
         }
         Ok(endpoints.into_boxed_slice())
     }
 
     fn claim(&mut self, scope: ScopeId, address: Ipv4Addr, local: Local) -> Result<(), PlanError> {
-        match self.locals.insert((scope, address), local) {
+        match self.locals.insert(ScopedAddress { scope, address }, local) {
             None => Ok(()),
             Some(_) => Err(PlanError::Duplicate("address", alloc::format!("{address}"))),
         }
@@ -374,13 +327,8 @@ impl Builder {
 
 /// A backend is its own next hop unless a route covers it; the longest prefix wins.
 fn next_hop_address(scope: &ScopePlan, backend: Ipv4Addr) -> Ipv4Addr {
-    let covering = scope
-        .routes
-        .iter()
-        .filter(|route| route.prefix.contains(backend));
-    covering
-        .max_by_key(|route| route.prefix.length())
-        .map_or(backend, |route| route.next_hop)
+    let covering = scope.routes.iter().filter(|route| route.prefix.contains(backend));
+    covering.max_by_key(|route| route.prefix.length()).map_or(backend, |route| route.next_hop)
 }
 
 /// Lists of a plan are far shorter than 2^32; one that were not would fail a bound before.

@@ -70,10 +70,7 @@ const fn add(a: u16, b: u16) -> u16 {
 
 /// The one's complement sum of the two halves of a word.
 #[inline]
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the halves are what is wanted"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "the halves are what is wanted")]
 const fn fold(word: u32) -> u16 {
     add((word >> 16) as u16, word as u16)
 }
@@ -82,22 +79,22 @@ const fn fold(word: u32) -> u16 {
 #[must_use]
 pub fn sum(bytes: &[u8]) -> u16 {
     let (words, rest) = bytes.as_chunks::<4>();
-    let wide: u64 = words
-        .iter()
-        .map(|word| u64::from(u32::from_be_bytes(*word)))
-        .sum();
     let mut tail = [0; 4];
     tail[..rest.len()].copy_from_slice(rest);
-    let wide = wide + u64::from(u32::from_be_bytes(tail));
-    // At most 16,400 words of 32 bits fit a frame: the upper half stays far below its limit.
-    let [a, b, c, d] = [
-        wide >> 48,
-        wide >> 32 & 0xffff,
-        wide >> 16 & 0xffff,
-        wide & 0xffff,
-    ];
-    let narrow = u32::try_from(a + b + c + d).unwrap_or(0);
-    fold(narrow)
+    words.iter().fold(sum_of(&tail), |total, word| add(total, sum_of(word)))
+}
+
+/// As [`sum`], of a few bytes whose number is known: compiles to as many additions as words.
+#[inline]
+#[must_use]
+pub fn sum_of<const BYTES: usize>(bytes: &[u8; BYTES]) -> u16 {
+    const { assert!(BYTES.is_multiple_of(4)) };
+    let (words, _) = bytes.as_chunks::<4>();
+    let wide = words.iter().fold(0, |wide, word| wide + u64::from(u32::from_be_bytes(*word)));
+    // The carries of 32-bit words, brought back in at the bottom: 2^32 is 1 in one's complement.
+    #[expect(clippy::cast_possible_truncation, reason = "the halves are what is wanted")]
+    let (high, low) = ((wide >> 32) as u32, wide as u32);
+    add(fold(high), fold(low))
 }
 
 #[cfg(test)]
@@ -120,11 +117,7 @@ mod tests {
     fn sums_of_all_lengths() {
         let bytes: [u8; 77] = core::array::from_fn(|i| (i * 151 + 200) as u8);
         for length in 0..bytes.len() {
-            assert_eq!(
-                sum(&bytes[..length]),
-                reference_sum(&bytes[..length]),
-                "{length}"
-            );
+            assert_eq!(sum(&bytes[..length]), reference_sum(&bytes[..length]), "{length}");
         }
         assert_eq!(sum(&[0xff; 65_535]), reference_sum(&[0xff; 65_535]));
     }
@@ -150,9 +143,6 @@ mod tests {
     fn deltas_add_up() {
         let (old, new) = (0x0a00_0005_u32, 0xfffe_0001_u32);
         let halves = Delta::of_u16(0x0a00, 0xfffe).and(Delta::of_u16(0x0005, 0x0001));
-        assert_eq!(
-            Delta::of_u32(old, new).update(0x1234),
-            halves.update(0x1234)
-        );
+        assert_eq!(Delta::of_u32(old, new).update(0x1234), halves.update(0x1234));
     }
 }

@@ -2,6 +2,8 @@
 
 use core::net::Ipv4Addr;
 
+use super::checksum;
+
 /// Bytes of a header without options.
 pub const HEADER_BYTES_MIN: usize = 20;
 
@@ -64,6 +66,13 @@ impl<'a> Ipv4<'a> {
     #[must_use]
     pub fn protocol_number(self) -> u8 {
         self.0[9]
+    }
+
+    /// The one's complement sum of the fixed part. 0xFFFF in a valid header without options.
+    #[inline]
+    #[must_use]
+    pub fn sum(self) -> u16 {
+        checksum::sum_of(self.0)
     }
 
     /// Source address.

@@ -34,9 +34,7 @@ pub(super) struct Attachments<D> {
 
 impl<D: Device> Attachments<D> {
     pub(super) fn new() -> Self {
-        Attachments {
-            slots: Vec::with_capacity(DEVICES_MAX),
-        }
+        Attachments { slots: Vec::with_capacity(DEVICES_MAX) }
     }
 
     /// Follows a new configuration: forgets what is not wanted or wanted otherwise, notes what is
@@ -47,12 +45,8 @@ impl<D: Device> Attachments<D> {
         stats: &StatsPage,
         mut changed: impl FnMut(Change),
     ) {
-        self.slots
-            .resize_with(plans.len().max(self.slots.len()), || None);
-        let wanted = plans
-            .iter()
-            .map(Option::as_ref)
-            .chain(core::iter::repeat(None));
+        self.slots.resize_with(plans.len().max(self.slots.len()), || None);
+        let wanted = plans.iter().map(Option::as_ref).chain(core::iter::repeat(None));
         for (at, (slot, plan)) in self.slots.iter_mut().zip(wanted).enumerate() {
             if slot.as_ref().map(|slot| &slot.plan) == plan {
                 continue;
@@ -128,10 +122,7 @@ impl<D: Device> Attachments<D> {
         let slot = self.slots.get_mut(device.slot()).and_then(Option::as_mut);
         match slot.and_then(|slot| slot.device.as_mut()) {
             Some(device) => device.transmit(frames),
-            None => Transmitted {
-                gone: frames.len(),
-                ..Transmitted::default()
-            },
+            None => Transmitted { gone: frames.len(), ..Transmitted::default() },
         }
     }
 
@@ -142,19 +133,12 @@ impl<D: Device> Attachments<D> {
 
     /// The open devices.
     pub(super) fn open_devices(&self) -> impl Iterator<Item = &D> {
-        self.slots
-            .iter()
-            .flatten()
-            .filter_map(|slot| slot.device.as_ref())
+        self.slots.iter().flatten().filter_map(|slot| slot.device.as_ref())
     }
 
     /// When the next attempt to open a device is due.
     pub(super) fn next_attempt(&self) -> Option<Instant> {
-        let closed = self
-            .slots
-            .iter()
-            .flatten()
-            .filter(|slot| slot.device.is_none());
+        let closed = self.slots.iter().flatten().filter(|slot| slot.device.is_none());
         closed.map(|slot| slot.retry_at).min()
     }
 }

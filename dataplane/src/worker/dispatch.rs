@@ -82,23 +82,14 @@ fn transmit<D: Device>(
     devices: &mut Attachments<D>,
     stats: &StatsPage,
 ) {
-    let Transmitted {
-        sent,
-        full,
-        rejected,
-        gone,
-    } = devices.transmit(device, frames);
+    let Transmitted { sent, full, rejected, gone } = devices.transmit(device, frames);
     stats.count_device(device, 0, sent);
     match kind {
         Kind::Reply => engine.settle(Outcome::Replied(sent)),
         Kind::Request => engine.settle(Outcome::Originated(sent)),
         Kind::Packet => {
             // Which ones were refused is not told; bytes are those of as many frames.
-            let bytes = frames
-                .iter()
-                .take(sent)
-                .map(|frame| frame.bytes().len())
-                .sum();
+            let bytes = frames.iter().take(sent).map(|frame| frame.bytes().len()).sum();
             engine.settle(Outcome::Forwarded(sent, bytes));
             engine.settle(Outcome::Dropped(DropReason::TransmitFull, full));
             engine.settle(Outcome::Dropped(DropReason::TransmitRejected, rejected));

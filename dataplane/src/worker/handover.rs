@@ -29,10 +29,7 @@ impl Ring {
         for _ in 0..RING_FRAMES {
             drop(empty.push(Box::new(Frame::new())));
         }
-        Ring {
-            full: ArrayQueue::new(RING_FRAMES),
-            empty,
-        }
+        Ring { full: ArrayQueue::new(RING_FRAMES), empty }
     }
 }
 
@@ -71,10 +68,7 @@ impl Handover {
 
     /// Whether a frame waits.
     pub(super) fn is_waiting(&self) -> bool {
-        self.incoming
-            .iter()
-            .flatten()
-            .any(|ring| !ring.full.is_empty())
+        self.incoming.iter().flatten().any(|ring| !ring.full.is_empty())
     }
 }
 
@@ -82,9 +76,8 @@ impl Handover {
 pub(super) fn mesh(workers: u8) -> Vec<Handover> {
     let count = usize::from(workers);
     let ring = |from: usize, to: usize| (from != to).then(|| Arc::new(Ring::new()));
-    let rings: Vec<Vec<_>> = (0..count)
-        .map(|from| (0..count).map(|to| ring(from, to)).collect())
-        .collect();
+    let rings: Vec<Vec<_>> =
+        (0..count).map(|from| (0..count).map(|to| ring(from, to)).collect()).collect();
     let ends = |worker: usize| Handover {
         outgoing: rings[worker].clone(),
         incoming: rings.iter().map(|row| row[worker].clone()).collect(),

@@ -43,11 +43,7 @@ impl SessionPage {
     /// An empty page with room for `capacity` sessions, at the start of the table.
     #[must_use]
     pub fn new(capacity: usize) -> SessionPage {
-        SessionPage {
-            next: FlowIndex(0),
-            done: false,
-            sessions: Vec::with_capacity(capacity),
-        }
+        SessionPage { next: FlowIndex(0), done: false, sessions: Vec::with_capacity(capacity) }
     }
 }
 
@@ -126,9 +122,7 @@ pub struct Seat {
 /// of workers beyond the limits is brought within them.
 #[must_use]
 pub fn crew(mut config: CrewConfig, cell: &Arc<Cell>) -> Vec<Seat> {
-    config.workers = config
-        .workers
-        .clamp(1, u8::try_from(WORKERS_MAX).unwrap_or(u8::MAX));
+    config.workers = config.workers.clamp(1, u8::try_from(WORKERS_MAX).unwrap_or(u8::MAX));
     let seats = handover::mesh(config.workers).into_iter().enumerate();
     let seat = |(at, handover): (usize, Handover)| Seat {
         worker: WorkerId(at.to_le_bytes()[0]),

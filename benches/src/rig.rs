@@ -1,0 +1,233 @@
+//! An engine with one endpoint, a service behind it that has ports for all flows, and those flows open.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use dataplane::device::{Batch, Link};
+use dataplane::engine::{Arrival, Engine, EngineConfig, Verdict, Verdicts};
+use dataplane::generation::Generation;
+use dataplane::limits::BATCH_FRAMES_MAX;
+use dataplane::snapshot::{
+    DeviceKind, DevicePlan, EndpointPlan, Gate, Plan, RulePlan, ScopePlan, ServicePlan, Snapshot,
+    Timeouts,
+};
+use dataplane::types::{
+    DeviceIndex, Hop, Instant, LinkId, MacAddress, NeighborIndex, Prefix, Protocol, ScopeId,
+    ServiceIndex, WorkerId,
+};
+use etherparse::PacketBuilder;
+
+const CONSUMER: MacAddress = MacAddress([2, 0, 0, 0, 0, 1]);
+const PROVIDER: MacAddress = MacAddress([2, 0, 0, 0, 0, 2]);
+const CLIENT: MacAddress = MacAddress([2, 0, 0, 0, 1, 1]);
+const BACKEND: MacAddress = MacAddress([2, 0, 0, 0, 1, 2]);
+const ENDPOINT: Ipv4Addr = Ipv4Addr::new(10, 255, 0, 4);
+const CONSUMER_DEVICE: DeviceIndex = DeviceIndex(0);
+const PROVIDER_DEVICE: DeviceIndex = DeviceIndex(1);
+const PORT: u16 = 53;
+const BACKEND_PORT: u16 = 5353;
+/// Client ports that are used of each client address.
+const PORTS_PER_CLIENT: u32 = 1 << 10;
+
+/// What a flow looks like from the backend's side, remembered when it opened.
+#[derive(Clone, Copy)]
+struct Translated {
+    nat_ip: Ipv4Addr,
+    nat_port: u16,
+    backend: Ipv4Addr,
+}
+
+/// See the module's documentation.
+pub struct Rig {
+    engine: Engine,
+    batch: Batch,
+    verdicts: Verdicts,
+    now: Instant,
+    flows: Vec<Translated>,
+    random: u64,
+}
+
+impl Rig {
+    /// An engine with room for `capacity` flows, none open.
+    ///
+    /// # Panics
+    /// If the plan of the rig contradicts itself: a bug of the rig.
+    #[must_use]
+    pub fn new(capacity: usize) -> Rig {
+        let snapshot = Snapshot::build(plan(capacity)).expect("the rig's plan is consistent");
+        let generation = Arc::new(Generation::first(snapshot, 1));
+        let now = Instant::from_nanos(1_000_000_000);
+        let hop = Hop { device: PROVIDER_DEVICE, mac: BACKEND };
+        for neighbor in 0..generation.neighbors.len() {
+            let neighbor = NeighborIndex(u32::try_from(neighbor).expect("few neighbors"));
+            generation.neighbors.confirm(neighbor, hop, now.tick());
+        }
+        let config = EngineConfig { worker: WorkerId(0), workers: 1, flows_max: capacity, seed: 7 };
+        let mut engine = Engine::new(&config, generation);
+        engine.attach(CONSUMER_DEVICE, Link { mac: CONSUMER, mtu: 1500 });
+        engine.attach(PROVIDER_DEVICE, Link { mac: PROVIDER, mtu: 1500 });
+        let verdicts = [Verdict::Consume; BATCH_FRAMES_MAX];
+        Rig {
+            engine,
+            batch: Batch::new(),
+            verdicts,
+            now,
+            flows: Vec::new(),
+            random: 88_172_645_463_325_252,
+        }
+    }
+
+    /// Opens flows until there are `count`, in batches; the clocks that the engine took for them.
+    pub fn open(&mut self, count: usize) -> u64 {
+        let mut clocks = 0;
+        while self.flows.len() < count {
+            let first = self.flows.len();
+            let batch = BATCH_FRAMES_MAX.min(count - first);
+            self.fill(batch, |at| Way::Forward(first + at));
+            clocks += self.process();
+            for at in 0..batch {
+                let translated = observe(self.batch.frames()[at].bytes());
+                self.flows.push(translated);
+            }
+        }
+        clocks
+    }
+
+    /// Sends a batch of packets of random open flows in one direction; the clocks that the engine took
+    /// for all of them.
+    pub fn hit(&mut self, is_forward: bool) -> u64 {
+        let picks: Vec<usize> = (0..BATCH_FRAMES_MAX).map(|_| self.pick()).collect();
+        let way = |at: usize| {
+            if is_forward { Way::Forward(picks[at]) } else { Way::Return(picks[at]) }
+        };
+        self.fill(BATCH_FRAMES_MAX, way);
+        self.process()
+    }
+
+    /// Sends a batch of packets that belong to no flow and open none; the clocks for all of them.
+    pub fn miss(&mut self) -> u64 {
+        self.fill(BATCH_FRAMES_MAX, |_| Way::Stray);
+        self.process()
+    }
+
+    /// Bytes of memory that the tables take, when full, for each flow of the capacity.
+    #[must_use]
+    pub fn table_bytes(&self) -> usize {
+        self.engine.flows().bytes()
+    }
+
+    fn process(&mut self) -> u64 {
+        let before = crate::sys::clocks();
+        self.engine.process(self.now, Arrival::Device, &mut self.batch, &mut self.verdicts);
+        crate::sys::clocks() - before
+    }
+
+    fn pick(&mut self) -> usize {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        let picked = u128::from(self.random) * self.flows.len() as u128 >> 64;
+        usize::try_from(picked).expect("below the number of flows")
+    }
+
+    fn fill(&mut self, count: usize, way: impl Fn(usize) -> Way) {
+        self.batch.clear();
+        for at in 0..count {
+            let way = way(at);
+            let (bytes, ingress) = self.packet(way);
+            let frame = self.batch.append().expect("a batch has room for a batch");
+            frame.fill(&bytes);
+            frame.ingress = ingress;
+        }
+    }
+
+    fn packet(&self, way: Way) -> (Vec<u8>, DeviceIndex) {
+        match way {
+            Way::Forward(flow) => {
+                let (client, port) = client(flow);
+                (udp((CLIENT, CONSUMER), (client, port), (ENDPOINT, PORT)), CONSUMER_DEVICE)
+            }
+            Way::Return(flow) => {
+                let Translated { nat_ip, nat_port, backend } = self.flows[flow];
+                let (from, to) = ((backend, BACKEND_PORT), (nat_ip, nat_port));
+                (udp((BACKEND, PROVIDER), from, to), PROVIDER_DEVICE)
+            }
+            Way::Stray => {
+                let (from, to) = ((client(0).0, 9), (ENDPOINT, PORT + 1));
+                (udp((CLIENT, CONSUMER), from, to), CONSUMER_DEVICE)
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Way {
+    Forward(usize),
+    Return(usize),
+    Stray,
+}
+
+fn client(flow: usize) -> (Ipv4Addr, u16) {
+    let flow = u32::try_from(flow).expect("flows are numbered in 32 bits");
+    let port = u16::try_from(flow % PORTS_PER_CLIENT).expect("below 2^10") + 20_000;
+    (Ipv4Addr::from_bits(0x0a00_0004 + flow / PORTS_PER_CLIENT), port)
+}
+
+fn udp(
+    (from_mac, to_mac): (MacAddress, MacAddress),
+    (from, from_port): (Ipv4Addr, u16),
+    (to, to_port): (Ipv4Addr, u16),
+) -> Vec<u8> {
+    let builder = PacketBuilder::ethernet2(from_mac.0, to_mac.0)
+        .ipv4(from.octets(), to.octets(), 64)
+        .udp(from_port, to_port);
+    // 64 bytes on the wire: 60 without the check sequence.
+    let payload = [0; 18];
+    let mut bytes = Vec::with_capacity(builder.size(payload.len()));
+    builder.write(&mut bytes, &payload).expect("a vector takes all bytes");
+    bytes
+}
+
+fn observe(frame: &[u8]) -> Translated {
+    let word =
+        |at: usize| u32::from_be_bytes([frame[at], frame[at + 1], frame[at + 2], frame[at + 3]]);
+    Translated {
+        nat_ip: Ipv4Addr::from_bits(word(26)),
+        backend: Ipv4Addr::from_bits(word(30)),
+        nat_port: u16::from_be_bytes([frame[34], frame[35]]),
+    }
+}
+
+/// One service with eight NAT IPs, and so many backends that ports last for all flows.
+fn plan(capacity: usize) -> Plan {
+    let device = |name: &str, scope| {
+        let (name, kind, namespace) = (name.to_owned(), DeviceKind::AfPacket, None);
+        Some(DevicePlan { name, kind, namespace, scope })
+    };
+    let address_space = vec![Prefix::new(Ipv4Addr::new(10, 0, 0, 0), 8).expect("canonical")];
+    let scope = ScopePlan { address_space, routes: Vec::new() };
+    let backends = 1 + u32::try_from(capacity / (8 * 50_000)).expect("a sane capacity");
+    let rule = RulePlan {
+        protocol: Protocol::Udp,
+        port: PORT,
+        backend_port: BACKEND_PORT,
+        backends: (0..backends).map(|at| Ipv4Addr::from_bits(0x0a01_0004 + at)).collect(),
+        timeouts: Timeouts::default(),
+    };
+    Plan {
+        devices: vec![device("consumer", ScopeId(0)), device("provider", ScopeId(1))],
+        scopes: vec![scope.clone(), scope],
+        services: vec![ServicePlan {
+            scope: ScopeId(1),
+            nat_ips: (0..8).map(|at| Ipv4Addr::new(10, 2, 0, 4 + at)).collect(),
+            rules: vec![rule],
+        }],
+        endpoints: vec![EndpointPlan {
+            link: LinkId(1),
+            scope: ScopeId(0),
+            address: ENDPOINT,
+            service: ServiceIndex(0),
+            gate: Gate::Approved,
+        }],
+    }
+}
