@@ -1,5 +1,5 @@
-//! Rigs that benchmarks drive: an engine with as many flows as wanted, packets of those flows in random
-//! order, and a clock that counts processor cycles.
+//! Rigs that benchmarks drive: an engine with as many flows as wanted, packets of those flows in
+//! random order, and a clock that counts processor cycles.
 //!
 //! Everything goes through the public door of `dataplane`. The packets are built by etherparse.
 

@@ -1,4 +1,5 @@
-//! An engine with one endpoint, a service behind it that has ports for all flows, and those flows open.
+//! An engine with one endpoint, a service behind it that has ports for all flows, and those flows
+//! open.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -93,8 +94,8 @@ impl Rig {
         clocks
     }
 
-    /// Sends a batch of packets of random open flows in one direction; the clocks that the engine took
-    /// for all of them.
+    /// Sends a batch of packets of random open flows in one direction; the clocks that the engine
+    /// took for all of them.
     pub fn hit(&mut self, is_forward: bool) -> u64 {
         let picks: Vec<usize> = (0..BATCH_FRAMES_MAX).map(|_| self.pick()).collect();
         let way = |at: usize| {

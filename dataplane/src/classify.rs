@@ -20,8 +20,8 @@ pub fn classify(
     snapshot.local(scope, destination).ok_or(DropReason::NoEndpoint)
 }
 
-/// Whether a client may have this source address: inside the address space of its virtual network, and
-/// not one of adit's own there (RFC 2827).
+/// Whether a client may have this source address: inside the address space of its virtual network,
+/// and not one of adit's own there (RFC 2827).
 ///
 /// # Errors
 /// It may not.

@@ -89,7 +89,8 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// An empty frame with room for [`FRAME_BYTES_MAX`] bytes. Memory is touched only as it is used.
+    /// An empty frame with room for [`FRAME_BYTES_MAX`] bytes. Memory is touched only as it is
+    /// used.
     #[must_use]
     pub fn new() -> Frame {
         Frame {
@@ -277,6 +278,7 @@ pub trait Device {
     /// The device is down or gone and must be opened anew.
     fn receive(&mut self, batch: &mut Batch) -> Result<(), DeviceError>;
 
-    /// Sends these frames in this order, at most [`BATCH_FRAMES_MAX`], and says what became of them.
+    /// Sends these frames in this order, at most [`BATCH_FRAMES_MAX`], and says what became of
+    /// them.
     fn transmit(&mut self, frames: &[&Frame]) -> Transmitted;
 }

@@ -1,8 +1,8 @@
 //! Why a packet died: the one table of reasons, from which counters, commands and documents come.
 //!
-//! A row gives the variant, the name of its metric, the sentence for the operator, what the operator
-//! can do, and where the rule is written down. A packet is counted under exactly one reason, where
-//! its verdict is consumed (I9).
+//! A row gives the variant, the name of its metric, the sentence for the operator, what the
+//! operator can do, and where the rule is written down. A packet is counted under exactly one
+//! reason, where its verdict is consumed (I9).
 
 macro_rules! drop_reasons {
     ($($variant:ident, $metric:literal, $sentence:literal, $cure:literal, $source:literal;)+) => {

@@ -1,17 +1,17 @@
 //! The packet path: parse, classify, find or admit the flow, rewrite, say the verdict.
 //!
-//! One engine belongs to one worker, which owns its flows alone: no lock, no clock, no allocation after
-//! start; time comes in as an argument, chance from the seed (I10). What it shares with other workers
-//! (port pools, next hops) is atomic and lives in the generation.
+//! One engine belongs to one worker, which owns its flows alone: no lock, no clock, no allocation
+//! after start; time comes in as an argument, chance from the seed (I10). What it shares with other
+//! workers (port pools, next hops) is atomic and lives in the generation.
 //!
-//! In: [`Engine::process`] takes a batch and gives a verdict for each frame, [`Engine::advance`] takes the
-//! time, [`Engine::adopt`] a new configuration, [`Engine::attach`] and [`Engine::detach`] what became of a
-//! device. Out: [`Engine::poll_transmit`] gives frames that the engine itself sends, [`Engine::settle`]
-//! hears what became of all of them, [`Engine::counters`] tells.
+//! In: [`Engine::process`] takes a batch and gives a verdict for each frame, [`Engine::advance`]
+//! takes the time, [`Engine::adopt`] a new configuration, [`Engine::attach`] and [`Engine::detach`]
+//! what became of a device. Out: [`Engine::poll_transmit`] gives frames that the engine itself
+//! sends, [`Engine::settle`] hears what became of all of them, [`Engine::counters`] tells.
 //!
-//! A batch goes through three passes so that memory is asked for before it is needed: `survey` parses
-//! and hashes every frame and starts loading index lines; `find` starts loading records; `decide` does the
-//! work, frame by frame, in order.
+//! A batch goes through three passes so that memory is asked for before it is needed: `survey`
+//! parses and hashes every frame and starts loading index lines; `find` starts loading records;
+//! `decide` does the work, frame by frame, in order.
 
 mod admit;
 mod exception;
@@ -40,8 +40,8 @@ use crate::types::{DeviceIndex, FlowIndex, Instant, Tick, WorkerId};
 use hold::Hold;
 use path::Step;
 
-/// What shall become of a frame. For `Forward` and `Reply` the frame has been changed to what shall be
-/// sent.
+/// What shall become of a frame. For `Forward` and `Reply` the frame has been changed to what shall
+/// be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Send it out of this device.
@@ -79,8 +79,8 @@ pub enum Origin {
     Own,
 }
 
-/// What became of frames that the engine wanted sent. The driver reports it, so that they are counted
-/// once and in one place (I9).
+/// What became of frames that the engine wanted sent. The driver reports it, so that they are
+/// counted once and in one place (I9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Packets that the kernel took: how many, and their bytes.
@@ -159,8 +159,9 @@ impl Engine {
         engine
     }
 
-    /// Works with another configuration from the next packet on (I7, I11). Flows are judged by it when
-    /// their next packet comes, and in the background; packets that wait for a next hop are dropped.
+    /// Works with another configuration from the next packet on (I7, I11). Flows are judged by it
+    /// when their next packet comes, and in the background; packets that wait for a next hop are
+    /// dropped.
     pub fn adopt(&mut self, generation: Arc<Generation>) {
         self.generation = generation;
         self.counters.generation = u64::from(self.generation.number.0);
@@ -191,8 +192,8 @@ impl Engine {
         }
     }
 
-    /// Gives each frame of the batch its verdict, in `verdicts[..batch.len()]`, and rewrites those that
-    /// shall be sent.
+    /// Gives each frame of the batch its verdict, in `verdicts[..batch.len()]`, and rewrites those
+    /// that shall be sent.
     pub fn process(
         &mut self,
         now: Instant,
@@ -243,8 +244,8 @@ impl Engine {
         }
     }
 
-    /// The next frame that the engine itself wants sent, written into `frame`: which device, and what
-    /// it is. To be called until it gives `None`, after each batch and each advance.
+    /// The next frame that the engine itself wants sent, written into `frame`: which device, and
+    /// what it is. To be called until it gives `None`, after each batch and each advance.
     pub fn poll_transmit(&mut self, frame: &mut Frame) -> Option<(DeviceIndex, Origin)> {
         if let Some(device) = self.release_held(frame) {
             return Some((device, Origin::Held));

@@ -1,9 +1,9 @@
 //! Flows: one record each, one cache line, named by both of its keys (I3).
 //!
-//! The forward key finds a record through a hash index; the return key is the leased port, whose entry in
-//! `nat` holds the record's [`crate::types::FlowIndex`]. Capacity is fixed at start and a live flow is never
-//! evicted; idle ones leave by a timer wheel with bounded work (I8). Picks no backend, leases no port,
-//! reads no configuration.
+//! The forward key finds a record through a hash index; the return key is the leased port, whose
+//! entry in `nat` holds the record's [`crate::types::FlowIndex`]. Capacity is fixed at start and a
+//! live flow is never evicted; idle ones leave by a timer wheel with bounded work (I8). Picks no
+//! backend, leases no port, reads no configuration.
 
 mod index;
 mod prefetch;

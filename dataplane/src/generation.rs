@@ -1,7 +1,7 @@
 //! What is published to workers as one: a snapshot, and the tables beside it that outlive it (I7).
 //!
-//! The snapshot says what should be; the port pools and the next hops say what is, and are shared by
-//! all workers and by successive generations. All three change together or not at all.
+//! The snapshot says what should be; the port pools and the next hops say what is, and are shared
+//! by all workers and by successive generations. All three change together or not at all.
 
 use crate::nat::Pools;
 use crate::neighbor::Neighbors;

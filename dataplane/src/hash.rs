@@ -1,8 +1,8 @@
 //! A fast keyed hash of sixteen bytes, for tables that strangers fill.
 //!
-//! Two rounds of a folded 64 by 64 bit multiplication, the construction of wyhash and foldhash. The key
-//! is drawn at start, so that nobody outside can aim at one slot or one backend. Not cryptographic: it
-//! spreads, it does not sign.
+//! Two rounds of a folded 64 by 64 bit multiplication, the construction of wyhash and foldhash. The
+//! key is drawn at start, so that nobody outside can aim at one slot or one backend. Not
+//! cryptographic: it spreads, it does not sign.
 
 /// The secret of a hash.
 #[derive(Clone, Copy, Debug)]

@@ -6,10 +6,12 @@
 /// enough to stay in the first-level cache.
 pub const BATCH_FRAMES_MAX: usize = 64;
 
-/// Bytes of a frame at most: the largest IPv4 packet (65,535) behind an Ethernet header, rounded up.
+/// Bytes of a frame at most: the largest IPv4 packet (65,535) behind an Ethernet header, rounded
+/// up.
 pub const FRAME_BYTES_MAX: usize = 65_600;
 
-/// The lowest port that a lease may be: 0 to 1023 are the class of well-known ports (RFC 4787 REQ-3).
+/// The lowest port that a lease may be: 0 to 1023 are the class of well-known ports (RFC 4787
+/// REQ-3).
 pub const PORT_FIRST: u16 = 1024;
 
 /// Leases of one port pool: every port from [`PORT_FIRST`] to 65,535.

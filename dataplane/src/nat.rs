@@ -1,11 +1,11 @@
 //! Port leases: which (NAT IP, port) towards which backend is held by which flow (I2).
 //!
-//! There is one [`Pool`] for each (NAT IP, backend, protocol), with a lease for every port from 1024 to
-//! 65,535. Pools are shared by all workers and outlive the generation that made them; a lease is one
-//! atomic claim on a bitmap. Blocks of 64 ports are a worker's home by their number, so that returning
-//! packets can be steered by their port; when its home is full a worker leases from anybody's, so that
-//! no port is ever out of reach. Who holds a port is read from the port's own entry: the return path
-//! needs no hash.
+//! There is one [`Pool`] for each (NAT IP, backend, protocol), with a lease for every port from
+//! 1024 to 65,535. Pools are shared by all workers and outlive the generation that made them; a
+//! lease is one atomic claim on a bitmap. Blocks of 64 ports are a worker's home by their number,
+//! so that returning packets can be steered by their port; when its home is full a worker leases
+//! from anybody's, so that no port is ever out of reach. Who holds a port is read from the port's
+//! own entry: the return path needs no hash.
 //!
 //! Knows no bytes and no flows: a holder is a number that the engine understands.
 
@@ -81,8 +81,8 @@ impl Pools {
         self.by_key.get(key).copied()
     }
 
-    /// Leases a port of one of the service's NAT IPs towards a backend: of two that `hash` picks the one
-    /// with fewer leases, and when that has none left, of any other. `None` if none has.
+    /// Leases a port of one of the service's NAT IPs towards a backend: of two that `hash` picks
+    /// the one with fewer leases, and when that has none left, of any other. `None` if none has.
     pub fn lease(
         &self,
         service: &Service,
@@ -127,8 +127,8 @@ impl Pools {
     }
 }
 
-/// Two positions below `count`, different if there are two, evenly spread over all pairs. Taken from the
-/// lower half of the hash: the upper one chose the backend.
+/// Two positions below `count`, different if there are two, evenly spread over all pairs. Taken
+/// from the lower half of the hash: the upper one chose the backend.
 fn two_positions(hash: u64, count: usize) -> (usize, usize) {
     let [a, b, c, d, ..] = hash.to_le_bytes();
     let scale = |half: u16, count: usize| (usize::from(half) * count) >> 16;

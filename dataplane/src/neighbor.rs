@@ -1,10 +1,10 @@
 //! Which station answers for each next hop: one slot per next hop of the snapshot, shared by all
 //! workers, so that an ARP answer that reaches any of them serves them all.
 //!
-//! A slot is one 64-bit word (station and device) and the tick of its last confirmation. Lookups are
-//! one load; a write is one store. Learned stations survive a reload if the next hop and the device
-//! are still what they were (I1: a device that changed hands is forgotten). Sends no packet itself:
-//! `engine` asks and hears, this room remembers.
+//! A slot is one 64-bit word (station and device) and the tick of its last confirmation. Lookups
+//! are one load; a write is one store. Learned stations survive a reload if the next hop and the
+//! device are still what they were (I1: a device that changed hands is forgotten). Sends no packet
+//! itself: `engine` asks and hears, this room remembers.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -60,8 +60,8 @@ impl Neighbors {
         Self::build(snapshot, |_| None)
     }
 
-    /// The next hops of `snapshot`, with what is known of those that `old` had under the same address
-    /// on a device that has not changed.
+    /// The next hops of `snapshot`, with what is known of those that `old` had under the same
+    /// address on a device that has not changed.
     #[must_use]
     pub fn next(&self, old: &Snapshot, snapshot: &Snapshot) -> Neighbors {
         Self::build(snapshot, |next_hop| {

@@ -1,8 +1,8 @@
 //! Packets judged by their form: parsed into plain values, keyed, rewritten, answered.
 //!
 //! A [`Packet`] exists only if every length, offset and header checksum held (see [`parse`]); a
-//! [`FlowKey`] names the flow it belongs to; a [`Rewrite`] says which fields it leaves with. Knows no
-//! endpoint, no backend and no lease.
+//! [`FlowKey`] names the flow it belongs to; a [`Rewrite`] says which fields it leaves with. Knows
+//! no endpoint, no backend and no lease.
 
 pub mod arp;
 mod key;
@@ -12,3 +12,6 @@ mod rewrite;
 pub use key::FlowKey;
 pub use parse::{Packet, Parsed, parse};
 pub use rewrite::{Rewrite, Tuple};
+
+pub use crate::wire::checksum::Delta;
+pub use crate::wire::tcp::TcpFlags;

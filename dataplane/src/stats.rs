@@ -33,7 +33,10 @@ macro_rules! counters {
                 [$(self.$name,)+]
             }
 
-            fn from_values(values: [u64; Self::NAMES.len()], dropped: [u64; DropReason::COUNT]) -> Self {
+            fn from_values(
+                values: [u64; Self::NAMES.len()],
+                dropped: [u64; DropReason::COUNT],
+            ) -> Self {
                 let [$($name,)+] = values;
                 Counters { $($name,)+ dropped }
             }
@@ -115,7 +118,8 @@ pub enum DeviceState {
     Unopened,
     /// Open.
     Up,
-    /// Could not be opened or went away, with the system's error number; tried again every so often.
+    /// Could not be opened or went away, with the system's error number; tried again every so
+    /// often.
     Down(i32),
 }
 

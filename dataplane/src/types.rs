@@ -101,7 +101,8 @@ index!(
     DeviceIndex(u16)
 );
 index!(
-    /// A virtual network. No key exists without one (I1), so tenants with equal addresses stay apart.
+    /// A virtual network. No key exists without one (I1), so tenants with equal addresses stay
+    /// apart.
     ScopeId(u16)
 );
 index!(

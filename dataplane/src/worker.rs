@@ -1,9 +1,10 @@
-//! Drives one engine: adopts configurations, moves batches from devices through the engine to devices,
-//! waits when there is nothing to do.
+//! Drives one engine: adopts configurations, moves batches from devices through the engine to
+//! devices, waits when there is nothing to do.
 //!
-//! Knows no protocol, names no concrete device and no clock: those come with a [`Platform`]. A device
-//! that cannot be opened or fails is tried again every so often, so that its return is picked up. Polls
-//! for [`POLL_TIME`] after the last packet and then blocks, so that an idle worker costs nothing.
+//! Knows no protocol, names no concrete device and no clock: those come with a [`Platform`]. A
+//! device that cannot be opened or fails is tried again every so often, so that its return is
+//! picked up. Polls for [`POLL_TIME`] after the last packet and then blocks, so that an idle worker
+//! costs nothing.
 
 mod attachments;
 mod dispatch;
@@ -95,8 +96,8 @@ impl<P: Platform> Worker<P> {
         self.shared.stats.write(self.engine.counters());
     }
 
-    /// One turn: everything that is there now, at most a batch from each device. Returns whether there
-    /// was anything.
+    /// One turn: everything that is there now, at most a batch from each device. Returns whether
+    /// there was anything.
     pub fn turn(&mut self, now: Instant) -> bool {
         let adopted = self.adopt();
         let mut worked = false;

@@ -1,7 +1,7 @@
 //! A device in memory: two queues of frames that a test or a bench fills and empties by hand.
 //!
-//! Clones share the queues, so that a test keeps one end while a worker owns the other. The transmit
-//! queue is bounded, so that a full ring can be played.
+//! Clones share the queues, so that a test keeps one end while a worker owns the other. The
+//! transmit queue is bounded, so that a full ring can be played.
 
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;

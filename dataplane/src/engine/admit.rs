@@ -1,7 +1,7 @@
 //! Opens a flow: may this client talk to this endpoint, who serves it, under which lease.
 //!
-//! Every test comes before anything changes; then the lease and the one insert (I3). A refusal leaves no
-//! trace but its count.
+//! Every test comes before anything changes; then the lease and the one insert (I3). A refusal
+//! leaves no trace but its count.
 
 use super::Engine;
 use super::path::{Forward, opens};
@@ -15,7 +15,8 @@ use crate::types::{
     DeviceIndex, FlowIndex, Hop, Lease, LinkId, MacAddress, Protocol, ServiceIndex, Tick, Timeouts,
 };
 
-/// Expired flows that a full table is searched for, for each flow that it refuses: timers looked at.
+/// Expired flows that a full table is searched for, for each flow that it refuses: timers looked
+/// at.
 const RECLAIM_STEPS: u32 = 64;
 
 /// I11: only an approved connection carries traffic.
@@ -78,8 +79,8 @@ impl Engine {
         Ok(Grant { link, service, backend, backend_port, timeouts, protocol: key.protocol, hash })
     }
 
-    /// Room for a flow. A full table first gives up flows that have expired (a full table of expired
-    /// flows takes new ones at full rate), never a live one.
+    /// Room for a flow. A full table first gives up flows that have expired (a full table of
+    /// expired flows takes new ones at full rate), never a live one.
     fn vacancy(&mut self, hash: u64, now: Tick) -> Result<Vacancy, DropReason> {
         if let Some(vacancy) = self.flows.vacancy(hash) {
             return Ok(vacancy);

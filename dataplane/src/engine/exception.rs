@@ -1,8 +1,9 @@
-//! What is not a client's or a backend's packet: ARP in both directions, and packets that wait for it.
+//! What is not a client's or a backend's packet: ARP in both directions, and packets that wait for
+//! it.
 //!
-//! adit answers for its endpoint and NAT IP addresses on the devices of the network where they live, and
-//! learns the stations of the next hops that it needs, of nobody else (RFC 826). All next hops are asked
-//! for ahead of need and again every so often, so that packets rarely wait.
+//! adit answers for its endpoint and NAT IP addresses on the devices of the network where they
+//! live, and learns the stations of the next hops that it needs, of nobody else (RFC 826). All next
+//! hops are asked for ahead of need and again every so often, so that packets rarely wait.
 
 use super::{Engine, Verdict};
 use crate::device::Frame;
@@ -32,7 +33,8 @@ impl Engine {
         let device = frame.ingress;
         let snapshot = &self.generation.snapshot;
         let scope = snapshot.device_scope(device).ok_or(DropReason::DeviceDown)?;
-        // Whoever asks tells where he is himself (RFC 826: merge before the operation is looked at).
+        // Whoever asks tells where he is himself (RFC 826: merge before the operation is looked
+        // at).
         let neighbor = self.generation.neighbors.find(scope, arp.sender);
         if let Some(neighbor) = neighbor {
             let hop = Hop { device, mac: arp.sender_mac };
@@ -79,7 +81,8 @@ impl Engine {
         }
     }
 
-    /// Queues a request for a next hop on each device of its network, unless it was asked for just now.
+    /// Queues a request for a next hop on each device of its network, unless it was asked for just
+    /// now.
     fn request(&mut self, neighbor: NeighborIndex, now: Tick) {
         let generation = &self.generation;
         let Some(next_hop) = generation.neighbors.next_hop(neighbor) else {

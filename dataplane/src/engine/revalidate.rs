@@ -1,9 +1,10 @@
 //! Judges flows by a configuration that is newer than they are (I7, I11).
 //!
-//! A flow remembers the generation that last judged it. Its first packet under another one asks here
-//! before it passes; flows without packets are visited in the background, a bounded number at a time, so
-//! that leases of what was taken away come back soon. A flow lives on exactly if a client could open it
-//! today and would be allowed the same backend and NAT IP; it keeps both, because a reload moves no flow.
+//! A flow remembers the generation that last judged it. Its first packet under another one asks
+//! here before it passes; flows without packets are visited in the background, a bounded number at
+//! a time, so that leases of what was taken away come back soon. A flow lives on exactly if a
+//! client could open it today and would be allowed the same backend and NAT IP; it keeps both,
+//! because a reload moves no flow.
 
 use super::Engine;
 use super::admit::judge_gate;

@@ -54,7 +54,8 @@ impl Session {
 
 impl Engine {
     /// Copies live flows from the table into `into`, starting at the record `from`, until `steps`
-    /// records were looked at or `into` is at its capacity. Returns where to go on, `None` at the end.
+    /// records were looked at or `into` is at its capacity. Returns where to go on, `None` at the
+    /// end.
     pub fn sessions(
         &self,
         now: Instant,

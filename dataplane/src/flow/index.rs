@@ -1,11 +1,11 @@
 //! From a hash to the flow that has it: an open-addressed table whose lines can be prefetched.
 //!
-//! A slot is one 64-bit word: 32 bits of the hash, and the flow's number plus one. Eight slots share a
-//! cache line, a lookup compares hash bits before it touches any record, and because the home slot
-//! follows from the stored bits, removal can close the gap without reading records (backward shift; no
-//! tombstones, so the table does not age). At most half of the slots are used. An entry lies no further
-//! than [`PROBES_MAX`] from its home; an insertion that would need more is refused (I8). See
-//! docs/decisions/0003-flow-index.md for why this is not hashbrown.
+//! A slot is one 64-bit word: 32 bits of the hash, and the flow's number plus one. Eight slots
+//! share a cache line, a lookup compares hash bits before it touches any record, and because the
+//! home slot follows from the stored bits, removal can close the gap without reading records
+//! (backward shift; no tombstones, so the table does not age). At most half of the slots are used.
+//! An entry lies no further than [`PROBES_MAX`] from its home; an insertion that would need more is
+//! refused (I8). See docs/decisions/0003-flow-index.md for why this is not hashbrown.
 
 use alloc::boxed::Box;
 use alloc::vec;
@@ -13,8 +13,8 @@ use alloc::vec;
 use super::prefetch::prefetch;
 use crate::types::FlowIndex;
 
-/// Slots that an operation looks at, at most. With a keyed hash and half the slots free, no chain comes
-/// near.
+/// Slots that an operation looks at, at most. With a keyed hash and half the slots free, no chain
+/// comes near.
 const PROBES_MAX: usize = 256;
 
 /// The index of one flow table.

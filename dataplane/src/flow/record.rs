@@ -3,11 +3,10 @@
 use core::net::Ipv4Addr;
 
 use super::State;
-use crate::packet::{FlowKey, Rewrite, Tuple};
+use crate::packet::{Delta, FlowKey, Rewrite, Tuple};
 use crate::types::{
     Direction, GenerationNumber, Hop, Lease, LinkId, MacAddress, NeighborIndex, PoolIndex, Tick,
 };
-use crate::wire::checksum::Delta;
 
 /// A two-way conversation between a client and a backend.
 #[derive(Clone, Copy, Debug)]

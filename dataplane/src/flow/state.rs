@@ -1,12 +1,12 @@
 //! What a flow is doing, just deep enough to choose how long it may be silent.
 //!
-//! TCP follows the state machine of RFC 6146 3.5.2 as RFC 7857 section 2 asks: a flow is established when
-//! the handshake is done, closing when both sides have said FIN, and after a reset only short-lived
-//! instead of gone, because resets can be forged: a further packet revives it. No sequence numbers are
-//! checked; the endpoints of the connection do that.
+//! TCP follows the state machine of RFC 6146 3.5.2 as RFC 7857 section 2 asks: a flow is
+//! established when the handshake is done, closing when both sides have said FIN, and after a reset
+//! only short-lived instead of gone, because resets can be forged: a further packet revives it. No
+//! sequence numbers are checked; the endpoints of the connection do that.
 
+use crate::packet::TcpFlags;
 use crate::types::{Direction, Protocol, Timeouts};
-use crate::wire::tcp::TcpFlags;
 
 /// What a flow is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,8 +74,8 @@ impl State {
         }
     }
 
-    /// How many ticks a flow in this state may be silent. Half-closed connections count as established
-    /// (RFC 6146 3.5.2.2): one side may go on sending for long.
+    /// How many ticks a flow in this state may be silent. Half-closed connections count as
+    /// established (RFC 6146 3.5.2.2): one side may go on sending for long.
     #[inline]
     #[must_use]
     pub fn timeout_ticks(self, timeouts: &Timeouts) -> u32 {
@@ -89,8 +89,8 @@ impl State {
         }
     }
 
-    /// Whether a SYN of the client opens a new connection in place of this one: the old one is over,
-    /// the client uses its port again.
+    /// Whether a SYN of the client opens a new connection in place of this one: the old one is
+    /// over, the client uses its port again.
     #[inline]
     #[must_use]
     pub fn yields_to_syn(self) -> bool {

@@ -1,9 +1,9 @@
-//! The flow table of one worker: records, the index of their forward keys, and their timers, changed
-//! together or not at all (I3).
+//! The flow table of one worker: records, the index of their forward keys, and their timers,
+//! changed together or not at all (I3).
 //!
-//! [`FlowTable::vacancy`] reserves nothing; it says where the next flow would go, so that a port can be
-//! leased in its name before [`FlowTable::insert`], which cannot fail. Memory: 64 bytes a record, 8 a
-//! timer, 16 to 32 of index; fixed at start, touched as it is used.
+//! [`FlowTable::vacancy`] reserves nothing; it says where the next flow would go, so that a port
+//! can be leased in its name before [`FlowTable::insert`], which cannot fail. Memory: 64 bytes a
+//! record, 8 a timer, 16 to 32 of index; fixed at start, touched as it is used.
 
 use alloc::vec::Vec;
 
@@ -149,8 +149,8 @@ impl FlowTable {
         self.wheel.schedule(number, flow.deadline(), now);
     }
 
-    /// Removes a flow, under both keys as far as this table is concerned; its lease is the caller's to
-    /// release. `hash` is that of its key.
+    /// Removes a flow, under both keys as far as this table is concerned; its lease is the caller's
+    /// to release. `hash` is that of its key.
     pub fn remove(&mut self, number: FlowIndex, hash: u64) -> Option<Flow> {
         let flow = self.flows.get_mut(number.slot()).filter(|flow| flow.live)?;
         flow.live = false;
@@ -170,8 +170,9 @@ impl FlowTable {
         self.wheel.schedule(number, deadline, now);
     }
 
-    /// The next flow that has expired, still in the table for the caller to remove. Looks at no more
-    /// than `steps` timers, which it counts down; flows that turn out to be alive are put back.
+    /// The next flow that has expired, still in the table for the caller to remove. Looks at no
+    /// more than `steps` timers, which it counts down; flows that turn out to be alive are put
+    /// back.
     pub fn next_expired(&mut self, now: Tick, steps: &mut u32) -> Option<FlowIndex> {
         while let Some(number) = self.wheel.next_due(now, steps) {
             let Some(flow) = self.get(number) else {

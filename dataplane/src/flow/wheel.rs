@@ -1,10 +1,10 @@
 //! A timer wheel: which flows may have expired by now.
 //!
-//! 4,096 slots of 80 ms, each a doubly linked list threaded through one array. A packet does not touch the
-//! wheel: it only stamps its flow, and a flow whose turn comes early is put back at its true deadline.
-//! Deadlines beyond the horizon of 327 s wait at the horizon and are put back there. Scheduling and
-//! cancelling are O(1); finding what is due costs a step for each slot passed and each flow found, and
-//! the caller bounds the steps (I8).
+//! 4,096 slots of 80 ms, each a doubly linked list threaded through one array. A packet does not
+//! touch the wheel: it only stamps its flow, and a flow whose turn comes early is put back at its
+//! true deadline. Deadlines beyond the horizon of 327 s wait at the horizon and are put back there.
+//! Scheduling and cancelling are O(1); finding what is due costs a step for each slot passed and
+//! each flow found, and the caller bounds the steps (I8).
 
 use alloc::boxed::Box;
 use alloc::vec;
@@ -55,7 +55,8 @@ impl Wheel {
         size_of_val(&*self.heads) + self.links.capacity() * size_of::<Link>()
     }
 
-    /// Schedules a flow that is not scheduled for its deadline, or for the horizon if that is nearer.
+    /// Schedules a flow that is not scheduled for its deadline, or for the horizon if that is
+    /// nearer.
     pub(super) fn schedule(&mut self, flow: FlowIndex, deadline: Tick, now: Tick) {
         self.start(now);
         let at = slot_number(deadline.after((1 << SLOT_SHIFT) - 1));
@@ -92,8 +93,8 @@ impl Wheel {
         }
     }
 
-    /// Takes the next flow out whose slot has passed. Each slot passed and each flow found costs one of
-    /// `steps`; `None` if nothing is due or no step is left.
+    /// Takes the next flow out whose slot has passed. Each slot passed and each flow found costs
+    /// one of `steps`; `None` if nothing is due or no step is left.
     pub(super) fn next_due(&mut self, now: Tick, steps: &mut u32) -> Option<FlowIndex> {
         self.start(now);
         let end = slot_number(now);

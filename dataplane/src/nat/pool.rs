@@ -1,13 +1,13 @@
 //! One port pool: a two-level bitmap of what is leased, and who holds each port.
 //!
-//! 1,008 leaf words of 64 ports and 16 summary words that say which leaves have a free port. A lease
-//! looks at no more than the rest of one leaf, 17 summary words and one leaf again, whatever the fill
-//! (I8); a release at one of each. Leases run through the ports from a start that the seed chose
-//! (RFC 6056 3.3.1) and come back to a port only after all others, so that reuse is as late as
-//! possible (RFC 6888 REQ-8).
+//! 1,008 leaf words of 64 ports and 16 summary words that say which leaves have a free port. A
+//! lease looks at no more than the rest of one leaf, 17 summary words and one leaf again, whatever
+//! the fill (I8); a release at one of each. Leases run through the ports from a start that the seed
+//! chose (RFC 6056 3.3.1) and come back to a port only after all others, so that reuse is as late
+//! as possible (RFC 6888 REQ-8).
 //!
-//! Workers share a pool without a lock. A set leaf bit is the lease itself; the summary is a hint that
-//! may lag for an instant, and a lease that finds it wrong tries on.
+//! Workers share a pool without a lock. A set leaf bit is the lease itself; the summary is a hint
+//! that may lag for an instant, and a lease that finds it wrong tries on.
 
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
@@ -117,8 +117,8 @@ impl Pool {
         self.leased.load(Ordering::Relaxed)
     }
 
-    /// Leases the next free port behind the worker's last one, in its home while that has one; `None`
-    /// if every port of the pool is leased.
+    /// Leases the next free port behind the worker's last one, in its home while that has one;
+    /// `None` if every port of the pool is leased.
     pub fn lease(&self, home: &Home, flow: FlowIndex) -> Option<u16> {
         let holder = Holder { worker: home.worker, flow };
         let cursor = self.cursors.get(usize::from(home.worker.0))?;
@@ -130,8 +130,8 @@ impl Pool {
         Some(port_at(position))
     }
 
-    /// Gives a leased port back. Does nothing if `holder` does not hold it, so that a lease can never
-    /// be released by somebody else.
+    /// Gives a leased port back. Does nothing if `holder` does not hold it, so that a lease can
+    /// never be released by somebody else.
     pub fn release(&self, port: u16, holder: Holder) -> bool {
         let Some(position) = position_of(port) else {
             return false;
@@ -163,8 +163,8 @@ impl Pool {
         self.leaves.iter().map(|leaf| leaf.load(Ordering::Relaxed).count_ones()).sum()
     }
 
-    /// Finds and claims a free port: the rest of the cursor's leaf, then a round over the home, then a
-    /// round over all blocks.
+    /// Finds and claims a free port: the rest of the cursor's leaf, then a round over the home,
+    /// then a round over all blocks.
     fn claim(&self, from: usize, home: &[u64; SUMMARY_WORDS]) -> Option<usize> {
         let block = from / PORTS_PER_BLOCK;
         if home[block / 64] >> (block % 64) & 1 == 1 {

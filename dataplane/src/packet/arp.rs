@@ -32,8 +32,8 @@ impl Arp {
     /// Judges an ARP frame.
     ///
     /// # Errors
-    /// [`DropReason::ArpInvalid`]: cut off, not for IPv4 over Ethernet, neither request nor answer, or
-    /// sent in the name of a group.
+    /// [`DropReason::ArpInvalid`]: cut off, not for IPv4 over Ethernet, neither request nor answer,
+    /// or sent in the name of a group.
     pub fn parse(frame: &[u8]) -> Result<Arp, DropReason> {
         let body = frame.get(ethernet::HEADER_BYTES..).ok_or(DropReason::ArpInvalid)?;
         let slice = ArpPacketSlice::from_slice(body).map_err(|_| DropReason::ArpInvalid)?;

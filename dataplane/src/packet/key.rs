@@ -50,8 +50,8 @@ impl FlowKey {
         keys.hash(self.addresses(), self.ports() << 24 | scope)
     }
 
-    /// The hash by which a backend is chosen: over the connection's link id and the 5-tuple, so that
-    /// equal tuples of different consumers fall independently.
+    /// The hash by which a backend is chosen: over the connection's link id and the 5-tuple, so
+    /// that equal tuples of different consumers fall independently.
     #[inline]
     #[must_use]
     pub fn balance_hash(&self, keys: &Keys, link: LinkId) -> u64 {

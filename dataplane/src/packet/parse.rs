@@ -1,10 +1,11 @@
 //! From bytes to a [`Packet`] or the reason why not.
 //!
-//! Everything that the form of a packet can get wrong is judged here, once, so that later stages index
-//! without asking: lengths that contradict each other or the frame, a wrong header checksum, addresses
-//! that can be nobody's, fragments, unsupported protocols, senseless TCP flags, and offload requests that
-//! do not match the packet. Transport checksums are not verified: they are updated by difference, so
-//! what was wrong stays wrong (I6). Bounds: one pass over at most 60 bytes of IPv4 header.
+//! Everything that the form of a packet can get wrong is judged here, once, so that later stages
+//! index without asking: lengths that contradict each other or the frame, a wrong header checksum,
+//! addresses that can be nobody's, fragments, unsupported protocols, senseless TCP flags, and
+//! offload requests that do not match the packet. Transport checksums are not verified: they are
+//! updated by difference, so what was wrong stays wrong (I6). Bounds: one pass over at most 60
+//! bytes of IPv4 header.
 
 use core::net::Ipv4Addr;
 
@@ -192,8 +193,8 @@ fn parse_udp(datagram: &[u8]) -> Result<Transport, DropReason> {
     Ok(Transport { protocol: Protocol::Udp, ports: header.ports(), flags: TcpFlags::default() })
 }
 
-/// What the kernel is asked to finish must be what the packet is; it would else compute a checksum or
-/// cut segments in the wrong place.
+/// What the kernel is asked to finish must be what the packet is; it would else compute a checksum
+/// or cut segments in the wrong place.
 #[inline]
 fn judge_offload(
     offload: Offload,

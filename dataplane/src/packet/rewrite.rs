@@ -1,7 +1,8 @@
 //! The only place where a forwarded packet is changed (I4, I5, I6).
 //!
-//! A rewrite replaces both addresses and both ports, takes one hop off the time to live, and carries
-//! the checksums along by difference. The return rewrite of a flow is the inverse of its forward one.
+//! A rewrite replaces both addresses and both ports, takes one hop off the time to live, and
+//! carries the checksums along by difference. The return rewrite of a flow is the inverse of its
+//! forward one.
 
 use core::net::Ipv4Addr;
 
@@ -51,8 +52,8 @@ impl Rewrite {
         }
     }
 
-    /// Applies the rewrite to the frame that `packet` was parsed from. `None` if it was not: the frame
-    /// is then untouched.
+    /// Applies the rewrite to the frame that `packet` was parsed from. `None` if it was not: the
+    /// frame is then untouched.
     #[inline]
     #[must_use]
     pub fn apply(&self, frame: &mut [u8], packet: &Packet) -> Option<()> {

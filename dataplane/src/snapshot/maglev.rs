@@ -1,9 +1,9 @@
-//! Maglev consistent hashing: a table that spreads hashes evenly over backends and moves few of them
-//! when a backend comes or goes (Eisenbud et al., NSDI 2016, section 3.4).
+//! Maglev consistent hashing: a table that spreads hashes evenly over backends and moves few of
+//! them when a backend comes or goes (Eisenbud et al., NSDI 2016, section 3.4).
 //!
-//! Each backend walks its own permutation of the slots, which depends on its address alone, and takes
-//! the first free one in turn. With at least 128 slots a backend no backend's share differs from
-//! another's by more than one slot, which is under 1 %.
+//! Each backend walks its own permutation of the slots, which depends on its address alone, and
+//! takes the first free one in turn. With at least 128 slots a backend no backend's share differs
+//! from another's by more than one slot, which is under 1 %.
 
 use alloc::boxed::Box;
 use alloc::vec;

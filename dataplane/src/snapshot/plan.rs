@@ -115,8 +115,8 @@ pub struct EndpointPlan {
     pub gate: Gate,
 }
 
-/// How a plan contradicts itself. `control` finds these first and says them in the words of the file;
-/// here they are the last line of defence.
+/// How a plan contradicts itself. `control` finds these first and says them in the words of the
+/// file; here they are the last line of defence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PlanError {
     /// An index names nothing: what holds it, and which number.

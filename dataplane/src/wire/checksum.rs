@@ -1,13 +1,14 @@
 //! Internet checksums by difference: RFC 1071 sums, RFC 1624 updates.
 //!
-//! A checksum field holds the complement of the one's complement sum of what it covers. When a covered
-//! word changes from `m` to `m'`, the new field is `~(~field + ~m + m')` (RFC 1624, equation 3). The part
-//! `~m + m'` depends on the change alone: a [`Delta`]. Deltas of several changes add up, and the
-//! complement of a delta undoes it, so a flow computes its delta once and a packet pays one addition.
+//! A checksum field holds the complement of the one's complement sum of what it covers. When a
+//! covered word changes from `m` to `m'`, the new field is `~(~field + ~m + m')` (RFC 1624,
+//! equation 3). The part `~m + m'` depends on the change alone: a [`Delta`]. Deltas of several
+//! changes add up, and the complement of a delta undoes it, so a flow computes its delta once and a
+//! packet pays one addition.
 //!
-//! A *partial* checksum (the kernel's CHECKSUM_PARTIAL) is different: the field holds the sum of the
-//! pseudo-header, **not** complemented, and ports are not in it yet. So it takes the delta of the
-//! addresses, by plain addition, and must not take that of the ports.
+//! A *partial* checksum (the kernel's CHECKSUM_PARTIAL) is different: the field holds the sum of
+//! the pseudo-header, **not** complemented, and ports are not in it yet. So it takes the delta of
+//! the addresses, by plain addition, and must not take that of the ports.
 
 /// The change of a one's complement sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -45,8 +46,8 @@ impl Delta {
         Delta(!self.0)
     }
 
-    /// The field of a complete checksum after the change. Right if it was right; as wrong as it was if
-    /// not (I6).
+    /// The field of a complete checksum after the change. Right if it was right; as wrong as it was
+    /// if not (I6).
     #[inline]
     #[must_use]
     pub const fn update(self, field: u16) -> u16 {

@@ -1,5 +1,5 @@
-//! The devices of one worker: opened as the configuration names them, closed as it forgets them, tried
-//! again every so often while they are down or missing.
+//! The devices of one worker: opened as the configuration names them, closed as it forgets them,
+//! tried again every so often while they are down or missing.
 
 use core::time::Duration;
 

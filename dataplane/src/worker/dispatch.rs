@@ -1,5 +1,5 @@
-//! Carries out the verdicts of a batch: frames to devices and to peers, in order, grouped so that each
-//! device is called once; and tells the engine what became of them (I9).
+//! Carries out the verdicts of a batch: frames to devices and to peers, in order, grouped so that
+//! each device is called once; and tells the engine what became of them (I9).
 
 use arrayvec::ArrayVec;
 

@@ -1,8 +1,8 @@
 //! Rings between workers, for frames that arrive at one and belong to another.
 //!
 //! From each worker to each other there is a bounded ring of frames that were allocated at start; a
-//! frame is copied in and out, and an empty one always waits. Kernel steering makes this rare. A full
-//! ring refuses, and the frame is dropped and counted (I8).
+//! frame is copied in and out, and an empty one always waits. Kernel steering makes this rare. A
+//! full ring refuses, and the frame is dropped and counted (I8).
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;

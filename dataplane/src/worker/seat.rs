@@ -1,8 +1,8 @@
 //! What a worker shares with control and with its peers: three channels and no more.
 //!
 //! Down, one pointer (the [`Cell`]). Up, the stats page; and pages of sessions, filled at a batch
-//! boundary on request, a bounded number of table slots at a time, so that a list of a million flows
-//! costs a worker nothing it can feel. Sideways, one bounded ring to each peer.
+//! boundary on request, a bounded number of table slots at a time, so that a list of a million
+//! flows costs a worker nothing it can feel. Sideways, one bounded ring to each peer.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -118,8 +118,8 @@ pub struct Seat {
     pub(super) handover: Handover,
 }
 
-/// The seats of all workers, connected to each other; they start with the cell's generation. A number
-/// of workers beyond the limits is brought within them.
+/// The seats of all workers, connected to each other; they start with the cell's generation. A
+/// number of workers beyond the limits is brought within them.
 #[must_use]
 pub fn crew(mut config: CrewConfig, cell: &Arc<Cell>) -> Vec<Seat> {
     config.workers = config.workers.clamp(1, u8::try_from(WORKERS_MAX).unwrap_or(u8::MAX));

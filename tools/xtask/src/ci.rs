@@ -23,11 +23,7 @@ struct Step {
 
 impl Step {
     const fn new(name: &'static str, arguments: &'static [&'static str]) -> Self {
-        Self {
-            name,
-            arguments,
-            environment: &[],
-        }
+        Self { name, arguments, environment: &[] }
     }
 
     /// The step as one would type it.
@@ -43,38 +39,16 @@ impl Step {
 const FORMAT: Step = Step::new("format", &["fmt", "--all", "--check"]);
 const LINT: Step = Step::new(
     "lint",
-    &[
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--locked",
-        "--",
-        "-D",
-        "warnings",
-    ],
+    &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
 );
 const TIDY: Step = Step::new("tidy", &["xtask", "tidy"]);
 const NO_STD: Step = Step::new(
     "core without std",
-    &[
-        "check",
-        "-p",
-        "dataplane",
-        "--no-default-features",
-        "--locked",
-    ],
+    &["check", "-p", "dataplane", "--no-default-features", "--locked"],
 );
 const BARE: Step = Step::new(
     "core without an operating system",
-    &[
-        "check",
-        "-p",
-        "dataplane",
-        "--no-default-features",
-        "--locked",
-        "--target",
-        BARE_TARGET,
-    ],
+    &["check", "-p", "dataplane", "--no-default-features", "--locked", "--target", BARE_TARGET],
 );
 const DOC: Step = Step {
     name: "documentation",
@@ -128,11 +102,7 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
 }
 
 fn failed(step: &Step, how: &str) -> ExitCode {
-    eprintln!(
-        "ci: FAILED: {}: {how}. To repeat it alone: {}",
-        step.name,
-        step.command_line()
-    );
+    eprintln!("ci: FAILED: {}: {how}. To repeat it alone: {}", step.name, step.command_line());
     ExitCode::FAILURE
 }
 
@@ -143,10 +113,7 @@ fn run_step(step: &Step) -> io::Result<bool> {
     let mut command = cargo();
     command.args(step.arguments);
     command.envs(step.environment.iter().copied());
-    Ok(command
-        .current_dir(tree::workspace_root())
-        .status()?
-        .success())
+    Ok(command.current_dir(tree::workspace_root()).status()?.success())
 }
 
 /// The cargo that started this program.

@@ -61,10 +61,7 @@ fn fill(bytes: &mut [u8], with: u8) {
 fn piece(bytes: &[u8], at: usize) -> Piece {
     let rest = &bytes[at..];
     if rest.starts_with(b"//") {
-        let length = rest
-            .iter()
-            .position(|&byte| byte == b'\n')
-            .unwrap_or(rest.len());
+        let length = rest.iter().position(|&byte| byte == b'\n').unwrap_or(rest.len());
         return Piece::Comment(at + length);
     }
     if rest.starts_with(b"/*") {
@@ -164,9 +161,7 @@ fn raw_string(bytes: &[u8], at: usize) -> Option<usize> {
     let mut close = vec![b'"'];
     close.resize(hashes + 1, b'#');
     let content = at + hashes + 1;
-    let length = bytes[content..]
-        .windows(close.len())
-        .position(|window| window == close);
+    let length = bytes[content..].windows(close.len()).position(|window| window == close);
     Some(length.map_or(bytes.len(), |length| content + length + close.len()))
 }
 
@@ -248,10 +243,7 @@ mod tests {
     #[test]
     fn a_lifetime_is_not_a_character() {
         assert_eq!(code("&'a str, 'b'"), "&'a str, \"_\"");
-        assert_eq!(
-            code(r"'\'' x '\\' y '\u{1F}'"),
-            "\"__\" x \"__\" y \"______\""
-        );
+        assert_eq!(code(r"'\'' x '\\' y '\u{1F}'"), "\"__\" x \"__\" y \"______\"");
         assert_eq!(code("b'\"' z"), "\"__\" z");
         assert_eq!(code("'\"' '/' '→' q"), "\"_\" \"_\" \"___\" q");
         assert_eq!(code("<'a,'b>('_)"), "<'a,'b>('_)");
@@ -260,9 +252,7 @@ mod tests {
 
     #[test]
     fn malformed_text_is_survived() {
-        for text in [
-            "\"abc", "r#\"abc", "/* abc", "'", "b'", "'\\", "\"\\", "br#", "\"", "x\"",
-        ] {
+        for text in ["\"abc", "r#\"abc", "/* abc", "'", "b'", "'\\", "\"\\", "br#", "\"", "x\""] {
             let masked = mask(text);
             assert_eq!(masked.code.len(), text.len(), "{text}");
             tokens(&masked.code);
@@ -272,13 +262,8 @@ mod tests {
     #[test]
     fn tokens_join_paths_and_arrows() {
         let code = code("use crate::types; A => \"x y\", b'\\n'");
-        let words: Vec<&str> = tokens(&code)
-            .into_iter()
-            .map(|range| &code[range])
-            .collect();
-        let expected = [
-            "use", "crate", "::", "types", ";", "A", "=>", "\"___\"", ",", "\"___\"",
-        ];
+        let words: Vec<&str> = tokens(&code).into_iter().map(|range| &code[range]).collect();
+        let expected = ["use", "crate", "::", "types", ";", "A", "=>", "\"___\"", ",", "\"___\""];
         assert_eq!(words, expected);
     }
 }

@@ -22,21 +22,9 @@ struct Command {
 }
 
 const COMMANDS: &[Command] = &[
-    Command {
-        name: "ci",
-        summary: "run what CI runs, step by step",
-        run: ci::run,
-    },
-    Command {
-        name: "tidy",
-        summary: "check the rules of the house",
-        run: tidy::run,
-    },
-    Command {
-        name: "help",
-        summary: "list these commands",
-        run: help,
-    },
+    Command { name: "ci", summary: "run what CI runs, step by step", run: ci::run },
+    Command { name: "tidy", summary: "check the rules of the house", run: tidy::run },
+    Command { name: "help", summary: "list these commands", run: help },
 ];
 
 fn main() -> ExitCode {

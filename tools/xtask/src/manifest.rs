@@ -18,6 +18,8 @@ pub(crate) struct Dependency {
     pub(crate) package: String,
     /// Its line, from 1.
     pub(crate) line: usize,
+    /// Whether only tests, benches and examples have it.
+    pub(crate) is_dev: bool,
 }
 
 /// The entries of a manifest, in order. Continued lines of an array are passed over.
@@ -32,12 +34,7 @@ pub(crate) fn entries(text: &str) -> Vec<Entry> {
                 section = name.trim().replace('"', "");
                 // A section may be all there is of a dependency: `[dependencies.control]`.
                 let (key, value, line) = (String::new(), String::new(), index + 1);
-                entries.push(Entry {
-                    section: section.clone(),
-                    key,
-                    value,
-                    line,
-                });
+                entries.push(Entry { section: section.clone(), key, value, line });
             }
         } else if let Some((key, value)) = line.split_once('=') {
             entries.push(Entry {
@@ -65,9 +62,7 @@ fn without_comment(line: &str) -> &str {
 
 /// The string value of a key of a section.
 pub(crate) fn string<'a>(entries: &'a [Entry], section: &str, key: &str) -> Option<&'a str> {
-    let entry = entries
-        .iter()
-        .find(|entry| entry.section == section && entry.key == key)?;
+    let entry = entries.iter().find(|entry| entry.section == section && entry.key == key)?;
     entry.value.strip_prefix('"')?.strip_suffix('"')
 }
 
@@ -91,10 +86,7 @@ pub(crate) fn dependencies(entries: &[Entry]) -> Vec<Dependency> {
             }
             _ => continue,
         };
-        found.push(Dependency {
-            package,
-            line: entry.line,
-        });
+        found.push(Dependency { package, line: entry.line, is_dev: head.contains("dev-") });
     }
     found
 }
@@ -105,12 +97,7 @@ fn inline<'a>(table: &'a str, key: &str) -> Option<&'a str> {
     for field in body.split(',') {
         let (name, value) = field.split_once('=')?;
         if name.trim() == key {
-            return value
-                .trim()
-                .trim_end_matches('}')
-                .trim()
-                .strip_prefix('"')?
-                .strip_suffix('"');
+            return value.trim().trim_end_matches('}').trim().strip_prefix('"')?.strip_suffix('"');
         }
     }
     None
@@ -138,10 +125,7 @@ mod tests {
     fn every_kind_of_dependency_is_seen() {
         let found = dependencies(&entries(TEXT));
         let names: Vec<&str> = found.iter().map(|found| found.package.as_str()).collect();
-        assert_eq!(
-            names,
-            ["libc", "control", "lab", "hashbrown", "tools", "xtask"]
-        );
+        assert_eq!(names, ["libc", "control", "lab", "hashbrown", "tools", "xtask"]);
         assert_eq!(found[1].line, 6);
     }
 }

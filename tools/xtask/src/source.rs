@@ -55,11 +55,7 @@ impl Source {
         let tokens = lexer::tokens(&masked.code);
         let mut line_starts = vec![0];
         line_starts.extend(text.match_indices('\n').map(|(at, _)| at + 1));
-        let code_lines = masked
-            .code
-            .split('\n')
-            .map(|line| !line.trim().is_empty())
-            .collect();
+        let code_lines = masked.code.split('\n').map(|line| !line.trim().is_empty()).collect();
         let mut source = Self {
             path: path.to_owned(),
             text: text.to_owned(),
@@ -102,16 +98,12 @@ impl Source {
 
     /// The token of an index; empty past the end.
     pub(crate) fn token(&self, index: usize) -> &str {
-        self.tokens
-            .get(index)
-            .map_or("", |range| &self.code[range.clone()])
+        self.tokens.get(index).map_or("", |range| &self.code[range.clone()])
     }
 
     /// The offset of a token; the end of the text past the end.
     pub(crate) fn offset(&self, index: usize) -> usize {
-        self.tokens
-            .get(index)
-            .map_or(self.text.len(), |range| range.start)
+        self.tokens.get(index).map_or(self.text.len(), |range| range.start)
     }
 
     /// What a literal token holds, as written between its quotes.
@@ -129,10 +121,7 @@ impl Source {
     /// The indices at which a sequence of tokens starts.
     pub(crate) fn find(&self, sequence: &[&str]) -> Vec<usize> {
         let matches = |start: usize| {
-            sequence
-                .iter()
-                .enumerate()
-                .all(|(step, word)| self.token(start + step) == *word)
+            sequence.iter().enumerate().all(|(step, word)| self.token(start + step) == *word)
         };
         (0..self.len()).filter(|&start| matches(start)).collect()
     }
@@ -163,11 +152,7 @@ impl Source {
                 .iter()
                 .any(|span| (self.line_of(span.start)..=self.line_of(span.end - 1)).contains(&line))
         };
-        let code = self
-            .code_lines
-            .iter()
-            .enumerate()
-            .filter(|(_, code)| **code);
+        let code = self.code_lines.iter().enumerate().filter(|(_, code)| **code);
         code.filter(|(line, _)| !in_test(line + 1)).count()
     }
 
@@ -175,11 +160,7 @@ impl Source {
     pub(crate) fn functions(&self) -> Vec<Function> {
         let mut functions = Vec::new();
         for index in self.find(&["fn"]) {
-            let named = if self.token(index + 1) == "$" {
-                index + 2
-            } else {
-                index + 1
-            };
+            let named = if self.token(index + 1) == "$" { index + 2 } else { index + 1 };
             let name = self.token(named);
             if !is_name(name) || self.is_test(self.offset(index)) {
                 continue;
@@ -189,14 +170,8 @@ impl Source {
             };
             let first = self.line_of(self.offset(index));
             let last = self.line_of(self.offset(self.closing(open)));
-            let code_lines = (first..=last)
-                .filter(|line| self.code_lines[line - 1])
-                .count();
-            functions.push(Function {
-                name: name.to_owned(),
-                line: first,
-                code_lines,
-            });
+            let code_lines = (first..=last).filter(|line| self.code_lines[line - 1]).count();
+            functions.push(Function { name: name.to_owned(), line: first, code_lines });
         }
         functions
     }
@@ -244,19 +219,9 @@ impl Source {
             _ => return None,
         };
         let around = |module: &&Module| module.body.as_ref().is_some_and(|body| body.contains(&at));
-        let within = outer
-            .iter()
-            .filter(around)
-            .map(|module| module.name.clone())
-            .collect();
+        let within = outer.iter().filter(around).map(|module| module.name.clone()).collect();
         let name = self.token(index + 1).to_owned();
-        Some(Module {
-            name,
-            within,
-            path,
-            body,
-            test: self.is_test(at),
-        })
+        Some(Module { name, within, path, body, test: self.is_test(at) })
     }
 
     fn find_tests(&mut self) {
@@ -279,10 +244,7 @@ impl Source {
     /// `cfg(test)`, or `cfg(all(…))` with `test` as one of its terms.
     fn is_cfg_test(&self, index: usize) -> bool {
         let starts = |words: &[&str]| {
-            words
-                .iter()
-                .enumerate()
-                .all(|(step, word)| self.token(index + step) == *word)
+            words.iter().enumerate().all(|(step, word)| self.token(index + step) == *word)
         };
         if starts(&["cfg", "(", "test", ")"]) {
             return true;

@@ -44,12 +44,8 @@ impl Tree {
     /// A tree made of texts, for tests of rules.
     #[cfg(test)]
     pub(crate) fn of(files: &[(&str, &str)]) -> Self {
-        let files = files
-            .iter()
-            .map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
-        Self {
-            files: files.collect(),
-        }
+        let files = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
+        Self { files: files.collect() }
     }
 
     /// The text of a file.
@@ -79,27 +75,19 @@ impl Tree {
 
     /// Every file, in order.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.files
-            .iter()
-            .map(|(path, text)| (path.as_str(), text.as_str()))
+        self.files.iter().map(|(path, text)| (path.as_str(), text.as_str()))
     }
 }
 
 fn read_text(path: &Path, name: &str) -> String {
-    let extension = path
-        .extension()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
+    let extension = path.extension().unwrap_or_default().to_string_lossy().into_owned();
     let wanted = ["rs", "toml", "md"].contains(&extension.as_str()) || name.starts_with("tests/");
     let small = fs::metadata(path).is_ok_and(|metadata| metadata.len() <= MAX_TEXT_BYTES);
     if !wanted && name != "tools/xtask/ratchet.txt" || !small {
         return String::new();
     }
     // A file that another program removed meanwhile is no finding of ours.
-    fs::read(path)
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-        .unwrap_or_default()
+    fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
 }
 
 /// The root of the workspace that this program was started for.
@@ -143,10 +131,7 @@ mod tests {
 
     #[test]
     fn paths_join_within_the_root() {
-        assert_eq!(
-            join("docs/decisions", "../../README.md").as_deref(),
-            Some("README.md")
-        );
+        assert_eq!(join("docs/decisions", "../../README.md").as_deref(), Some("README.md"));
         assert_eq!(join("", "./a//b").as_deref(), Some("a/b"));
         assert_eq!(join("docs", "../../x"), None);
         assert_eq!(parent("a/b.rs"), "a");

@@ -17,9 +17,7 @@ pub(crate) fn check(tree: &Tree, sources: &[Source]) -> Vec<Finding> {
         wanted.push(format!("dataplane/src/{name}.rs"));
         wanted.push(format!("dataplane/src/{name}/mod.rs"));
     }
-    let wanted = sources
-        .iter()
-        .filter(|source| wanted.contains(&source.path));
+    let wanted = sources.iter().filter(|source| wanted.contains(&source.path));
     wanted
         .filter(|source| !is_introduced(&source.text))
         .map(|source| finding(&source.path))
@@ -34,17 +32,12 @@ fn finding(path: &str) -> Finding {
 
 fn is_introduced(text: &str) -> bool {
     let lines = text.lines().skip_while(|line| line.trim().is_empty());
-    let header = lines
-        .map_while(|line| line.strip_prefix("//!"))
-        .collect::<Vec<_>>()
-        .join(" ");
+    let header = lines.map_while(|line| line.strip_prefix("//!")).collect::<Vec<_>>().join(" ");
     // A stop inside a word (`lib.rs`, `0.2`) ends no sentence.
     let mut words = 0;
     for word in header.split_whitespace() {
         words += 1;
-        let ends = word
-            .trim_end_matches([')', '`', '*', '"'])
-            .ends_with(['.', '?', '!', ':']);
+        let ends = word.trim_end_matches([')', '`', '*', '"']).ends_with(['.', '?', '!', ':']);
         if ends && words >= MIN_WORDS {
             return true;
         }
@@ -61,9 +54,7 @@ mod tests {
 
     #[test]
     fn a_sentence_introduces() {
-        assert!(is_introduced(
-            "//! Views over the bytes of headers, total functions.\n"
-        ));
+        assert!(is_introduced("//! Views over the bytes of headers, total functions.\n"));
         assert!(is_introduced(
             "//! # Wire\n//!\n//! Views over the bytes\n//! of headers.\nuse a;"
         ));
@@ -93,19 +84,11 @@ mod tests {
             ("dataplane/src/lb.rs", ""),
         ];
         let tree = Tree::of(&files);
-        let sources: Vec<Source> = tree
-            .ending(".rs")
-            .map(|(path, text)| Source::new(path, text))
-            .collect();
-        let paths: Vec<String> = check(&tree, &sources)
-            .into_iter()
-            .map(|finding| finding.path)
-            .collect();
-        let expected = [
-            "dataplane/src/lb.rs",
-            "dataplane/src/lib.rs",
-            "dataplane/src/wire/mod.rs",
-        ];
+        let sources: Vec<Source> =
+            tree.ending(".rs").map(|(path, text)| Source::new(path, text)).collect();
+        let paths: Vec<String> =
+            check(&tree, &sources).into_iter().map(|finding| finding.path).collect();
+        let expected = ["dataplane/src/lb.rs", "dataplane/src/lib.rs", "dataplane/src/wire/mod.rs"];
         assert_eq!(paths, expected);
     }
 }

@@ -26,18 +26,12 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
 fn resolves(tree: &Tree, path: &str, target: &str) -> bool {
     let file = target.split(['#', '?']).next().unwrap_or_default();
     let scheme = target.split_once(':').is_some_and(|(scheme, _)| {
-        scheme
-            .chars()
-            .all(|sign| sign.is_ascii_alphanumeric() || "+-.".contains(sign))
+        scheme.chars().all(|sign| sign.is_ascii_alphanumeric() || "+-.".contains(sign))
     });
     if scheme || file.is_empty() {
         return true;
     }
-    let dir = if file.starts_with('/') {
-        ""
-    } else {
-        tree::parent(path)
-    };
+    let dir = if file.starts_with('/') { "" } else { tree::parent(path) };
     let found = tree::join(dir, &file.replace("%20", " "));
     found.is_some_and(|found| tree.has_file(&found) || tree.has_dir(&found))
 }
@@ -48,9 +42,7 @@ fn targets(text: &str) -> Vec<(usize, String)> {
     let mut fence: Option<&str> = None;
     for (index, raw) in text.lines().enumerate() {
         let start = raw.trim_start();
-        let mark = ["```", "~~~"]
-            .into_iter()
-            .find(|mark| start.starts_with(mark));
+        let mark = ["```", "~~~"].into_iter().find(|mark| start.starts_with(mark));
         match (fence, mark) {
             (None, Some(mark)) => fence = Some(mark),
             (Some(open), Some(mark)) if open == mark => fence = None,
@@ -114,16 +106,8 @@ mod tests {
     use super::*;
 
     fn broken(text: &str) -> Vec<String> {
-        let files = [
-            ("docs/a.md", text),
-            ("docs/b/c.md", ""),
-            ("README.md", ""),
-            ("x/y.rs", ""),
-        ];
-        check(&Tree::of(&files))
-            .into_iter()
-            .map(|finding| finding.what)
-            .collect()
+        let files = [("docs/a.md", text), ("docs/b/c.md", ""), ("README.md", ""), ("x/y.rs", "")];
+        check(&Tree::of(&files)).into_iter().map(|finding| finding.what).collect()
     }
 
     #[test]

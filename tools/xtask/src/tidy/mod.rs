@@ -33,25 +33,13 @@ pub(crate) struct Finding {
 
 impl Finding {
     fn new(path: &str, line: usize, rule: &'static str, what: String, cure: &str) -> Self {
-        Self {
-            path: path.to_owned(),
-            line,
-            rule,
-            what,
-            cure: cure.to_owned(),
-        }
+        Self { path: path.to_owned(), line, rule, what, cure: cure.to_owned() }
     }
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            path,
-            line,
-            rule,
-            what,
-            cure,
-        } = self;
+        let Self { path, line, rule, what, cure } = self;
         write!(f, "{path}:{line}: {rule}: {what}; {cure}")
     }
 }
@@ -68,10 +56,8 @@ pub(crate) struct Report {
 /// Runs every rule over the texts of a workspace.
 pub(crate) fn check(tree: &Tree) -> Report {
     let mut report = Report::default();
-    let mut sources: Vec<Source> = tree
-        .ending(".rs")
-        .map(|(path, text)| Source::new(path, text))
-        .collect();
+    let mut sources: Vec<Source> =
+        tree.ending(".rs").map(|(path, text)| Source::new(path, text)).collect();
     report.findings.extend(reach::check(tree, &mut sources));
     report.findings.extend(layers::check(&sources));
     report.findings.extend(packages::check(tree, &sources));
@@ -111,10 +97,7 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
         eprintln!("tidy: {count} findings in {elapsed_ms} ms");
         return ExitCode::FAILURE;
     }
-    println!(
-        "tidy: {} Rust files, nothing to say, {elapsed_ms} ms",
-        tree.ending(".rs").count()
-    );
+    println!("tidy: {} Rust files, nothing to say, {elapsed_ms} ms", tree.ending(".rs").count());
     ExitCode::SUCCESS
 }
 

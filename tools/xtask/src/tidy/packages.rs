@@ -36,16 +36,16 @@ pub(crate) fn check(tree: &Tree, sources: &[Source]) -> Vec<Finding> {
         };
         for dependency in manifest::dependencies(entries) {
             let needed = dependency.package.as_str();
-            if names.contains_key(needed) && !row.may.contains(&needed) && needed != name {
+            let may_test = dependency.is_dev && row.may_test.contains(&needed);
+            let may = row.may.contains(&needed) || may_test || needed == name;
+            if names.contains_key(needed) && !may {
                 let what = format!("`{name}` may not depend on `{needed}`");
                 let cure = "turn the dependency round, or move the code";
                 findings.push(Finding::new(path, dependency.line, RULE, what, cure));
             }
         }
     }
-    let harness = sources
-        .iter()
-        .filter(|source| source.path.starts_with("tests/harness/"));
+    let harness = sources.iter().filter(|source| source.path.starts_with("tests/harness/"));
     findings.extend(harness.flat_map(check_harness));
     findings
 }
@@ -55,34 +55,19 @@ fn check_harness(source: &Source) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut report = |index: usize, what: &str| {
         let line = source.line_of(source.offset(index));
-        findings.push(Finding::new(
-            &source.path,
-            line,
-            RULE,
-            what.to_owned(),
-            cure,
-        ));
+        findings.push(Finding::new(&source.path, line, RULE, what.to_owned(), cure));
     };
     for index in source.find(&["dataplane", "as"]) {
-        report(
-            index,
-            "an alias hides what the harness takes from the dataplane",
-        );
+        report(index, "an alias hides what the harness takes from the dataplane");
     }
     for index in source.find(&["dataplane", "::"]) {
         match source.token(index + 2) {
             "wire" => report(index, "the harness names `dataplane::wire`"),
-            "*" => report(
-                index,
-                "a glob hides what the harness takes from the dataplane",
-            ),
+            "*" => report(index, "a glob hides what the harness takes from the dataplane"),
             "{" => {
                 for inner in group_heads(source, index + 2) {
                     if ["wire", "*", "self"].contains(&source.token(inner)) {
-                        report(
-                            inner,
-                            "the harness names `dataplane::wire`, or all of dataplane",
-                        );
+                        report(inner, "the harness names `dataplane::wire`, or all of dataplane");
                     }
                 }
             }
@@ -103,11 +88,7 @@ fn group_heads(source: &Source, open: usize) -> Vec<usize> {
             heads.push(at);
         }
         first = source.token(at) == ",";
-        at = if source.token(at) == "{" {
-            source.closing(at) + 1
-        } else {
-            at + 1
-        };
+        at = if source.token(at) == "{" { source.closing(at) + 1 } else { at + 1 };
     }
     heads
 }
@@ -122,32 +103,21 @@ mod tests {
 
     fn whats(files: &[(&str, &str)]) -> Vec<String> {
         let tree = Tree::of(files);
-        let sources: Vec<Source> = tree
-            .ending(".rs")
-            .map(|(path, text)| Source::new(path, text))
-            .collect();
-        check(&tree, &sources)
-            .into_iter()
-            .map(|finding| finding.what)
-            .collect()
+        let sources: Vec<Source> =
+            tree.ending(".rs").map(|(path, text)| Source::new(path, text)).collect();
+        check(&tree, &sources).into_iter().map(|finding| finding.what).collect()
     }
 
     #[test]
     fn control_needs_the_dataplane_and_never_the_reverse() {
         let dataplane = manifest("dataplane", "");
-        let control = manifest(
-            "control",
-            "[dependencies]\ndataplane = { workspace = true }\n",
-        );
+        let control = manifest("control", "[dependencies]\ndataplane = { workspace = true }\n");
         let files = [
             ("dataplane/Cargo.toml", dataplane.as_str()),
             ("control/Cargo.toml", control.as_str()),
         ];
         assert!(whats(&files).is_empty());
-        let dataplane = manifest(
-            "dataplane",
-            "[dev-dependencies]\ncontrol.workspace = true\n",
-        );
+        let dataplane = manifest("dataplane", "[dev-dependencies]\ncontrol.workspace = true\n");
         let files = [("dataplane/Cargo.toml", dataplane.as_str()), files[1]];
         assert_eq!(whats(&files), ["`dataplane` may not depend on `control`"]);
     }
@@ -155,38 +125,24 @@ mod tests {
     #[test]
     fn the_lab_knows_neither() {
         let dataplane = manifest("dataplane", "");
-        let lab = manifest(
-            "lab",
-            "[dependencies]\nx = { path = \"y\", package = \"dataplane\" }",
-        );
-        let files = [
-            ("dataplane/Cargo.toml", dataplane.as_str()),
-            ("tools/lab/Cargo.toml", lab.as_str()),
-        ];
+        let lab = manifest("lab", "[dependencies]\nx = { path = \"y\", package = \"dataplane\" }");
+        let files =
+            [("dataplane/Cargo.toml", dataplane.as_str()), ("tools/lab/Cargo.toml", lab.as_str())];
         assert_eq!(whats(&files), ["`lab` may not depend on `dataplane`"]);
     }
 
     #[test]
     fn a_package_needs_a_row() {
         let text = manifest("attic", "");
-        let files = [
-            ("attic/Cargo.toml", text.as_str()),
-            ("Cargo.toml", "[workspace]\n"),
-        ];
+        let files = [("attic/Cargo.toml", text.as_str()), ("Cargo.toml", "[workspace]\n")];
         assert_eq!(whats(&files), ["the package `attic` has no row"]);
     }
 
     #[test]
     fn the_harness_has_its_own_encoder() {
         let named = ["the harness names `dataplane::wire`"];
-        assert_eq!(
-            whats(&[("tests/harness/a.rs", "use dataplane::wire::tcp;")]),
-            named
-        );
-        for text in [
-            "use dataplane::{engine::{A, B}, wire};",
-            "use dataplane as d;",
-        ] {
+        assert_eq!(whats(&[("tests/harness/a.rs", "use dataplane::wire::tcp;")]), named);
+        for text in ["use dataplane::{engine::{A, B}, wire};", "use dataplane as d;"] {
             assert_eq!(whats(&[("tests/harness/a.rs", text)]).len(), 1, "{text}");
         }
         let text = "// dataplane::wire\nuse dataplane::{engine::{wire, B}, types};";

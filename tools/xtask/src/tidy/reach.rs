@@ -33,15 +33,11 @@ pub(crate) fn check(tree: &Tree, sources: &mut [Source]) -> Vec<Finding> {
 
 /// Every file that is reached, and whether only as test code.
 fn walk(tree: &Tree, sources: &[Source]) -> BTreeMap<String, bool> {
-    let by_path: BTreeMap<&str, &Source> = sources
-        .iter()
-        .map(|source| (source.path.as_str(), source))
-        .collect();
+    let by_path: BTreeMap<&str, &Source> =
+        sources.iter().map(|source| (source.path.as_str(), source)).collect();
     let mut reached: BTreeMap<String, bool> = BTreeMap::new();
-    let mut waiting: Vec<(String, bool, bool)> = roots(tree)
-        .into_iter()
-        .map(|root| (root, true, false))
-        .collect();
+    let mut waiting: Vec<(String, bool, bool)> =
+        roots(tree).into_iter().map(|root| (root, true, false)).collect();
     while let Some((path, is_root, test)) = waiting.pop() {
         // A file seen as test code is visited once more if the product leads to it as well.
         if reached.get(&path).is_some_and(|known| *known <= test) {
@@ -63,11 +59,7 @@ fn walk(tree: &Tree, sources: &[Source]) -> BTreeMap<String, bool> {
 fn children(tree: &Tree, source: &Source, is_root: bool) -> Vec<(String, bool)> {
     let dir = tree::parent(&source.path);
     let stem = source.path.strip_suffix(".rs").unwrap_or(&source.path);
-    let own = if is_root || stem.ends_with("/mod") {
-        dir
-    } else {
-        stem
-    };
+    let own = if is_root || stem.ends_with("/mod") { dir } else { stem };
     let mut children = Vec::new();
     for module in source.modules() {
         if module.body.is_some() {
@@ -82,16 +74,11 @@ fn children(tree: &Tree, source: &Source, is_root: bool) -> Vec<(String, bool)> 
                 tree::join(&folder, &format!("{}/mod.rs", module.name)),
             ],
         };
-        let found = candidates
-            .into_iter()
-            .flatten()
-            .filter(|path| tree.has_file(path));
+        let found = candidates.into_iter().flatten().filter(|path| tree.has_file(path));
         children.extend(found.map(|path| (path, module.test)));
     }
     for index in source.find(&["include", "!", "("]) {
-        let target = source
-            .literal(index + 3)
-            .and_then(|path| tree::join(dir, path));
+        let target = source.literal(index + 3).and_then(|path| tree::join(dir, path));
         children.extend(target.map(|path| (path, source.is_test(source.offset(index)))));
     }
     children
@@ -113,11 +100,7 @@ pub(crate) fn roots(tree: &Tree) -> Vec<String> {
         for entry in entries.iter().filter(named) {
             roots.extend(tree::join(dir, entry.value.trim_matches('"')));
         }
-        let prefix = if dir.is_empty() {
-            String::new()
-        } else {
-            format!("{dir}/")
-        };
+        let prefix = if dir.is_empty() { String::new() } else { format!("{dir}/") };
         let sources = tree.ending(".rs").map(|(path, _)| path);
         let found = sources.filter(|path| path.strip_prefix(&prefix).is_some_and(is_default));
         roots.extend(found.map(str::to_owned));
@@ -132,15 +115,13 @@ fn is_default(path: &str) -> bool {
     if ["src/lib.rs", "src/main.rs", "build.rs"].contains(&path) {
         return true;
     }
-    ["src/bin/", "tests/", "benches/", "examples/"]
-        .iter()
-        .any(|folder| {
-            let inner = path.strip_prefix(folder);
-            inner.is_some_and(|inner| match inner.split_once('/') {
-                None => true,
-                Some((_, rest)) => rest == "main.rs",
-            })
+    ["src/bin/", "tests/", "benches/", "examples/"].iter().any(|folder| {
+        let inner = path.strip_prefix(folder);
+        inner.is_some_and(|inner| match inner.split_once('/') {
+            None => true,
+            Some((_, rest)) => rest == "main.rs",
         })
+    })
 }
 
 #[cfg(test)]
@@ -150,9 +131,7 @@ mod tests {
     const PACKAGE: &str = "[package]\nname = \"a\"\n";
 
     fn sources_of(tree: &Tree) -> Vec<Source> {
-        tree.ending(".rs")
-            .map(|(path, text)| Source::new(path, text))
-            .collect()
+        tree.ending(".rs").map(|(path, text)| Source::new(path, text)).collect()
     }
 
     fn dead(files: &[(&str, &str)]) -> Vec<String> {
@@ -165,10 +144,7 @@ mod tests {
     fn files_with_a_mod_line_live() {
         let files = [
             ("a/Cargo.toml", PACKAGE),
-            (
-                "a/src/lib.rs",
-                "mod b;\nmod c;\n#[path = \"odd/name.rs\"] mod d;\nmod e { mod f; }",
-            ),
+            ("a/src/lib.rs", "mod b;\nmod c;\n#[path = \"odd/name.rs\"] mod d;\nmod e { mod f; }"),
             ("a/src/b.rs", "mod g;"),
             ("a/src/b/g.rs", ""),
             ("a/src/c/mod.rs", "mod h; include!(\"i.rs\");"),
@@ -194,12 +170,7 @@ mod tests {
             ("a/tests/common/helper.rs", ""),
             ("loose.rs", ""),
         ];
-        let expected = [
-            "a/src/b.rs",
-            "a/src/c/d.rs",
-            "a/tests/common/helper.rs",
-            "loose.rs",
-        ];
+        let expected = ["a/src/b.rs", "a/src/c/d.rs", "a/tests/common/helper.rs", "loose.rs"];
         assert_eq!(dead(&files), expected);
     }
 

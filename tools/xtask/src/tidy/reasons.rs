@@ -22,18 +22,14 @@ struct Row<'a> {
 /// Checks every row, or notes that there is no table.
 pub(crate) fn check(tree: &Tree, sources: &[Source], report: &mut Report) {
     let Some(table) = sources.iter().find(|source| source.path == TABLE) else {
-        report
-            .notes
-            .push(format!("{RULE}: skipped, there is no {TABLE} yet"));
+        report.notes.push(format!("{RULE}: skipped, there is no {TABLE} yet"));
         return;
     };
     let rows = rows(table);
     if rows.is_empty() {
         let what = "no row `Variant, \"metric_name\", …` found in the table".to_owned();
         let cure = "keep that form, or teach tools/xtask/src/tidy/reasons.rs the new one";
-        report
-            .findings
-            .push(Finding::new(TABLE, 1, RULE, what, cure));
+        report.findings.push(Finding::new(TABLE, 1, RULE, what, cure));
     }
     let others: Vec<&Source> = sources
         .iter()
@@ -41,16 +37,11 @@ pub(crate) fn check(tree: &Tree, sources: &[Source], report: &mut Report) {
         .collect();
     for row in rows {
         let mut finding = |what: String, cure: &str| {
-            report
-                .findings
-                .push(Finding::new(TABLE, row.line, RULE, what, cure));
+            report.findings.push(Finding::new(TABLE, row.line, RULE, what, cure));
         };
         if !others.iter().any(|source| is_produced(source, row.variant)) {
             let what = format!("nothing in the dataplane produces `{}`", row.variant);
-            finding(
-                what,
-                "return it where the packet is judged, or delete the row",
-            );
+            finding(what, "return it where the packet is judged, or delete the row");
         }
         let named = |text: &str| has_word(text, row.variant) || has_word(text, row.metric);
         let tests = || tree.all().filter(|(path, _)| path.starts_with("tests/"));
@@ -71,11 +62,7 @@ fn rows(table: &Source) -> Vec<Row<'_>> {
             continue;
         }
         if let Some(metric) = table.literal(index + 2) {
-            rows.push(Row {
-                variant,
-                metric,
-                line: table.line_of(at),
-            });
+            rows.push(Row { variant, metric, line: table.line_of(at) });
         }
     }
     rows
@@ -124,17 +111,11 @@ mod tests {
             ("tests/README.md", "NoRoute TooShort"),
         ];
         let tree = Tree::of(&files);
-        let sources: Vec<Source> = tree
-            .ending(".rs")
-            .map(|(path, text)| Source::new(path, text))
-            .collect();
+        let sources: Vec<Source> =
+            tree.ending(".rs").map(|(path, text)| Source::new(path, text)).collect();
         let mut report = Report::default();
         check(&tree, &sources, &mut report);
-        report
-            .findings
-            .into_iter()
-            .map(|finding| finding.what)
-            .collect()
+        report.findings.into_iter().map(|finding| finding.what).collect()
     }
 
     #[test]
@@ -157,11 +138,7 @@ mod tests {
             "fn f() { Other::NoRoute; }\n",
         ] {
             let found = whats(ROWS, &format!("{engine}{rest}"), "no_route too_short");
-            assert_eq!(
-                found,
-                ["nothing in the dataplane produces `NoRoute`"],
-                "{engine}"
-            );
+            assert_eq!(found, ["nothing in the dataplane produces `NoRoute`"], "{engine}");
         }
     }
 
@@ -175,10 +152,7 @@ mod tests {
     #[test]
     fn a_table_of_another_form_is_found_out() {
         let found = whats("pub enum DropReason { NoRoute }", "", "");
-        assert_eq!(
-            found,
-            ["no row `Variant, \"metric_name\", …` found in the table"]
-        );
+        assert_eq!(found, ["no row `Variant, \"metric_name\", …` found in the table"]);
     }
 
     #[test]

@@ -60,13 +60,7 @@ pub(crate) fn check(tree: &Tree, sources: &[Source]) -> Vec<Finding> {
     for (subject, excess) in excesses {
         let allowed = ratchet.get(&subject).map_or(0, |(_, allowed)| *allowed);
         if excess.size > allowed {
-            let Excess {
-                path,
-                line,
-                what,
-                cure,
-                ..
-            } = excess;
+            let Excess { path, line, what, cure, .. } = excess;
             findings.push(Finding::new(&path, line, RULE, what, cure));
         }
     }
@@ -76,11 +70,7 @@ pub(crate) fn check(tree: &Tree, sources: &[Source]) -> Vec<Finding> {
 fn measure(source: &Source, excesses: &mut BTreeMap<Subject, Excess>) {
     let path = &source.path;
     let long = |line: &str| line.chars().count() > MAX_LINE;
-    let mut lines = source
-        .text
-        .lines()
-        .enumerate()
-        .filter(|(_, line)| long(line));
+    let mut lines = source.text.lines().enumerate().filter(|(_, line)| long(line));
     if let Some((first, text)) = lines.next() {
         let size = 1 + lines.count();
         let characters = text.chars().count();
@@ -98,19 +88,11 @@ fn measure(source: &Source, excesses: &mut BTreeMap<Subject, Excess>) {
     for function in source.functions() {
         let size = function.code_lines;
         let subject = format!("function {path} {}", function.name);
-        let known = excesses
-            .get(&subject)
-            .map_or(MAX_FUNCTION, |excess| excess.size);
+        let known = excesses.get(&subject).map_or(MAX_FUNCTION, |excess| excess.size);
         if size > known {
             let what = format!("`{}` has {size} of {MAX_FUNCTION} lines", function.name);
             let cure = "split it: decisions in the parent, computation in leaves";
-            let excess = Excess {
-                path: path.clone(),
-                line: function.line,
-                size,
-                what,
-                cure,
-            };
+            let excess = Excess { path: path.clone(), line: function.line, size, what, cure };
             excesses.insert(subject, excess);
         }
     }
@@ -118,13 +100,7 @@ fn measure(source: &Source, excesses: &mut BTreeMap<Subject, Excess>) {
     if size > MAX_FILE {
         let what = format!("the file has {size} of {MAX_FILE} lines of code");
         let cure = "give a part of it a file and a name";
-        let excess = Excess {
-            path: path.clone(),
-            line: 1,
-            size,
-            what,
-            cure,
-        };
+        let excess = Excess { path: path.clone(), line: 1, size, what, cure };
         excesses.insert(format!("file {path}"), excess);
     }
 }
@@ -182,10 +158,7 @@ mod tests {
     #[test]
     fn functions_count_code() {
         assert!(whats("a.rs", &function(70), "").is_empty());
-        assert_eq!(
-            whats("a.rs", &function(71), ""),
-            ["`long` has 71 of 70 lines"]
-        );
+        assert_eq!(whats("a.rs", &function(71), ""), ["`long` has 71 of 70 lines"]);
         let text = function(70).replacen("f();", "// why\n\n    f();", 1);
         assert!(whats("a.rs", &text, "").is_empty());
         let text = format!("#[cfg(test)]\nmod tests {{\n{}}}\n", function(90));
@@ -196,10 +169,7 @@ mod tests {
     fn files_count_code() {
         let text = |lines: usize| "use a;\n".repeat(lines) + "// why\n\n";
         assert!(whats("a.rs", &text(600), "").is_empty());
-        assert_eq!(
-            whats("a.rs", &text(601), ""),
-            ["the file has 601 of 600 lines of code"]
-        );
+        assert_eq!(whats("a.rs", &text(601), ""), ["the file has 601 of 600 lines of code"]);
         assert!(whats("a.rs", &text(601), "file a.rs 601").is_empty());
     }
 
@@ -207,30 +177,16 @@ mod tests {
     fn the_ratchet_only_shrinks() {
         let text = function(80);
         assert!(whats("a.rs", &text, "# known\nfunction a.rs long 80\n").is_empty());
-        assert_eq!(
-            whats("a.rs", &text, "function a.rs long 79"),
-            ["`long` has 80 of 70 lines"]
-        );
+        assert_eq!(whats("a.rs", &text, "function a.rs long 79"), ["`long` has 80 of 70 lines"]);
         let loose = whats("a.rs", &text, "function a.rs long 81");
-        assert_eq!(
-            loose,
-            ["the exception `function a.rs long 81` is larger than needed"]
-        );
+        assert_eq!(loose, ["the exception `function a.rs long 81` is larger than needed"]);
         let gone = whats("a.rs", "", "file b.rs 700");
-        assert_eq!(
-            gone,
-            ["the exception `file b.rs 700` is larger than needed"]
-        );
+        assert_eq!(gone, ["the exception `file b.rs 700` is larger than needed"]);
     }
 
     #[test]
     fn the_ratchet_is_well_formed() {
-        for ratchet in [
-            "file a.rs",
-            "function a.rs 80",
-            "room a.rs 1",
-            "file a.rs x",
-        ] {
+        for ratchet in ["file a.rs", "function a.rs 80", "room a.rs 1", "file a.rs x"] {
             assert_eq!(whats("a.rs", "", ratchet).len(), 1, "{ratchet}");
         }
     }

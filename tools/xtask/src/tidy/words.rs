@@ -18,57 +18,21 @@ struct Ban {
 }
 
 const EVERYWHERE: &[Ban] = &[
-    Ban {
-        tokens: &["todo", "!"],
-        cure: "finish it, or leave it out",
-    },
-    Ban {
-        tokens: &["unimplemented", "!"],
-        cure: "finish it, or leave it out",
-    },
-    Ban {
-        tokens: &["dbg", "!"],
-        cure: "remove it",
-    },
-    Ban {
-        tokens: &["#", "[", "ignore"],
-        cure: "mend the test, or delete it and say why",
-    },
+    Ban { tokens: &["todo", "!"], cure: "finish it, or leave it out" },
+    Ban { tokens: &["unimplemented", "!"], cure: "finish it, or leave it out" },
+    Ban { tokens: &["dbg", "!"], cure: "remove it" },
+    Ban { tokens: &["#", "[", "ignore"], cure: "mend the test, or delete it and say why" },
 ];
 
 const IN_THE_CORE: &[Ban] = &[
-    Ban {
-        tokens: &["Instant", "::", "now"],
-        cure: "take `now` as an argument",
-    },
-    Ban {
-        tokens: &["SystemTime"],
-        cure: "take `now` as an argument",
-    },
-    Ban {
-        tokens: &["std", "::", "time"],
-        cure: "take `now` as an argument; use core::time",
-    },
-    Ban {
-        tokens: &["thread_rng"],
-        cure: "use the engine's seed",
-    },
-    Ban {
-        tokens: &["println", "!"],
-        cure: "return a value, count, or trace",
-    },
-    Ban {
-        tokens: &["eprintln", "!"],
-        cure: "return a value, count, or trace",
-    },
-    Ban {
-        tokens: &["print", "!"],
-        cure: "return a value, count, or trace",
-    },
-    Ban {
-        tokens: &["eprint", "!"],
-        cure: "return a value, count, or trace",
-    },
+    Ban { tokens: &["Instant", "::", "now"], cure: "take `now` as an argument" },
+    Ban { tokens: &["SystemTime"], cure: "take `now` as an argument" },
+    Ban { tokens: &["std", "::", "time"], cure: "take `now` as an argument; use core::time" },
+    Ban { tokens: &["thread_rng"], cure: "use the engine's seed" },
+    Ban { tokens: &["println", "!"], cure: "return a value, count, or trace" },
+    Ban { tokens: &["eprintln", "!"], cure: "return a value, count, or trace" },
+    Ban { tokens: &["print", "!"], cure: "return a value, count, or trace" },
+    Ban { tokens: &["eprint", "!"], cure: "return a value, count, or trace" },
 ];
 
 /// Checks every source.
@@ -104,20 +68,11 @@ fn check_unsafe(source: &Source) -> Vec<Finding> {
         return Vec::new();
     }
     let found = source.find(&["unsafe"]).into_iter();
-    let cure = format!(
-        "move it behind a safe function in one of {}",
-        UNSAFE_FILES.join(", ")
-    );
+    let cure = format!("move it behind a safe function in one of {}", UNSAFE_FILES.join(", "));
     found
         .map(|index| {
             let line = source.line_of(source.offset(index));
-            Finding::new(
-                &source.path,
-                line,
-                "unsafe",
-                "`unsafe` outside its files".into(),
-                &cure,
-            )
+            Finding::new(&source.path, line, "unsafe", "`unsafe` outside its files".into(), &cure)
         })
         .collect()
 }
@@ -144,18 +99,11 @@ mod tests {
             "fn f() { dbg!(1); }",
             "#[cfg(test)] mod tests { #[test] #[ignore = \"slow\"] fn f() {} }",
         ] {
-            for path in [
-                "control/src/main.rs",
-                "tests/a.rs",
-                "dataplane/src/io/tap.rs",
-            ] {
+            for path in ["control/src/main.rs", "tests/a.rs", "dataplane/src/io/tap.rs"] {
                 assert_eq!(count(path, text), 1, "{path}: {text}");
             }
         }
-        assert_eq!(
-            count("a.rs", "// todo!\nfn todo() { f(\"dbg!\"); my_todo!() }"),
-            0
-        );
+        assert_eq!(count("a.rs", "// todo!\nfn todo() { f(\"dbg!\"); my_todo!() }"), 0);
     }
 
     #[test]
@@ -173,13 +121,7 @@ mod tests {
             let test = format!("#[cfg(test)] mod tests {{ {text} }}");
             assert_eq!(count("dataplane/src/flow/table.rs", &test), 0, "{text}");
         }
-        assert_eq!(
-            count(
-                "dataplane/src/lb.rs",
-                "fn f(now: Instant) { now.elapsed(); }"
-            ),
-            0
-        );
+        assert_eq!(count("dataplane/src/lb.rs", "fn f(now: Instant) { now.elapsed(); }"), 0);
     }
 
     #[test]
