@@ -22,7 +22,7 @@ impl Keys {
     }
 
     /// The hash of two words.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub const fn hash(&self, high: u64, low: u64) -> u64 {
         let [first, second, third] = self.keys;
@@ -31,7 +31,7 @@ impl Keys {
 }
 
 /// High half xor low half of the product.
-#[inline]
+#[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "the halves of a product are what is wanted")]
 const fn folded_multiply(a: u64, b: u64) -> u64 {
     let product = a as u128 * b as u128;

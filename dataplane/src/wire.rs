@@ -9,3 +9,12 @@ pub mod ethernet;
 pub mod ipv4;
 pub mod tcp;
 pub mod udp;
+
+/// Source and destination port of a TCP segment or a UDP datagram, which have them in the same place;
+/// `None` if it is too short.
+#[inline(always)]
+#[must_use]
+pub fn ports(transport: &[u8]) -> Option<(u16, u16)> {
+    let [a, b, c, d] = *transport.first_chunk()?;
+    Some((u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])))
+}

@@ -36,7 +36,7 @@ pub(super) struct Return {
 
 impl Engine {
     /// First pass: the frame's form, its side, and where its flow will be found. Changes nothing.
-    #[inline]
+    #[inline(always)]
     pub(super) fn survey(&self, frame: &Frame) -> Step {
         match self.classify_frame(frame) {
             Ok(step) => step,
@@ -44,7 +44,7 @@ impl Engine {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn classify_frame(&self, frame: &Frame) -> Result<Step, DropReason> {
         let device = frame.ingress;
         let snapshot = &self.generation.snapshot;
@@ -78,7 +78,7 @@ impl Engine {
     }
 
     /// Second pass: starts loading the record that the packet will probably need.
-    #[inline]
+    #[inline(always)]
     pub(super) fn find(&self, step: &mut Step) {
         let flow = match step {
             Step::Forward(forward) => {
@@ -94,7 +94,7 @@ impl Engine {
     }
 
     /// Third pass: the verdict.
-    #[inline]
+    #[inline(always)]
     pub(super) fn decide(
         &mut self,
         step: &Step,
@@ -143,7 +143,7 @@ impl Engine {
     }
 
     /// The flow of a client's packet, if it lives and its configuration still wants it.
-    #[inline]
+    #[inline(always)]
     fn live_flow(&mut self, forward: &Forward, now: Tick) -> Result<Option<FlowIndex>, DropReason> {
         let is_flow = |number: &FlowIndex| {
             self.flows.get(*number).is_some_and(|flow| flow.key == forward.key)
@@ -200,7 +200,7 @@ impl Engine {
     }
 
     /// Stamps the flow and follows its state. A new state may shorten its life.
-    #[inline]
+    #[inline(always)]
     fn touch(
         &mut self,
         number: FlowIndex,
@@ -219,7 +219,7 @@ impl Engine {
     }
 
     /// Whether the packet fits the device that it leaves by.
-    #[inline]
+    #[inline(always)]
     fn judge_egress(&self, device: DeviceIndex, packet: &Packet) -> Result<(), DropReason> {
         let link = self.links.get(device.slot()).copied().flatten();
         let link = link.ok_or(DropReason::DeviceDown)?;
@@ -228,7 +228,7 @@ impl Engine {
     }
 
     /// Addresses the frame to its next station.
-    #[inline]
+    #[inline(always)]
     pub(super) fn send(&self, frame: &mut Frame, hop: Hop) -> Result<Verdict, DropReason> {
         let link = self.links.get(hop.device.slot()).copied().flatten();
         let link = link.ok_or(DropReason::DeviceDown)?;
@@ -236,7 +236,7 @@ impl Engine {
         Ok(Verdict::Forward(hop.device))
     }
 
-    #[inline]
+    #[inline(always)]
     fn holder(&self, back: &Return) -> Option<Holder> {
         let pool = self.generation.pools.pool(back.pool)?;
         pool.holder(back.packet.tuple.destination_port)

@@ -27,7 +27,7 @@ pub struct FlowKey {
 
 impl FlowKey {
     /// The key of a packet that came in from `scope` towards an endpoint.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn of(scope: ScopeId, packet: &Packet) -> FlowKey {
         FlowKey {
@@ -41,7 +41,7 @@ impl FlowKey {
     }
 
     /// The hash under which the flow table has it.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn hash(&self, keys: &Keys) -> u64 {
         let scope = u64::from(self.scope.0) << 8 | u64::from(self.protocol as u8);
@@ -52,7 +52,7 @@ impl FlowKey {
 
     /// The hash by which a backend is chosen: over the connection's link id and the 5-tuple, so
     /// that equal tuples of different consumers fall independently.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn balance_hash(&self, keys: &Keys, link: LinkId) -> u64 {
         let ports = self.ports() << 8 | u64::from(self.protocol as u8);
@@ -61,7 +61,7 @@ impl FlowKey {
 
     /// The worker that owns the flow, whichever of them its packets arrive at. Kept this simple so
     /// that a kernel filter can compute it.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn owner(&self, workers: u8) -> WorkerId {
         let address = self.client.to_bits();
@@ -70,12 +70,12 @@ impl FlowKey {
         WorkerId(owner.to_le_bytes()[0])
     }
 
-    #[inline]
+    #[inline(always)]
     fn addresses(&self) -> u64 {
         u64::from(self.client.to_bits()) << 32 | u64::from(self.endpoint.to_bits())
     }
 
-    #[inline]
+    #[inline(always)]
     fn ports(&self) -> u64 {
         u64::from(self.client_port) << 16 | u64::from(self.endpoint_port)
     }

@@ -16,6 +16,7 @@ use crate::types::{MacAddress, Protocol};
 use crate::wire::checksum;
 use crate::wire::ethernet::{self, Ethernet};
 use crate::wire::ipv4::{self, Ipv4};
+use crate::wire::ports;
 use crate::wire::tcp::{self, Tcp, TcpFlags};
 use crate::wire::udp::{self, Udp};
 
@@ -53,7 +54,7 @@ pub enum Parsed {
 ///
 /// # Errors
 /// Why it must be dropped.
-#[inline]
+#[inline(always)]
 pub fn parse(frame: &Frame, mac: MacAddress) -> Result<Parsed, DropReason> {
     if let Some(fault) = frame.fault {
         return Err(fault_reason(fault));
@@ -85,7 +86,7 @@ fn fault_reason(fault: FrameFault) -> DropReason {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn parse_ipv4(frame: &[u8], station: MacAddress, offload: Offload) -> Result<Packet, DropReason> {
     let bytes = &frame[ethernet::HEADER_BYTES..];
     let header = Ipv4::of(bytes).ok_or(DropReason::Ipv4Truncated)?;
@@ -109,13 +110,13 @@ fn parse_ipv4(frame: &[u8], station: MacAddress, offload: Offload) -> Result<Pac
     if header.is_fragment() {
         return Err(DropReason::Ipv4Fragment);
     }
-    let transport = match header.protocol_number() {
-        ipv4::TCP => parse_tcp(transport)?,
-        ipv4::UDP => parse_udp(transport)?,
+    let (protocol, flags) = match header.protocol_number() {
+        ipv4::TCP => (Protocol::Tcp, judge_tcp(transport)?),
+        ipv4::UDP => (Protocol::Udp, judge_udp(transport)?),
         ipv4::ICMP => return Err(DropReason::IcmpUnsupported),
         _ => return Err(DropReason::ProtocolUnsupported),
     };
-    let Transport { protocol, ports: (source_port, destination_port), flags } = transport;
+    let (source_port, destination_port) = ports(transport).ok_or(DropReason::Internal)?;
     if source_port == 0 || destination_port == 0 {
         return Err(DropReason::PortZero);
     }
@@ -144,7 +145,7 @@ fn parse_ipv4(frame: &[u8], station: MacAddress, offload: Offload) -> Result<Pac
 }
 
 /// RFC 1812 5.3.7: addresses that nobody can have or that stand for many.
-#[inline]
+#[inline(always)]
 fn judge_addresses(source: Ipv4Addr, destination: Ipv4Addr) -> Result<(), DropReason> {
     let nobody = |address: Ipv4Addr| {
         let first = address.octets()[0];
@@ -162,14 +163,9 @@ fn judge_addresses(source: Ipv4Addr, destination: Ipv4Addr) -> Result<(), DropRe
     }
 }
 
-struct Transport {
-    protocol: Protocol,
-    ports: (u16, u16),
-    flags: TcpFlags,
-}
-
-#[inline]
-fn parse_tcp(segment: &[u8]) -> Result<Transport, DropReason> {
+/// The control bits, if the header is right.
+#[inline(always)]
+fn judge_tcp(segment: &[u8]) -> Result<TcpFlags, DropReason> {
     let header = Tcp::of(segment).ok_or(DropReason::TcpHeaderInvalid)?;
     if !(tcp::HEADER_BYTES_MIN..=segment.len()).contains(&header.header_bytes()) {
         return Err(DropReason::TcpHeaderInvalid);
@@ -181,21 +177,22 @@ fn parse_tcp(segment: &[u8]) -> Result<Transport, DropReason> {
     {
         return Err(DropReason::TcpFlagsInvalid);
     }
-    Ok(Transport { protocol: Protocol::Tcp, ports: header.ports(), flags })
+    Ok(flags)
 }
 
-#[inline]
-fn parse_udp(datagram: &[u8]) -> Result<Transport, DropReason> {
+/// No control bits, if the header is right.
+#[inline(always)]
+fn judge_udp(datagram: &[u8]) -> Result<TcpFlags, DropReason> {
     let header = Udp::of(datagram).ok_or(DropReason::UdpHeaderInvalid)?;
     if !(udp::HEADER_BYTES..=datagram.len()).contains(&usize::from(header.length())) {
         return Err(DropReason::UdpHeaderInvalid);
     }
-    Ok(Transport { protocol: Protocol::Udp, ports: header.ports(), flags: TcpFlags::default() })
+    Ok(TcpFlags::default())
 }
 
 /// What the kernel is asked to finish must be what the packet is; it would else compute a checksum
 /// or cut segments in the wrong place.
-#[inline]
+#[inline(always)]
 fn judge_offload(
     offload: Offload,
     protocol: Protocol,

@@ -54,7 +54,7 @@ impl Rewrite {
 
     /// Applies the rewrite to the frame that `packet` was parsed from. `None` if it was not: the
     /// frame is then untouched.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn apply(&self, frame: &mut [u8], packet: &Packet) -> Option<()> {
         let split = usize::from(packet.transport_offset);
@@ -81,7 +81,7 @@ impl Rewrite {
 
     /// I6: a partial checksum takes the addresses alone; an absent one stays absent; a computed UDP
     /// checksum of 0 is sent as 0xFFFF, because 0 means absent (RFC 768).
-    #[inline]
+    #[inline(always)]
     fn transport_checksum(&self, checksum: u16, packet: &Packet) -> u16 {
         if packet.partial_checksum {
             return self.addresses.update_partial(checksum);

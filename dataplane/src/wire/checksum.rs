@@ -19,28 +19,28 @@ impl Delta {
     pub const ZERO: Delta = Delta(0);
 
     /// A covered 16-bit word changes from `old` to `new`.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub const fn of_u16(old: u16, new: u16) -> Delta {
         Delta(add(!old, new))
     }
 
     /// A covered 32-bit word, aligned to 16 bits, changes from `old` to `new`.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub const fn of_u32(old: u32, new: u32) -> Delta {
         Delta(add(fold(!old), fold(new)))
     }
 
     /// Both changes.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub const fn and(self, other: Delta) -> Delta {
         Delta(add(self.0, other.0))
     }
 
     /// The change back.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub const fn inverse(self) -> Delta {
         Delta(!self.0)
@@ -48,14 +48,14 @@ impl Delta {
 
     /// The field of a complete checksum after the change. Right if it was right; as wrong as it was
     /// if not (I6).
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub const fn update(self, field: u16) -> u16 {
         !add(!field, self.0)
     }
 
     /// The field of a partial checksum after a change of addresses.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub const fn update_partial(self, field: u16) -> u16 {
         add(field, self.0)
@@ -63,14 +63,14 @@ impl Delta {
 }
 
 /// One's complement addition: the carry comes back in at the bottom.
-#[inline]
+#[inline(always)]
 const fn add(a: u16, b: u16) -> u16 {
     let (sum, carry) = a.overflowing_add(b);
     sum + carry as u16
 }
 
 /// The one's complement sum of the two halves of a word.
-#[inline]
+#[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "the halves are what is wanted")]
 const fn fold(word: u32) -> u16 {
     add((word >> 16) as u16, word as u16)
@@ -86,7 +86,7 @@ pub fn sum(bytes: &[u8]) -> u16 {
 }
 
 /// As [`sum`], of a few bytes whose number is known: compiles to as many additions as words.
-#[inline]
+#[inline(always)]
 #[must_use]
 pub fn sum_of<const BYTES: usize>(bytes: &[u8; BYTES]) -> u16 {
     const { assert!(BYTES.is_multiple_of(4)) };

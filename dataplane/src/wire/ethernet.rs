@@ -22,14 +22,14 @@ pub struct Ethernet<'a>(&'a [u8; HEADER_BYTES]);
 
 impl<'a> Ethernet<'a> {
     /// The header at the start of a frame; `None` if the frame is too short.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn of(frame: &'a [u8]) -> Option<Self> {
         frame.first_chunk().map(Ethernet)
     }
 
     /// The station that the frame is for.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn destination(self) -> MacAddress {
         let [a, b, c, d, e, f, ..] = *self.0;
@@ -37,7 +37,7 @@ impl<'a> Ethernet<'a> {
     }
 
     /// The station that it comes from.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn source(self) -> MacAddress {
         let [_, _, _, _, _, _, a, b, c, d, e, f, ..] = *self.0;
@@ -45,7 +45,7 @@ impl<'a> Ethernet<'a> {
     }
 
     /// What it carries.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn ethertype(self) -> u16 {
         u16::from_be_bytes([self.0[12], self.0[13]])
@@ -53,7 +53,7 @@ impl<'a> Ethernet<'a> {
 }
 
 /// Writes both stations into the header at the start of a frame; does nothing to a shorter one.
-#[inline]
+#[inline(always)]
 pub fn set_stations(frame: &mut [u8], destination: MacAddress, source: MacAddress) {
     if let Some(header) = frame.first_chunk_mut::<HEADER_BYTES>() {
         header[..6].copy_from_slice(&destination.0);

@@ -20,70 +20,70 @@ pub struct Ipv4<'a>(&'a [u8; HEADER_BYTES_MIN]);
 
 impl<'a> Ipv4<'a> {
     /// The header at the start of a packet; `None` if the packet is too short.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn of(packet: &'a [u8]) -> Option<Self> {
         packet.first_chunk().map(Ipv4)
     }
 
     /// Version; 4 in a valid header.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn version(self) -> u8 {
         self.0[0] >> 4
     }
 
     /// Bytes of the header with its options, 0 to 60; 20 or more in a valid header.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn header_bytes(self) -> usize {
         usize::from(self.0[0] & 15) * 4
     }
 
     /// Bytes of the packet, header included.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn total_length(self) -> u16 {
         u16::from_be_bytes([self.0[2], self.0[3]])
     }
 
     /// Whether it is one of several fragments: more follow, or some came before.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn is_fragment(self) -> bool {
         u16::from_be_bytes([self.0[6], self.0[7]]) & 0x3fff != 0
     }
 
     /// Time to live, in hops.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn ttl(self) -> u8 {
         self.0[8]
     }
 
     /// Number of the protocol that it carries.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn protocol_number(self) -> u8 {
         self.0[9]
     }
 
     /// The one's complement sum of the fixed part. 0xFFFF in a valid header without options.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn sum(self) -> u16 {
         checksum::sum_of(self.0)
     }
 
     /// Source address.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn source(self) -> Ipv4Addr {
         Ipv4Addr::new(self.0[12], self.0[13], self.0[14], self.0[15])
     }
 
     /// Destination address.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn destination(self) -> Ipv4Addr {
         Ipv4Addr::new(self.0[16], self.0[17], self.0[18], self.0[19])
@@ -95,40 +95,40 @@ pub struct Ipv4Mut<'a>(&'a mut [u8; HEADER_BYTES_MIN]);
 
 impl<'a> Ipv4Mut<'a> {
     /// The header at the start of a packet; `None` if the packet is too short.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn of(packet: &'a mut [u8]) -> Option<Self> {
         packet.first_chunk_mut().map(Ipv4Mut)
     }
 
     /// The word of time to live and protocol.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn ttl_word(&self) -> u16 {
         u16::from_be_bytes([self.0[8], self.0[9]])
     }
 
     /// Sets the time to live.
-    #[inline]
+    #[inline(always)]
     pub fn set_ttl(&mut self, ttl: u8) {
         self.0[8] = ttl;
     }
 
     /// The header checksum.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn checksum(&self) -> u16 {
         u16::from_be_bytes([self.0[10], self.0[11]])
     }
 
     /// Sets the header checksum.
-    #[inline]
+    #[inline(always)]
     pub fn set_checksum(&mut self, checksum: u16) {
         self.0[10..12].copy_from_slice(&checksum.to_be_bytes());
     }
 
     /// Sets both addresses.
-    #[inline]
+    #[inline(always)]
     pub fn set_addresses(&mut self, source: Ipv4Addr, destination: Ipv4Addr) {
         self.0[12..16].copy_from_slice(&source.octets());
         self.0[16..20].copy_from_slice(&destination.octets());

@@ -23,7 +23,7 @@ impl TcpFlags {
     pub const ACK: TcpFlags = TcpFlags(0x10);
 
     /// Whether any of these bits is set.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub const fn any(self, of: TcpFlags) -> bool {
         self.0 & of.0 != 0
@@ -44,29 +44,21 @@ pub struct Tcp<'a>(&'a [u8; HEADER_BYTES_MIN]);
 
 impl<'a> Tcp<'a> {
     /// The header at the start of a segment; `None` if the segment is too short.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn of(segment: &'a [u8]) -> Option<Self> {
         segment.first_chunk().map(Tcp)
     }
 
-    /// Source and destination port.
-    #[inline]
-    #[must_use]
-    pub fn ports(self) -> (u16, u16) {
-        let [a, b, c, d, ..] = *self.0;
-        (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]))
-    }
-
     /// Bytes of the header with its options, 0 to 60; 20 or more in a valid header.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn header_bytes(self) -> usize {
         usize::from(self.0[12] >> 4) * 4
     }
 
     /// The control bits.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn flags(self) -> TcpFlags {
         TcpFlags(self.0[13])

@@ -12,22 +12,14 @@ pub struct Udp<'a>(&'a [u8; HEADER_BYTES]);
 
 impl<'a> Udp<'a> {
     /// The header at the start of a datagram; `None` if the datagram is too short.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn of(datagram: &'a [u8]) -> Option<Self> {
         datagram.first_chunk().map(Udp)
     }
 
-    /// Source and destination port.
-    #[inline]
-    #[must_use]
-    pub fn ports(self) -> (u16, u16) {
-        let [a, b, c, d, ..] = *self.0;
-        (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]))
-    }
-
     /// Bytes of the datagram, header included.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn length(self) -> u16 {
         u16::from_be_bytes([self.0[4], self.0[5]])
