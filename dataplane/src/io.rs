@@ -1,0 +1,142 @@
+//! The operating system: real devices and the platform of a worker. The only place with system
+//! calls.
+//!
+//! Two kinds of device, [`LinuxDevice`] over both: a packet socket on an existing interface, and a
+//! TAP device. Both move super-packets and partial checksums untouched, say of each arriving frame
+//! what is wrong with it, and of each sent frame what became of it. Every error names the operation
+//! that failed.
+//!
+//! No policy, and no look at a frame past the virtio header that the kernel puts before it. Nothing
+//! here blocks but [`LinuxPlatform`]'s wait; nothing allocates once a device is open. `unsafe`
+//! stands only in files named `sys.rs`.
+
+mod af_packet;
+mod interface;
+mod namespace;
+mod platform;
+// The wrappers of system calls.
+#[allow(unsafe_code)]
+mod sys;
+mod tap;
+mod vnet_header;
+
+use std::os::fd::BorrowedFd;
+
+pub use platform::{LinuxPlatform, Waker, pin_to_cpu, usable_cpus};
+
+use self::af_packet::{AfPacket, FanoutGroups};
+use self::sys::Errno;
+use self::tap::Tap;
+use crate::device::{Batch, Device, DeviceError, Frame, Link, Transmitted};
+use crate::snapshot::{DeviceKind, DevicePlan};
+use crate::worker::Queue;
+
+/// One worker's queue of an interface.
+pub struct LinuxDevice {
+    kind: Kind,
+}
+
+enum Kind {
+    AfPacket(AfPacket),
+    Tap(Tap),
+}
+
+impl LinuxDevice {
+    /// See [`crate::worker::Platform::open`].
+    fn open(
+        plan: &DevicePlan,
+        queue: Queue,
+        groups: &FanoutGroups,
+    ) -> Result<LinuxDevice, DeviceError> {
+        let namespace = plan.namespace.as_deref();
+        let kind = namespace::inside(namespace, || match plan.kind {
+            DeviceKind::AfPacket => {
+                AfPacket::open(&plan.name, queue.workers, groups).map(Kind::AfPacket)
+            }
+            DeviceKind::Tap => Tap::open(&plan.name, namespace, queue.workers).map(Kind::Tap),
+        })?;
+        Ok(LinuxDevice { kind })
+    }
+
+    /// What to wait for.
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        match &self.kind {
+            Kind::AfPacket(device) => device.descriptor(),
+            Kind::Tap(device) => device.descriptor(),
+        }
+    }
+
+    /// Whether the next [`Device::receive`] fails whatever its descriptor says.
+    fn has_error(&self) -> bool {
+        match &self.kind {
+            Kind::AfPacket(device) => device.lost().is_some(),
+            Kind::Tap(device) => device.lost().is_some(),
+        }
+    }
+}
+
+impl Device for LinuxDevice {
+    fn link(&self) -> Link {
+        match &self.kind {
+            Kind::AfPacket(device) => device.link(),
+            Kind::Tap(device) => device.link(),
+        }
+    }
+
+    fn receive(&mut self, batch: &mut Batch) -> Result<(), DeviceError> {
+        match &mut self.kind {
+            Kind::AfPacket(device) => device.receive(batch),
+            Kind::Tap(device) => device.receive(batch),
+        }
+    }
+
+    fn transmit(&mut self, frames: &[&Frame]) -> Transmitted {
+        match &mut self.kind {
+            Kind::AfPacket(device) => device.transmit(frames),
+            Kind::Tap(device) => device.transmit(frames),
+        }
+    }
+}
+
+/// Why the kernel did not take a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    /// A queue is full, or memory is short.
+    Full,
+    /// For what the frame is. Also errors that nobody foresaw: the next frame may fare better.
+    Rejected,
+    /// The device is down or gone.
+    Gone,
+}
+
+impl Refusal {
+    fn of(errno: Errno) -> Refusal {
+        match errno {
+            libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM | libc::EINTR => Refusal::Full,
+            // A TAP device that is down answers EIO, one that is deleted EBADFD.
+            libc::ENETDOWN
+            | libc::ENXIO
+            | libc::ENODEV
+            | libc::EIO
+            | libc::EBADFD
+            | libc::EBADF => Refusal::Gone,
+            _ => Refusal::Rejected,
+        }
+    }
+}
+
+/// Gives an error number the operation that it belongs to.
+fn failed(operation: &'static str) -> impl Fn(Errno) -> DeviceError {
+    move |errno| DeviceError { operation, errno }
+}
+
+/// Names the operation where an error number turns into a [`DeviceError`].
+trait Fail<T> {
+    fn fail(self, operation: &'static str) -> Result<T, DeviceError>;
+}
+
+impl<T> Fail<T> for Result<T, Errno> {
+    fn fail(self, operation: &'static str) -> Result<T, DeviceError> {
+        self.map_err(failed(operation))
+    }
+}

@@ -1,0 +1,79 @@
+//! Opening a packet socket on an interface, and the decisions that are taken once for all frames.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use super::super::interface::Interface;
+use super::super::{Fail, sys};
+use super::fanout::{FanoutGroups, GroupId};
+use super::sys::bind;
+use crate::device::{DeviceError, Link};
+
+/// Bytes that may wait in a socket, as the kernel counts them: about 200 super-packets, or 20,000
+/// small frames. Enough for a worker that is not scheduled for some milliseconds.
+const SOCKET_BUFFER_BYTES: i32 = 16 << 20;
+
+/// Whether frames go to the driver past the interface's queueing discipline.
+///
+/// They do not. What goes past it also goes past software segmentation: the kernel then drops, as
+/// if a queue were full, every super-packet that the interface cannot cut by itself (TSO switched
+/// off, or UDP segmentation, or XDP on the other end of a veth). A veth has no queueing discipline
+/// by default, so there is little to save; and where one is attached, it is what makes a full ring
+/// of the other end hold frames back (since Linux 6.16) instead of dropping them silently.
+const BYPASS_QUEUEING: bool = false;
+
+/// All protocols, in network byte order.
+#[expect(clippy::cast_possible_truncation, reason = "the number has 16 bits")]
+const EVERY_PROTOCOL: u16 = (libc::ETH_P_ALL as u16).to_be();
+
+/// A socket that is ready, and what must live as long.
+pub(super) struct Opened {
+    pub(super) socket: OwnedFd,
+    pub(super) group: Option<Arc<GroupId>>,
+    pub(super) link: Link,
+}
+
+/// Opens the interface `name` of the calling thread's namespace.
+pub(super) fn open(name: &str, workers: u8, groups: &FanoutGroups) -> Result<Opened, DeviceError> {
+    // Protocol 0 receives nothing: a socket that is not bound yet would hear every interface.
+    let socket = sys::socket(libc::AF_PACKET, libc::SOCK_RAW, 0).fail("open a packet socket")?;
+    let interface = Interface::new(socket.as_fd(), name)?;
+    let index = interface.index()?;
+    let link = interface.link()?;
+    interface.require_up()?;
+    set_options(socket.as_fd())?;
+    enlarge_buffers(socket.as_fd());
+    let shared = workers > 1;
+    if shared {
+        FanoutGroups::prepare(socket.as_fd())?;
+    }
+    bind(socket.as_fd(), EVERY_PROTOCOL, index).fail("bind the packet socket")?;
+    let group = if shared { Some(groups.join(&socket, index)?) } else { None };
+    Ok(Opened { socket, group, link })
+}
+
+fn set_options(socket: BorrowedFd<'_>) -> Result<(), DeviceError> {
+    let options = [
+        (libc::PACKET_VNET_HDR, 1, "ask for virtio headers"),
+        (libc::PACKET_IGNORE_OUTGOING, 1, "ignore outgoing frames"),
+        (libc::PACKET_AUXDATA, 1, "ask for VLAN tags"),
+        (libc::PACKET_QDISC_BYPASS, i32::from(BYPASS_QUEUEING), "choose the way to the driver"),
+    ];
+    for (name, value, operation) in options {
+        sys::set_option(socket, libc::SOL_PACKET, name, value).fail(operation)?;
+    }
+    Ok(())
+}
+
+/// As far as is permitted: beyond the system's limit takes `CAP_NET_ADMIN` outside of any user
+/// namespace. Smaller buffers lose frames sooner under a burst, which is no reason to refuse.
+fn enlarge_buffers(socket: BorrowedFd<'_>) {
+    let buffers =
+        [(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF), (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF)];
+    for (beyond_limit, within_limit) in buffers {
+        let set = |name| sys::set_option(socket, libc::SOL_SOCKET, name, SOCKET_BUFFER_BYTES);
+        if set(beyond_limit).is_err() {
+            let _ = set(within_limit);
+        }
+    }
+}
