@@ -4,6 +4,7 @@
 //! Everything goes through the public door of `dataplane`. The packets are built by etherparse.
 
 pub mod clocks;
+pub mod compare;
 pub mod rig;
 #[allow(unsafe_code)] // one instruction: rdtsc
 mod sys;

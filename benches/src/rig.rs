@@ -127,7 +127,7 @@ impl Rig {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
-        let picked = u128::from(self.random) * self.flows.len() as u128 >> 64;
+        let picked = (u128::from(self.random) * self.flows.len() as u128) >> 64;
         usize::try_from(picked).expect("below the number of flows")
     }
 

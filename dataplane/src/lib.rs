@@ -6,6 +6,8 @@
 
 #![cfg_attr(not(any(feature = "io", test)), no_std)]
 #![deny(missing_docs)]
+// Tests cut numbers to make bytes and hashes of them.
+#![cfg_attr(test, allow(clippy::cast_possible_truncation))]
 
 extern crate alloc;
 

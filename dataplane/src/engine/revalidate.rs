@@ -12,7 +12,8 @@ use crate::classify::judge_source;
 use crate::drop_reason::DropReason;
 use crate::flow::Flow;
 use crate::generation::Generation;
-use crate::snapshot::Rule;
+use crate::nat::Holder;
+use crate::snapshot::{PoolKey, Rule};
 use crate::types::{FlowIndex, NeighborIndex, Tick};
 
 /// What a flow takes over from the configuration that judged it.
@@ -22,7 +23,11 @@ struct Renewal<'a> {
     keeps_client: bool,
 }
 
-fn judge<'a>(generation: &'a Generation, flow: &Flow) -> Result<Renewal<'a>, DropReason> {
+fn judge<'a>(
+    generation: &'a Generation,
+    flow: &Flow,
+    holder: Holder,
+) -> Result<Renewal<'a>, DropReason> {
     let (snapshot, key) = (&generation.snapshot, &flow.key);
     let endpoint = snapshot.endpoint_of_link(flow.link).ok_or(DropReason::EndpointRemoved)?;
     if (endpoint.scope, endpoint.address) != (key.scope, key.endpoint) {
@@ -32,20 +37,23 @@ fn judge<'a>(generation: &'a Generation, flow: &Flow) -> Result<Renewal<'a>, Dro
     judge_source(snapshot, key.scope, key.client)?;
     let service = snapshot.service(endpoint.service).ok_or(DropReason::Internal)?;
     let rule = service.rule(key.protocol, key.endpoint_port).ok_or(DropReason::EndpointRemoved)?;
-    if !service.nat_ips.contains(&flow.nat().0) {
+    let (nat_ip, nat_port) = flow.nat();
+    if !service.nat_ips.contains(&nat_ip) {
         return Err(DropReason::NatIpRemoved);
     }
     let (address, port) = flow.backend();
     let mut backends = rule.backends.iter().filter_map(|&backend| snapshot.backend(backend));
     let backend = backends.find(|backend| backend.address == address && rule.backend_port == port);
     let backend = backend.ok_or(DropReason::BackendRemoved)?;
-    // The same NAT IP and backend of another provider's network are not the same.
-    let pool = generation.pools.pool(flow.pool).ok_or(DropReason::Internal)?;
-    if pool.key().scope != service.scope {
-        return Err(DropReason::EndpointRemoved);
+    // The same addresses in another provider's network are not the same; and a pool that went and
+    // came back while a worker leased from it does not know that lease (I2).
+    let pool = generation.pools.pool(flow.pool).ok_or(DropReason::NatIpRemoved)?;
+    let key = PoolKey { scope: service.scope, nat_ip, backend: address, protocol: key.protocol };
+    if pool.key() != key || pool.holder(nat_port) != Some(holder) {
+        return Err(DropReason::NatIpRemoved);
     }
     let device_scope = flow.client().and_then(|hop| snapshot.device_scope(hop.device));
-    let keeps_client = device_scope == Some(key.scope);
+    let keeps_client = device_scope == Some(flow.key.scope);
     Ok(Renewal { rule, neighbor: backend.next_hop, keeps_client })
 }
 
@@ -63,7 +71,8 @@ impl Engine {
     #[cold]
     fn renew(&mut self, number: FlowIndex, now: Tick) -> Result<(), DropReason> {
         let flow = self.flows.get_mut(number).ok_or(DropReason::Internal)?;
-        match judge(&self.generation, flow) {
+        let holder = Holder { worker: self.worker, flow: number };
+        match judge(&self.generation, flow, holder) {
             Ok(renewal) => {
                 flow.generation = self.generation.number;
                 flow.set_neighbor(renewal.neighbor);

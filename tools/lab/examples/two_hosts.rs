@@ -17,19 +17,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let address = Ipv4Addr::new(10, 0, 0, 2);
     let server = Namespace::create("server")?;
-    let client = Host::create(
-        &HostPlan::new("client", Ipv4Addr::new(10, 0, 0, 1), 24),
-        &server,
-        "lan",
-    )?;
+    let client =
+        Host::create(&HostPlan::new("client", Ipv4Addr::new(10, 0, 0, 1), 24), &server, "lan")?;
     client.peer().add_address(address, 24)?;
     let http = HttpServer::start(&server, SocketAddrV4::new(address, 80), "blue")?;
     let response = client.run(|| http_get(&Dial::to(http.address()), "/"))??;
-    println!(
-        "GET http://{}/ from client:\n{}",
-        http.address(),
-        response.body
-    );
+    println!("GET http://{}/ from client:\n{}", http.address(), response.body);
     println!("enter the client: {}", client.namespace().enter_command());
     println!("enter the server: {}", server.enter_command());
     println!("(until standard input ends)");

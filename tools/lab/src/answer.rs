@@ -21,11 +21,7 @@ pub struct Answer {
 
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "backend={} peer={} {}",
-            self.backend, self.peer, self.payload
-        )
+        write!(f, "backend={} peer={} {}", self.backend, self.peer, self.payload)
     }
 }
 
@@ -37,11 +33,7 @@ impl FromStr for Answer {
             let (backend, rest) = field(text, "backend=")?;
             let (peer, payload) = field(rest, "peer=")?;
             let peer = peer.parse().ok()?;
-            Some(Self {
-                backend: backend.into(),
-                peer,
-                payload: payload.into(),
-            })
+            Some(Self { backend: backend.into(), peer, payload: payload.into() })
         };
         parse().ok_or_else(|| {
             let words = format!("not the answer of a sample backend: {text:?}");

@@ -20,11 +20,7 @@ pub struct LabError {
 impl LabError {
     /// An error of `operation` on `subject`.
     pub fn new(operation: &'static str, subject: impl Into<String>, source: io::Error) -> Self {
-        Self {
-            operation,
-            subject: subject.into(),
-            source,
-        }
+        Self { operation, subject: subject.into(), source }
     }
 
     /// The kind of the source. A timeout is always [`io::ErrorKind::TimedOut`].

@@ -116,12 +116,7 @@ impl Host {
         if let Some(gateway) = plan.gateway {
             device.add_default_route(gateway)?;
         }
-        Ok(Self {
-            namespace,
-            device,
-            peer,
-            address: plan.address,
-        })
+        Ok(Self { namespace, device, peer, address: plan.address })
     }
 
     /// Where its programs run.

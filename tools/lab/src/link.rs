@@ -50,13 +50,7 @@ pub struct LinkEnd<'a> {
 impl<'a> LinkEnd<'a> {
     /// An end with the kernel's choice of everything else.
     pub fn new(namespace: &'a Namespace, name: &'a str) -> Self {
-        Self {
-            namespace,
-            name,
-            mac: None,
-            mtu: None,
-            queues: None,
-        }
+        Self { namespace, name, mac: None, mtu: None, queues: None }
     }
 
     /// With this Ethernet address.
@@ -154,31 +148,19 @@ impl Link {
     pub fn veth(first: &LinkEnd<'_>, second: &LinkEnd<'_>) -> Result<(Self, Self), LabError> {
         let target = second.namespace.as_fd().as_raw_fd().to_ne_bytes();
         let message = Message::new(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &ifinfo(0, 0, 0));
-        let message = first
-            .describe(message)
-            .nested(libc::IFLA_LINKINFO, &[], |info| {
-                info.text(INFO_KIND, "veth").nested(INFO_DATA, &[], |data| {
-                    data.nested(VETH_INFO_PEER, &ifinfo(0, 0, 0), |peer| {
-                        second
-                            .describe(peer)
-                            .attribute(libc::IFLA_NET_NS_FD, &target)
-                    })
+        let message = first.describe(message).nested(libc::IFLA_LINKINFO, &[], |info| {
+            info.text(INFO_KIND, "veth").nested(INFO_DATA, &[], |data| {
+                data.nested(VETH_INFO_PEER, &ifinfo(0, 0, 0), |peer| {
+                    second.describe(peer).attribute(libc::IFLA_NET_NS_FD, &target)
                 })
-            });
-        first
-            .namespace
-            .request(message)
-            .context("create veth pair", || {
-                let ends = (first.namespace.name(), second.namespace.name());
-                format!(
-                    "{} in {} and {} in {}",
-                    first.name, ends.0, second.name, ends.1
-                )
-            })?;
-        let pair = (
-            Self::find(first.namespace, first.name)?,
-            Self::find(second.namespace, second.name)?,
-        );
+            })
+        });
+        first.namespace.request(message).context("create veth pair", || {
+            let ends = (first.namespace.name(), second.namespace.name());
+            format!("{} in {} and {} in {}", first.name, ends.0, second.name, ends.1)
+        })?;
+        let pair =
+            (Self::find(first.namespace, first.name)?, Self::find(second.namespace, second.name)?);
         pair.0.quiet();
         pair.1.quiet();
         Ok(pair)
@@ -191,12 +173,10 @@ impl Link {
     pub fn bridge(namespace: &Namespace, name: &str) -> Result<Self, LabError> {
         let message = Message::new(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &ifinfo(0, 0, 0))
             .text(libc::IFLA_IFNAME, name)
-            .nested(libc::IFLA_LINKINFO, &[], |info| {
-                info.text(INFO_KIND, "bridge")
-            });
-        namespace.request(message).context("create bridge", || {
-            format!("{name} in {}", namespace.name())
-        })?;
+            .nested(libc::IFLA_LINKINFO, &[], |info| info.text(INFO_KIND, "bridge"));
+        namespace
+            .request(message)
+            .context("create bridge", || format!("{name} in {}", namespace.name()))?;
         let bridge = Self::find(namespace, name)?;
         bridge.quiet();
         bridge.up()?;
@@ -213,17 +193,10 @@ impl Link {
         let index = namespace
             .request(message)
             .and_then(|answers| {
-                answers
-                    .first()
-                    .and_then(|body| read_u32(body, 4))
-                    .ok_or_else(no_answer)
+                answers.first().and_then(|body| read_u32(body, 4)).ok_or_else(no_answer)
             })
             .context("find", || format!("{name} in {}", namespace.name()))?;
-        Ok(Self {
-            namespace: namespace.clone(),
-            name: name.to_string(),
-            index,
-        })
+        Ok(Self { namespace: namespace.clone(), name: name.to_string(), index })
     }
 
     /// Where it lives.
@@ -247,9 +220,7 @@ impl Link {
     /// # Errors
     /// When the device is gone.
     pub fn up(&self) -> Result<(), LabError> {
-        self.change("set up", &ifinfo(self.index, IFF_UP, IFF_UP), |message| {
-            message
-        })
+        self.change("set up", &ifinfo(self.index, IFF_UP, IFF_UP), |message| message)
     }
 
     /// Sets it down; the kernel forgets its routes and keeps its addresses.
@@ -257,9 +228,7 @@ impl Link {
     /// # Errors
     /// When the device is gone.
     pub fn down(&self) -> Result<(), LabError> {
-        self.change("set down", &ifinfo(self.index, 0, IFF_UP), |message| {
-            message
-        })
+        self.change("set down", &ifinfo(self.index, 0, IFF_UP), |message| message)
     }
 
     /// Waits until it carries frames.
@@ -272,11 +241,7 @@ impl Link {
         while !self.state()?.running {
             if Instant::now() >= deadline {
                 let source = io::Error::from(io::ErrorKind::TimedOut);
-                return Err(LabError::new(
-                    "wait for carrier of",
-                    self.to_string(),
-                    source,
-                ));
+                return Err(LabError::new("wait for carrier of", self.to_string(), source));
             }
             std::thread::sleep(STEP);
         }
@@ -333,10 +298,7 @@ impl Link {
     /// When the device is gone already.
     pub fn delete(self) -> Result<(), LabError> {
         let message = Message::new(libc::RTM_DELLINK, 0, &ifinfo(self.index, 0, 0));
-        self.namespace
-            .request(message)
-            .context("delete", || self.to_string())
-            .map(drop)
+        self.namespace.request(message).context("delete", || self.to_string()).map(drop)
     }
 
     /// Gives it an address; the kernel adds the route of the subnet once the device is up.
@@ -346,9 +308,7 @@ impl Link {
     pub fn add_address(&self, address: Ipv4Addr, prefix_length: u8) -> Result<(), LabError> {
         let flags = NLM_F_CREATE | NLM_F_EXCL;
         self.change_address(libc::RTM_NEWADDR, flags, address, prefix_length)
-            .context("add address to", || {
-                format!("{self} ({address}/{prefix_length})")
-            })
+            .context("add address to", || format!("{self} ({address}/{prefix_length})"))
     }
 
     /// Takes an address away, and the routes that hung on it.
@@ -357,9 +317,7 @@ impl Link {
     /// When it has no such address.
     pub fn remove_address(&self, address: Ipv4Addr, prefix_length: u8) -> Result<(), LabError> {
         self.change_address(libc::RTM_DELADDR, 0, address, prefix_length)
-            .context("remove address from", || {
-                format!("{self} ({address}/{prefix_length})")
-            })
+            .context("remove address from", || format!("{self} ({address}/{prefix_length})"))
     }
 
     /// Adds or replaces a route through the device: by way of `gateway`, or on-link without one.
@@ -373,26 +331,9 @@ impl Link {
         prefix_length: u8,
         gateway: Option<Ipv4Addr>,
     ) -> Result<(), LabError> {
-        let scope = if gateway.is_some() {
-            libc::RT_SCOPE_UNIVERSE
-        } else {
-            libc::RT_SCOPE_LINK
-        };
+        let scope = if gateway.is_some() { libc::RT_SCOPE_UNIVERSE } else { libc::RT_SCOPE_LINK };
         let (table, protocol, kind) = (libc::RT_TABLE_MAIN, libc::RTPROT_STATIC, libc::RTN_UNICAST);
-        let route = [
-            AF_INET,
-            prefix_length,
-            0,
-            0,
-            table,
-            protocol,
-            scope,
-            kind,
-            0,
-            0,
-            0,
-            0,
-        ];
+        let route = [AF_INET, prefix_length, 0, 0, table, protocol, scope, kind, 0, 0, 0, 0];
         let mut message = Message::new(libc::RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, &route)
             .attribute(libc::RTA_DST, &destination.octets())
             .number(libc::RTA_OIF, self.index);
@@ -401,9 +342,7 @@ impl Link {
         }
         self.namespace
             .request(message)
-            .context("add route to", || {
-                format!("{self} ({destination}/{prefix_length})")
-            })
+            .context("add route to", || format!("{self} ({destination}/{prefix_length})"))
             .map(drop)
     }
 
@@ -442,10 +381,7 @@ impl Link {
         self.namespace
             .request(message)
             .and_then(|answers| {
-                answers
-                    .first()
-                    .and_then(|body| parse_state(body))
-                    .ok_or_else(no_answer)
+                answers.first().and_then(|body| parse_state(body)).ok_or_else(no_answer)
             })
             .context("read state of", || self.to_string())
     }
@@ -473,10 +409,7 @@ impl Link {
         fill: impl FnOnce(Message) -> Message,
     ) -> Result<(), LabError> {
         let message = fill(Message::new(RTM_NEWLINK, 0, header));
-        self.namespace
-            .request(message)
-            .context(operation, || self.to_string())
-            .map(drop)
+        self.namespace.request(message).context(operation, || self.to_string()).map(drop)
     }
 
     fn change_address(
@@ -517,10 +450,7 @@ fn ifinfo(index: u32, flags: u32, change: u32) -> [u8; 16] {
 }
 
 fn no_answer() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidData,
-        "the kernel's answer was empty or malformed",
-    )
+    io::Error::new(io::ErrorKind::InvalidData, "the kernel's answer was empty or malformed")
 }
 
 fn parse_state(body: &[u8]) -> Option<LinkState> {

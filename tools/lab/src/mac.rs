@@ -23,17 +23,10 @@ impl FromStr for MacAddr {
         let mut bytes = [0; 6];
         let mut parts = text.split(':');
         for byte in &mut bytes {
-            let part = parts
-                .next()
-                .filter(|part| part.len() == 2)
-                .ok_or_else(wrong)?;
+            let part = parts.next().filter(|part| part.len() == 2).ok_or_else(wrong)?;
             *byte = u8::from_str_radix(part, 16).map_err(|_| wrong())?;
         }
-        if parts.next().is_some() {
-            Err(wrong())
-        } else {
-            Ok(Self(bytes))
-        }
+        if parts.next().is_some() { Err(wrong()) } else { Ok(Self(bytes)) }
     }
 }
 
@@ -46,13 +39,7 @@ mod tests {
         let mac: MacAddr = "02:00:5e:10:00:fF".parse().unwrap();
         assert_eq!(mac, MacAddr([2, 0, 0x5e, 0x10, 0, 0xff]));
         assert_eq!(mac.to_string(), "02:00:5e:10:00:ff");
-        for wrong in [
-            "",
-            "02:00:5e:10:00",
-            "02:00:5e:10:00:ff:00",
-            "2:0:5e:10:0:ff",
-            "zz:0",
-        ] {
+        for wrong in ["", "02:00:5e:10:00", "02:00:5e:10:00:ff:00", "2:0:5e:10:0:ff", "zz:0"] {
             assert!(wrong.parse::<MacAddr>().is_err(), "{wrong}");
         }
     }

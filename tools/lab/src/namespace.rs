@@ -71,8 +71,7 @@ impl Namespace {
                 let _ = disable_ipv6_here();
                 Self::of_this_thread(name)
             })?;
-            made.join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            made.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
         .context("create namespace", || name.to_string())
     }
@@ -92,9 +91,7 @@ impl Namespace {
             netlink: Mutex::new(Netlink::open()?),
             control: UdpSocket::bind("0.0.0.0:0")?,
         };
-        Ok(Self {
-            inner: Arc::new(inner),
-        })
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The name given at creation.
@@ -114,9 +111,7 @@ impl Namespace {
                 sys::set_network(self.as_fd())?;
                 Ok(work())
             })?;
-            inside
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            inside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
         .context("enter namespace", || self.name().to_string())
     }
@@ -131,12 +126,8 @@ impl Namespace {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<JoinHandle<T>, LabError> {
         // The new thread inherits the namespace of the one that starts it.
-        self.run(|| {
-            thread::Builder::new()
-                .name(thread_name.to_string())
-                .spawn(work)
-        })?
-        .context("start thread", || thread_name.to_string())
+        self.run(|| thread::Builder::new().name(thread_name.to_string()).spawn(work))?
+            .context("start thread", || thread_name.to_string())
     }
 
     /// Moves the calling thread into the namespace for the rest of its life, and with it the
@@ -197,19 +188,12 @@ impl Namespace {
     pub fn sysctl(&self, setting: &str) -> Result<String, LabError> {
         let path = format!("/proc/sys/net/{setting}");
         let text = self.run(|| fs::read_to_string(&path))?;
-        Ok(text
-            .context("read", || format!("{path} in {}", self.name()))?
-            .trim_end()
-            .to_string())
+        Ok(text.context("read", || format!("{path} in {}", self.name()))?.trim_end().to_string())
     }
 
     pub(crate) fn request(&self, message: Message) -> io::Result<Vec<Vec<u8>>> {
         // A panic while it was held cannot have left it half changed: it only counts requests.
-        self.inner
-            .netlink
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .request(message)
+        self.inner.netlink.lock().unwrap_or_else(PoisonError::into_inner).request(message)
     }
 
     pub(crate) fn control(&self) -> BorrowedFd<'_> {

@@ -64,9 +64,7 @@ impl Message {
     ) -> Self {
         self.open(kind, |message| {
             message.bytes.extend_from_slice(fixed);
-            let inner = fill(Self {
-                bytes: std::mem::take(&mut message.bytes),
-            });
+            let inner = fill(Self { bytes: std::mem::take(&mut message.bytes) });
             message.bytes = inner.bytes;
         });
         self
@@ -116,18 +114,12 @@ impl Netlink {
     /// Opens a socket in the namespace of the calling thread.
     pub(crate) fn open() -> io::Result<Self> {
         let protocol = Some(Protocol::from(NETLINK_ROUTE));
-        let socket = Socket::new(
-            Domain::from(libc::AF_NETLINK),
-            Type::from(libc::SOCK_RAW),
-            protocol,
-        )?;
+        let socket =
+            Socket::new(Domain::from(libc::AF_NETLINK), Type::from(libc::SOCK_RAW), protocol)?;
         socket.set_read_timeout(Some(REPLY_TIMEOUT))?;
         // Kernels before 4.12 lack it, and only lose the words.
         let _ = sys::ask_extended_ack(socket.as_fd());
-        Ok(Self {
-            socket,
-            sequence: 0,
-        })
+        Ok(Self { socket, sequence: 0 })
     }
 
     /// Sends a request and returns the bodies of the answers that came before its verdict.
@@ -184,27 +176,13 @@ fn verdict(flags: u16, body: &[u8]) -> io::Result<()> {
     let source = io::Error::from_raw_os_error(-errno);
     // After the number come the request's header, its body unless capped, then attributes.
     let request = read_u32(body, 4).unwrap_or(0) as usize;
-    let skip = 4 + if flags & NLM_F_CAPPED == 0 {
-        request.next_multiple_of(4)
-    } else {
-        16
-    };
+    let skip = 4 + if flags & NLM_F_CAPPED == 0 { request.next_multiple_of(4) } else { 16 };
     let words = (flags & NLM_F_ACK_TLVS != 0)
         .then(|| attribute(body.get(skip..).unwrap_or(&[]), NLMSGERR_ATTR_MSG))
         .flatten()
-        .map(|text| {
-            String::from_utf8_lossy(text)
-                .trim_end_matches('\0')
-                .to_string()
-        });
+        .map(|text| String::from_utf8_lossy(text).trim_end_matches('\0').to_string());
     Err(match words {
-        Some(words) => io::Error::new(
-            source.kind(),
-            Refusal {
-                errno: source,
-                words,
-            },
-        ),
+        Some(words) => io::Error::new(source.kind(), Refusal { errno: source, words }),
         None => source,
     })
 }
@@ -252,14 +230,8 @@ mod tests {
         let attributes = &body[16..];
         assert_eq!(attribute(attributes, 3), Some(&b"eth0\0"[..]));
         let nested = attribute(attributes, 18).unwrap();
-        assert_eq!(
-            attribute(nested, 2).and_then(|value| read_u32(value, 0)),
-            Some(7)
-        );
-        assert_eq!(
-            attribute(attributes, 4).and_then(|value| read_u32(value, 0)),
-            Some(1500)
-        );
+        assert_eq!(attribute(nested, 2).and_then(|value| read_u32(value, 0)), Some(7));
+        assert_eq!(attribute(attributes, 4).and_then(|value| read_u32(value, 0)), Some(1500));
         assert_eq!(attribute(attributes, 99), None);
     }
 

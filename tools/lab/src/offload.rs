@@ -29,14 +29,8 @@ pub enum Offload {
 
 impl Offload {
     /// All offloads, in an order in which each can be switched on.
-    pub const ALL: [Self; 6] = [
-        Self::RxChecksum,
-        Self::TxChecksum,
-        Self::ScatterGather,
-        Self::Tso,
-        Self::Gso,
-        Self::Gro,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::RxChecksum, Self::TxChecksum, Self::ScatterGather, Self::Tso, Self::Gso, Self::Gro];
 
     /// The commands of linux/ethtool.h that read and write it.
     fn commands(self) -> (u32, u32) {
@@ -70,13 +64,8 @@ impl Link {
     pub fn set_offload(&self, offload: Offload, on: bool) -> Result<(), LabError> {
         let (_, write) = offload.commands();
         let subject = || format!("{self} ({offload:?} to {on})");
-        sys::ethtool(
-            self.namespace().control(),
-            self.name(),
-            write,
-            u32::from(on),
-        )
-        .context("switch offload of", subject)?;
+        sys::ethtool(self.namespace().control(), self.name(), write, u32::from(on))
+            .context("switch offload of", subject)?;
         if self.offload(offload)? == on {
             return Ok(());
         }
@@ -90,8 +79,6 @@ impl Link {
     /// # Errors
     /// The first that cannot be switched.
     pub fn set_all_offloads(&self, on: bool) -> Result<(), LabError> {
-        Offload::ALL
-            .iter()
-            .try_for_each(|offload| self.set_offload(*offload, on))
+        Offload::ALL.iter().try_for_each(|offload| self.set_offload(*offload, on))
     }
 }

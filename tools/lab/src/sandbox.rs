@@ -56,15 +56,8 @@ pub enum SandboxError {
 impl fmt::Display for SandboxError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Forbidden {
-                operation,
-                cure,
-                source,
-            } => {
-                write!(
-                    f,
-                    "network namespaces are forbidden: {operation}: {source}; {cure}"
-                )
+            Self::Forbidden { operation, cure, source } => {
+                write!(f, "network namespaces are forbidden: {operation}: {source}; {cure}")
             }
             Self::NotSingleThreaded { threads } => write!(
                 f,
@@ -113,14 +106,9 @@ pub fn enter() -> Result<Privilege, SandboxError> {
 /// # Errors
 /// The error that [`enter`] would give, but for the rule of the single thread.
 pub fn check() -> Result<Privilege, SandboxError> {
-    let privilege = if has_root_capabilities() {
-        Privilege::Root
-    } else {
-        Privilege::UserNamespace
-    };
-    sys::probe(&plan(privilege))
-        .map_err(SandboxError::Unavailable)?
-        .map_err(forbidden)?;
+    let privilege =
+        if has_root_capabilities() { Privilege::Root } else { Privilege::UserNamespace };
+    sys::probe(&plan(privilege)).map_err(SandboxError::Unavailable)?.map_err(forbidden)?;
     Ok(privilege)
 }
 
@@ -135,10 +123,7 @@ fn plan(privilege: Privilege) -> Separation {
     let line = |id: u32| CString::new(format!("0 {id} 1\n")).unwrap_or_default();
     let user_namespace = match privilege {
         Privilege::Root => None,
-        Privilege::UserNamespace => Some(IdMaps {
-            uid: line(uid),
-            gid: line(gid),
-        }),
+        Privilege::UserNamespace => Some(IdMaps { uid: line(uid), gid: line(gid) }),
     };
     Separation { user_namespace }
 }
@@ -176,11 +161,7 @@ fn forbidden(refused: StepRefused) -> SandboxError {
     } else {
         cure(&refused.source, |path| fs::read_to_string(path).ok())
     };
-    SandboxError::Forbidden {
-        operation,
-        cure,
-        source: refused.source,
-    }
+    SandboxError::Forbidden { operation, cure, source: refused.source }
 }
 
 /// Looks for the switch that forbids, most specific first.
@@ -196,10 +177,7 @@ fn cure(source: &io::Error, read: impl Fn(&str) -> Option<String>) -> String {
     if is("/proc/sys/user/max_net_namespaces", "0") {
         return run("user.max_net_namespaces=10000");
     }
-    if is(
-        "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
-        "1",
-    ) {
+    if is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
         return run("kernel.apparmor_restrict_unprivileged_userns=0");
     }
     match source.raw_os_error() {
@@ -224,16 +202,8 @@ mod tests {
     fn the_cure_names_the_switch_that_forbids() {
         let refused = io::Error::from_raw_os_error(libc::EPERM);
         for (path, value, setting) in [
-            (
-                "kernel/unprivileged_userns_clone",
-                "0\n",
-                "kernel.unprivileged_userns_clone=1",
-            ),
-            (
-                "user/max_user_namespaces",
-                "0\n",
-                "user.max_user_namespaces=",
-            ),
+            ("kernel/unprivileged_userns_clone", "0\n", "kernel.unprivileged_userns_clone=1"),
+            ("user/max_user_namespaces", "0\n", "user.max_user_namespaces="),
             ("user/max_net_namespaces", "0\n", "user.max_net_namespaces="),
             (
                 "kernel/apparmor_restrict_unprivileged_userns",
@@ -253,9 +223,6 @@ mod tests {
         // The test runner itself has a second thread; this one makes sure of it.
         let outcome =
             std::thread::scope(|scope| scope.spawn(enter).join().unwrap_or(Ok(Privilege::Root)));
-        assert!(matches!(
-            outcome,
-            Err(SandboxError::NotSingleThreaded { .. })
-        ));
+        assert!(matches!(outcome, Err(SandboxError::NotSingleThreaded { .. })));
     }
 }

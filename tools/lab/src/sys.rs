@@ -34,15 +34,9 @@ pub(crate) enum Step {
 
 impl Step {
     fn from_byte(byte: u8) -> Option<Self> {
-        [
-            Self::Unshare,
-            Self::DenySetgroups,
-            Self::MapUid,
-            Self::MapGid,
-            Self::RaiseLoopback,
-        ]
-        .into_iter()
-        .find(|step| *step as u8 == byte)
+        [Self::Unshare, Self::DenySetgroups, Self::MapUid, Self::MapGid, Self::RaiseLoopback]
+            .into_iter()
+            .find(|step| *step as u8 == byte)
     }
 }
 
@@ -111,10 +105,7 @@ pub(crate) fn probe(plan: &Separation) -> io::Result<Result<(), StepRefused>> {
     let errno = i32::from_ne_bytes([report[1], report[2], report[3], report[4]]);
     Ok(match Step::from_byte(report[0]) {
         None => Ok(()),
-        Some(step) => Err(StepRefused {
-            step,
-            source: io::Error::from_raw_os_error(errno),
-        }),
+        Some(step) => Err(StepRefused { step, source: io::Error::from_raw_os_error(errno) }),
     })
 }
 
@@ -155,15 +146,11 @@ pub(crate) fn wait_readable(
     second: BorrowedFd<'_>,
     timeout: Option<Duration>,
 ) -> io::Result<(bool, bool)> {
-    let entry = |fd: BorrowedFd<'_>| libc::pollfd {
-        fd: fd.as_raw_fd(),
-        events: libc::POLLIN,
-        revents: 0,
-    };
+    let entry =
+        |fd: BorrowedFd<'_>| libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     let mut entries = [entry(first), entry(second)];
-    let timeout_ms = timeout.map_or(-1, |t| {
-        i32::try_from(t.as_millis()).unwrap_or(i32::MAX).max(1)
-    });
+    let timeout_ms =
+        timeout.map_or(-1, |t| i32::try_from(t.as_millis()).unwrap_or(i32::MAX).max(1));
     // SAFETY: the array is live and its length is passed.
     let ready = unsafe { libc::poll(entries.as_mut_ptr(), 2, timeout_ms) };
     match check(ready) {
@@ -221,11 +208,7 @@ pub(crate) fn raise_loopback() -> io::Result<()> {
     const UP: libc::c_short = 1;
     // SAFETY: socket takes no pointer; a descriptor it returns belongs to us alone.
     let socket = unsafe {
-        let fd = check(libc::socket(
-            libc::AF_INET,
-            libc::SOCK_DGRAM | libc::SOCK_CLOEXEC,
-            0,
-        ))?;
+        let fd = check(libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0))?;
         OwnedFd::from_raw_fd(fd)
     };
     let mut request = interface_request("lo")?;
@@ -262,18 +245,10 @@ fn write_file(path: &CStr, content: &CStr) -> io::Result<()> {
     let bytes = content.to_bytes();
     // SAFETY: the buffer is live and its length is passed.
     let written = unsafe { libc::write(file.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) };
-    if written < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    if written < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Turns the C convention of -1 and errno into a result. Allocates nothing.
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result)
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }

@@ -60,19 +60,12 @@ fn echo_lines(stream: &TcpStream, backend: &str, peer: SocketAddrV4) -> io::Resu
     let mut line = Vec::new();
     loop {
         line.clear();
-        reader
-            .by_ref()
-            .take(MAX_LINE_BYTES)
-            .read_until(b'\n', &mut line)?;
+        reader.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut line)?;
         if line.pop() != Some(b'\n') {
             return Ok(());
         }
         let payload = String::from_utf8_lossy(&line).into_owned();
-        let answer = Answer {
-            backend: backend.to_string(),
-            peer,
-            payload,
-        };
+        let answer = Answer { backend: backend.to_string(), peer, payload };
         (&mut &*stream).write_all(format!("{answer}\n").as_bytes())?;
     }
 }
@@ -96,11 +89,7 @@ impl UdpEcho {
         let backend = name.to_string();
         let service = UdpService::start(namespace, address, name, move |socket, peer, payload| {
             let payload = String::from_utf8_lossy(payload).into_owned();
-            let answer = Answer {
-                backend: backend.clone(),
-                peer,
-                payload,
-            };
+            let answer = Answer { backend: backend.clone(), peer, payload };
             // A full send buffer loses the answer, as networks do.
             let _ = socket.send_to(answer.to_string().as_bytes(), peer);
         })?;

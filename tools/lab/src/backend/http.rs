@@ -48,12 +48,7 @@ impl HttpServer {
         let healthy = Arc::new(AtomicBool::new(true));
         let health = Arc::clone(&healthy);
         let service = TcpService::start(namespace, address, name, move |stream, peer| {
-            let visit = Visit {
-                backend: &backend,
-                peer,
-                healthy: &health,
-                stream,
-            };
+            let visit = Visit { backend: &backend, peer, healthy: &health, stream };
             // A client that goes away or talks nonsense is no error of ours.
             let _ = visit.serve();
         })?;
@@ -171,9 +166,7 @@ impl Visit<'_> {
         let mut chunk = vec![0; CHUNK_BYTES];
         let mut sent = 0;
         while sent < length {
-            let piece = usize::try_from(length - sent)
-                .unwrap_or(usize::MAX)
-                .min(chunk.len());
+            let piece = usize::try_from(length - sent).unwrap_or(usize::MAX).min(chunk.len());
             pattern::fill(sent, &mut chunk[..piece]);
             self.write(&chunk[..piece])?;
             sent += piece as u64;
@@ -225,11 +218,7 @@ fn parse_head(text: &str) -> Result<Head, Status> {
     else {
         return Err(BAD_REQUEST);
     };
-    let mut head = Head {
-        method: method.into(),
-        path: path.into(),
-        ..Head::default()
-    };
+    let mut head = Head { method: method.into(), path: path.into(), ..Head::default() };
     head.close = match version {
         "HTTP/1.1" => false,
         "HTTP/1.0" => true,
@@ -272,17 +261,10 @@ mod tests {
     fn heads_are_parsed_or_refused() {
         let head = parse_head("POST /hash HTTP/1.1\r\nHost: x\r\ncontent-LENGTH: 12\r\n\r\n");
         let head = head.unwrap();
-        assert_eq!(
-            (head.method.as_str(), head.path.as_str()),
-            ("POST", "/hash")
-        );
+        assert_eq!((head.method.as_str(), head.path.as_str()), ("POST", "/hash"));
         assert_eq!((head.content_length, head.close), (Some(12), false));
         assert!(parse_head("GET / HTTP/1.0\r\n\r\n").unwrap().close);
-        assert!(
-            parse_head("GET / HTTP/1.1\r\nConnection: Close\r\n\r\n")
-                .unwrap()
-                .close
-        );
+        assert!(parse_head("GET / HTTP/1.1\r\nConnection: Close\r\n\r\n").unwrap().close);
         for wrong in [
             "\r\n",
             "GET /\r\n\r\n",

@@ -62,11 +62,7 @@ impl PeerLog {
     }
 
     pub(crate) fn peers(&self) -> Vec<SocketAddrV4> {
-        self.kept
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .in_order
-            .clone()
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).in_order.clone()
     }
 
     /// Connections or datagrams so far.
@@ -92,18 +88,9 @@ impl Loop {
     fn start(name: &str, body: impl FnOnce(Leash) + Send + 'static) -> io::Result<Self> {
         let (reader, writer) = io::pipe()?;
         let stopped = Arc::new(AtomicBool::new(false));
-        let leash = Leash {
-            stopped: Arc::clone(&stopped),
-            wake: reader,
-        };
-        let thread = thread::Builder::new()
-            .name(format!("lab-{name}"))
-            .spawn(|| body(leash))?;
-        Ok(Self {
-            stopped,
-            wake: Some(writer),
-            thread: Some(thread),
-        })
+        let leash = Leash { stopped: Arc::clone(&stopped), wake: reader };
+        let thread = thread::Builder::new().name(format!("lab-{name}")).spawn(|| body(leash))?;
+        Ok(Self { stopped, wake: Some(writer), thread: Some(thread) })
     }
 }
 
@@ -154,19 +141,13 @@ impl TcpService {
     ) -> Result<Self, LabError> {
         let subject = || format!("{name} at {address} in {}", namespace.name());
         let peers = Arc::new(PeerLog::default());
-        let listener = namespace
-            .run(|| bind_tcp(address))?
-            .context("bind", subject)?;
+        let listener = namespace.run(|| bind_tcp(address))?.context("bind", subject)?;
         let address = v4(listener.local_addr()).context("bind", subject)?;
         let log = Arc::clone(&peers);
         let serve = Arc::new(serve);
         let accepting = Loop::start(name, move |leash| accept(&leash, &listener, &log, &serve))
             .context("start", subject)?;
-        Ok(Self {
-            address,
-            peers,
-            _accepting: accepting,
-        })
+        Ok(Self { address, peers, _accepting: accepting })
     }
 
     pub(crate) fn address(&self) -> SocketAddrV4 {
@@ -233,14 +214,9 @@ where
     let stream = Arc::new(stream);
     let weak = Arc::downgrade(&stream);
     let serve = Arc::clone(serve);
-    let builder = thread::Builder::new()
-        .name("lab-connection".into())
-        .stack_size(STACK_BYTES);
+    let builder = thread::Builder::new().name("lab-connection".into()).stack_size(STACK_BYTES);
     let thread = builder.spawn(move || serve(&stream, peer)).ok()?;
-    Some(Connection {
-        stream: weak,
-        thread,
-    })
+    Some(Connection { stream: weak, thread })
 }
 
 /// A UDP server: one thread.
@@ -260,19 +236,13 @@ impl UdpService {
         serve: impl FnMut(&UdpSocket, SocketAddrV4, &[u8]) + Send + 'static,
     ) -> Result<Self, LabError> {
         let subject = || format!("{name} at {address} in {}", namespace.name());
-        let socket = namespace
-            .run(|| bind_udp(address))?
-            .context("bind", subject)?;
+        let socket = namespace.run(|| bind_udp(address))?.context("bind", subject)?;
         let address = v4(socket.local_addr()).context("bind", subject)?;
         let peers = Arc::new(PeerLog::default());
         let log = Arc::clone(&peers);
         let receiving = Loop::start(name, move |leash| receive(&leash, &socket, &log, serve))
             .context("start", subject)?;
-        Ok(Self {
-            address,
-            peers,
-            _receiving: receiving,
-        })
+        Ok(Self { address, peers, _receiving: receiving })
     }
 
     pub(crate) fn address(&self) -> SocketAddrV4 {

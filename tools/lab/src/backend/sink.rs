@@ -53,10 +53,7 @@ impl TcpSink {
     /// What came so far.
     pub fn received(&self) -> Received {
         let bytes = self.bytes.load(Ordering::Relaxed);
-        Received {
-            arrivals: self.service.peers().count(),
-            bytes,
-        }
+        Received { arrivals: self.service.peers().count(), bytes }
     }
 
     /// Closes everything, as dropping it does.
@@ -95,10 +92,7 @@ impl UdpSink {
     /// What came so far.
     pub fn received(&self) -> Received {
         let bytes = self.bytes.load(Ordering::Relaxed);
-        Received {
-            arrivals: self.service.peers().count(),
-            bytes,
-        }
+        Received { arrivals: self.service.peers().count(), bytes }
     }
 
     /// Closes everything, as dropping it does.

@@ -52,10 +52,7 @@ pub fn http_get(dial: &Dial, path: &str) -> Result<Response, LabError> {
     let get = || {
         let deadline = dial.deadline();
         let stream = dial.connect(deadline)?;
-        let mut timed = TimedStream {
-            stream: &stream,
-            deadline,
-        };
+        let mut timed = TimedStream { stream: &stream, deadline };
         send_head(&mut timed, dial, "GET", path, 0)?;
         let mut reader = BufReader::new(timed);
         let (status, length) = read_head(&mut reader)?;
@@ -75,10 +72,7 @@ pub fn download(dial: &Dial, bytes: u64) -> Result<Transfer, LabError> {
         let deadline = dial.deadline();
         let stream = dial.connect(deadline)?;
         let begin = Instant::now();
-        let mut timed = TimedStream {
-            stream: &stream,
-            deadline,
-        };
+        let mut timed = TimedStream { stream: &stream, deadline };
         send_head(&mut timed, dial, "GET", &format!("/bytes/{bytes}"), 0)?;
         let mut reader = BufReader::with_capacity(CHUNK_BYTES, timed);
         let (status, length) = read_head(&mut reader)?;
@@ -86,10 +80,7 @@ pub fn download(dial: &Dial, bytes: u64) -> Result<Transfer, LabError> {
             return Err(wrong(format!("status {status}, {length} bytes announced")));
         }
         read_pattern(&mut reader, bytes)?;
-        Ok(Transfer {
-            bytes,
-            elapsed: begin.elapsed(),
-        })
+        Ok(Transfer { bytes, elapsed: begin.elapsed() })
     };
     transfer().context("download from", || dial.name())
 }
@@ -103,24 +94,16 @@ pub fn upload(dial: &Dial, bytes: u64) -> Result<Transfer, LabError> {
         let deadline = dial.deadline();
         let stream = dial.connect(deadline)?;
         let begin = Instant::now();
-        let mut timed = TimedStream {
-            stream: &stream,
-            deadline,
-        };
+        let mut timed = TimedStream { stream: &stream, deadline };
         send_head(&mut timed, dial, "POST", "/hash", bytes)?;
         let hash = write_pattern(&mut timed, bytes)?;
         let mut reader = BufReader::new(timed);
         let (status, length) = read_head(&mut reader)?;
         let body = read_text(&mut reader, length)?;
         if status != 200 || body != format!("hash={hash:016x}\nlength={bytes}\n") {
-            return Err(wrong(format!(
-                "status {status}, {body:?} instead of {hash:016x}"
-            )));
+            return Err(wrong(format!("status {status}, {body:?} instead of {hash:016x}")));
         }
-        Ok(Transfer {
-            bytes,
-            elapsed: begin.elapsed(),
-        })
+        Ok(Transfer { bytes, elapsed: begin.elapsed() })
     };
     transfer().context("upload to", || dial.name())
 }
@@ -145,9 +128,7 @@ fn write_pattern(stream: &mut TimedStream<'_>, bytes: u64) -> io::Result<u64> {
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut sent = 0;
     while sent < bytes {
-        let piece = usize::try_from(bytes - sent)
-            .unwrap_or(CHUNK_BYTES)
-            .min(CHUNK_BYTES);
+        let piece = usize::try_from(bytes - sent).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
         pattern::fill(sent, &mut chunk[..piece]);
         hash.update(&chunk[..piece]);
         stream.write_all(&chunk[..piece])?;
@@ -159,13 +140,8 @@ fn write_pattern(stream: &mut TimedStream<'_>, bytes: u64) -> io::Result<u64> {
 /// Reads the status and the length of the body.
 fn read_head(reader: &mut impl BufRead) -> io::Result<(u16, u64)> {
     let mut lines = reader.take(MAX_TEXT_BYTES).lines();
-    let status = lines
-        .next()
-        .transpose()?
-        .ok_or(io::ErrorKind::UnexpectedEof)?;
-    let code = status
-        .strip_prefix("HTTP/1.1 ")
-        .and_then(|rest| rest.get(..3));
+    let status = lines.next().transpose()?.ok_or(io::ErrorKind::UnexpectedEof)?;
+    let code = status.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3));
     let code = code.and_then(|code| code.parse().ok());
     let code = code.ok_or_else(|| wrong(format!("no HTTP status: {status:?}")))?;
     let mut length = None;
@@ -202,9 +178,7 @@ fn read_pattern(reader: &mut BufReader<TimedStream<'_>>, bytes: u64) -> io::Resu
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut received = 0;
     while received < bytes {
-        let wanted = usize::try_from(bytes - received)
-            .unwrap_or(CHUNK_BYTES)
-            .min(CHUNK_BYTES);
+        let wanted = usize::try_from(bytes - received).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
         let read = reader.read(&mut chunk[..wanted])?;
         if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -231,18 +205,13 @@ fn wrong(words: String) -> io::Error {
 /// One `GET` on a connection that the caller keeps.
 pub(super) fn get_on(stream: &TcpStream, dial: &Dial, path: &str) -> Result<Response, LabError> {
     let get = || {
-        let mut timed = TimedStream {
-            stream,
-            deadline: dial.deadline(),
-        };
+        let mut timed = TimedStream { stream, deadline: dial.deadline() };
         let head = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", dial.destination);
         timed.write_all(head.as_bytes())?;
         let mut reader = BufReader::new(timed);
         let (status, length) = read_head(&mut reader)?;
         let mut body = String::new();
-        reader
-            .take(length.min(MAX_TEXT_BYTES))
-            .read_to_string(&mut body)?;
+        reader.take(length.min(MAX_TEXT_BYTES)).read_to_string(&mut body)?;
         Ok(Response { status, body })
     };
     get().context("GET", || format!("{path} of {}", dial.name()))

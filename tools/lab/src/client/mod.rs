@@ -41,11 +41,7 @@ pub struct Dial {
 impl Dial {
     /// A call from wherever the kernel chooses, within [`DEFAULT_TIMEOUT`].
     pub fn to(destination: SocketAddrV4) -> Self {
-        Self {
-            destination,
-            source: None,
-            timeout: DEFAULT_TIMEOUT,
-        }
+        Self { destination, source: None, timeout: DEFAULT_TIMEOUT }
     }
 
     /// From this address.
@@ -99,11 +95,7 @@ impl Deadline {
     /// The time left, never zero; an error when there is none.
     fn remaining(self) -> io::Result<Duration> {
         let left = self.0.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            Err(io::Error::from(io::ErrorKind::TimedOut))
-        } else {
-            Ok(left)
-        }
+        if left.is_zero() { Err(io::Error::from(io::ErrorKind::TimedOut)) } else { Ok(left) }
     }
 }
 
@@ -123,16 +115,14 @@ struct TimedStream<'a> {
 
 impl io::Read for TimedStream<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.stream
-            .set_read_timeout(Some(self.deadline.remaining()?))?;
+        self.stream.set_read_timeout(Some(self.deadline.remaining()?))?;
         (&mut &*self.stream).read(buffer).map_err(name_timeout)
     }
 }
 
 impl io::Write for TimedStream<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.stream
-            .set_write_timeout(Some(self.deadline.remaining()?))?;
+        self.stream.set_write_timeout(Some(self.deadline.remaining()?))?;
         (&mut &*self.stream).write(bytes).map_err(name_timeout)
     }
 

@@ -63,11 +63,7 @@ fn try_ping(
     payload_bytes: usize,
     timeout: Duration,
 ) -> io::Result<PingOutcome> {
-    let mut socket = Socket::new(
-        Domain::IPV4,
-        Type::from(libc::SOCK_RAW),
-        Some(Protocol::ICMPV4),
-    )?;
+    let mut socket = Socket::new(Domain::IPV4, Type::from(libc::SOCK_RAW), Some(Protocol::ICMPV4))?;
     let request = echo_request(NEXT.fetch_add(1, Ordering::Relaxed), payload_bytes);
     let begin = Instant::now();
     let deadline = Deadline(begin + timeout);
@@ -97,10 +93,7 @@ fn try_ping(
 }
 
 fn is_unreachable(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable
-    )
+    matches!(error.kind(), io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable)
 }
 
 fn echo_request(number: u32, payload_bytes: usize) -> Vec<u8> {
@@ -145,9 +138,8 @@ fn ip_header_bytes(packet: &[u8]) -> Option<usize> {
 
 /// The internet checksum (RFC 1071).
 fn checksum(bytes: &[u8]) -> u16 {
-    let words = bytes
-        .chunks(2)
-        .map(|pair| u16::from_be_bytes([pair[0], *pair.get(1).unwrap_or(&0)]));
+    let words =
+        bytes.chunks(2).map(|pair| u16::from_be_bytes([pair[0], *pair.get(1).unwrap_or(&0)]));
     let mut sum: u32 = words.map(u32::from).sum();
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
@@ -181,29 +173,16 @@ mod tests {
         let mut reply = request.clone();
         reply[0] = ECHO_REPLY;
         let from = DESTINATION.octets();
-        assert_eq!(
-            judge(&packet(from, &reply), DESTINATION, &request),
-            Some(Verdict::Reply)
-        );
-        assert_eq!(
-            judge(&packet([10, 0, 0, 9], &reply), DESTINATION, &request),
-            None
-        );
+        assert_eq!(judge(&packet(from, &reply), DESTINATION, &request), Some(Verdict::Reply));
+        assert_eq!(judge(&packet([10, 0, 0, 9], &reply), DESTINATION, &request), None);
         assert_eq!(judge(&packet(from, &request), DESTINATION, &request), None);
         reply[7] ^= 1;
         assert_eq!(judge(&packet(from, &reply), DESTINATION, &request), None);
-        let error = [
-            &[UNREACHABLE, 1, 0, 0, 0, 0, 0, 0],
-            &packet(from, &request)[..],
-        ]
-        .concat();
+        let error = [&[UNREACHABLE, 1, 0, 0, 0, 0, 0, 0], &packet(from, &request)[..]].concat();
         let verdict = judge(&packet([10, 0, 0, 1], &error), DESTINATION, &request);
         assert_eq!(verdict, Some(Verdict::Unreachable));
         for length in 0..28 {
-            assert_eq!(
-                judge(&packet(from, &error)[..length], DESTINATION, &request),
-                None
-            );
+            assert_eq!(judge(&packet(from, &error)[..length], DESTINATION, &request), None);
         }
     }
 }

@@ -41,12 +41,7 @@ impl Session {
             let SocketAddr::V4(local) = stream.local_addr()? else {
                 return Err(io::ErrorKind::Unsupported.into());
             };
-            Ok(Self {
-                stream,
-                dial: *dial,
-                local,
-                pending: Vec::new(),
-            })
+            Ok(Self { stream, dial: *dial, local, pending: Vec::new() })
         };
         connect().context("connect", || dial.name())
     }
@@ -68,8 +63,7 @@ impl Session {
     /// Of kind `TimedOut` when the connection is dead without a word, `ConnectionReset` or
     /// `UnexpectedEof` when it was ended.
     pub fn exchange(&mut self, text: &str) -> Result<Answer, LabError> {
-        self.try_exchange(text)
-            .context("exchange lines with", || self.dial.name())
+        self.try_exchange(text).context("exchange lines with", || self.dial.name())
     }
 
     /// Sends `GET <path>` to a [`crate::backend::HttpServer`] and keeps the connection.
@@ -88,12 +82,7 @@ impl Session {
         let deadline = Deadline(Instant::now() + timeout);
         let mut chunk = [0; 4096];
         loop {
-            match (TimedStream {
-                stream: &self.stream,
-                deadline,
-            })
-            .read(&mut chunk)
-            {
+            match (TimedStream { stream: &self.stream, deadline }).read(&mut chunk) {
                 Ok(0) => return Ok(SessionState::Closed),
                 Ok(length) => self.pending.extend_from_slice(&chunk[..length]),
                 Err(error) => match error.kind() {
@@ -120,10 +109,7 @@ impl Session {
         if text.contains('\n') {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        let mut timed = TimedStream {
-            stream: &self.stream,
-            deadline: self.dial.deadline(),
-        };
+        let mut timed = TimedStream { stream: &self.stream, deadline: self.dial.deadline() };
         timed.write_all(format!("{text}\n").as_bytes())?;
         let mut chunk = [0; 4096];
         loop {

@@ -27,10 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let Some(role) = arguments
-        .first()
-        .and_then(|word| word.strip_prefix("--child-"))
-    {
+    if let Some(role) = arguments.first().and_then(|word| word.strip_prefix("--child-")) {
         return world::play_child(role);
     }
     let all = [networks::CASES, traffic::CASES].concat();
@@ -70,11 +67,7 @@ fn main() -> ExitCode {
          0 measured; {filtered} filtered out; finished in {:.2}s\n",
         begin.elapsed().as_secs_f64()
     );
-    if failed == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Runs one test on a thread of its own, so that neither a panic nor a hang stops the others.

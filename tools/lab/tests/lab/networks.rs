@@ -16,19 +16,10 @@ use crate::{Outcome, Test};
 
 pub(crate) const CASES: &[Test] = &[
     ("sandbox::shows_only_loopback", sandbox_shows_only_loopback),
-    (
-        "sandbox::checking_changes_nothing",
-        checking_changes_nothing,
-    ),
-    (
-        "namespace::children_run_inside_and_end_with_their_handle",
-        children_run_inside,
-    ),
+    ("sandbox::checking_changes_nothing", checking_changes_nothing),
+    ("namespace::children_run_inside_and_end_with_their_handle", children_run_inside),
     ("namespace::settings_are_its_own", settings_are_its_own),
-    (
-        "namespace::the_same_address_twice_at_once",
-        same_address_twice,
-    ),
+    ("namespace::the_same_address_twice_at_once", same_address_twice),
     ("namespace::nothing_is_left_behind", nothing_is_left_behind),
     ("link::state_is_read_and_changed", state_is_read_and_changed),
     ("link::errors_name_the_device", errors_name_the_device),
@@ -63,12 +54,7 @@ fn checking_changes_nothing() -> Outcome {
 fn children_run_inside() -> Outcome {
     let world = World::create()?;
     let program = std::env::current_exe()?;
-    let output = world
-        .client
-        .namespace()
-        .command(&program)?
-        .arg("--child-devices")
-        .output()?;
+    let output = world.client.namespace().command(&program)?.arg("--child-devices").output()?;
     assert_eq!(String::from_utf8_lossy(&output.stdout), "lo eth0\n");
 
     let mut command = world.server.command(&program)?;
@@ -77,15 +63,9 @@ fn children_run_inside() -> Outcome {
     let pid = child.child().id();
     let own = format!("/proc/{pid}/ns/net");
     let late = child.wait(BRIEFLY).map(|status| status.to_string());
-    assert_eq!(
-        late.map_err(|error| error.kind()),
-        Err(io::ErrorKind::TimedOut)
-    );
+    assert_eq!(late.map_err(|error| error.kind()), Err(io::ErrorKind::TimedOut));
     // Both lead to the same inode of the namespace file system.
-    assert_eq!(
-        std::fs::read_link(own)?,
-        std::fs::read_link(world.server.path())?
-    );
+    assert_eq!(std::fs::read_link(own)?, std::fs::read_link(world.server.path())?);
     drop(child);
     assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
 
@@ -93,10 +73,7 @@ fn children_run_inside() -> Outcome {
     command.arg("--child-wait").stdin(Stdio::null());
     assert!(Process::start(command)?.wait(SOON)?.success());
     let absent = Process::start(world.server.command("/no/such/program")?);
-    assert_eq!(
-        absent.map(drop).map_err(|error| error.kind()),
-        Err(io::ErrorKind::NotFound)
-    );
+    assert_eq!(absent.map(drop).map_err(|error| error.kind()), Err(io::ErrorKind::NotFound));
     Ok(())
 }
 
@@ -146,11 +123,7 @@ fn nothing_is_left_behind() -> Outcome {
         let udp = UdpEcho::start(host.namespace(), at(7), "udp")?;
         let sink = UdpSink::start(host.namespace(), at(9), "sink")?;
         let session = host.run(|| Session::open(&Dial::to(echo.address())))??;
-        assert_eq!(
-            host.run(|| http_get(&Dial::to(http.address()), "/"))??
-                .status,
-            200
-        );
+        assert_eq!(host.run(|| http_get(&Dial::to(http.address()), "/"))??.status, 200);
         drop(http);
         // With its session still open.
         drop(echo);
@@ -175,20 +148,11 @@ fn state_is_read_and_changed() -> Outcome {
         &LinkEnd::new(&left, "a").mac(mac).mtu(9000),
         &LinkEnd::new(&right, "b").queues(4),
     )?;
-    let LinkState {
-        up,
-        running,
-        mtu,
-        mac: seen,
-        ..
-    } = a.state()?;
+    let LinkState { up, running, mtu, mac: seen, .. } = a.state()?;
     assert_eq!((up, running, mtu, seen), (false, false, 9000, mac));
     assert_eq!(b.state()?.mtu, 1500);
     a.up()?;
-    assert!(
-        a.state()?.up && !a.state()?.running,
-        "the peer is still down"
-    );
+    assert!(a.state()?.up && !a.state()?.running, "the peer is still down");
     b.up()?;
     assert!(a.state()?.running && b.state()?.running);
     b.set_mtu(4000)?;
@@ -204,33 +168,19 @@ fn errors_name_the_device() -> Outcome {
     let world = World::create()?;
     let eth0 = world.client.device();
     let kind = |result: Result<(), lab::LabError>| result.map_err(|error| error.kind());
-    assert_eq!(
-        kind(eth0.add_address(CLIENT, 24)),
-        Err(io::ErrorKind::AlreadyExists)
-    );
+    assert_eq!(kind(eth0.add_address(CLIENT, 24)), Err(io::ErrorKind::AlreadyExists));
     assert_eq!(kind(eth0.set_mtu(1)), Err(io::ErrorKind::InvalidInput));
     let Err(error) = eth0.add_default_route(Ipv4Addr::new(192, 0, 2, 1)) else {
         return Err("a gateway out of reach was taken".into());
     };
     let text = error.to_string();
-    assert!(
-        text.starts_with("add route to eth0 in client (0.0.0.0/0): "),
-        "{text}"
-    );
+    assert!(text.starts_with("add route to eth0 in client (0.0.0.0/0): "), "{text}");
     // The kernel's own words, where it has them.
-    assert!(
-        text.contains("gateway") || text.contains("unreachable"),
-        "{text}"
-    );
-    let twice = Link::veth(
-        &LinkEnd::new(&world.server, "lan"),
-        &LinkEnd::new(&world.server, "other"),
-    );
+    assert!(text.contains("gateway") || text.contains("unreachable"), "{text}");
+    let twice =
+        Link::veth(&LinkEnd::new(&world.server, "lan"), &LinkEnd::new(&world.server, "other"));
     assert_eq!(kind(twice.map(drop)), Err(io::ErrorKind::AlreadyExists));
-    assert!(
-        Link::find(&world.server, "other").is_err(),
-        "half a pair was made"
-    );
+    assert!(Link::find(&world.server, "other").is_err(), "half a pair was made");
     let long = Link::veth(
         &LinkEnd::new(&world.server, "sixteen-letters-"),
         &LinkEnd::new(&world.server, "other"),
@@ -272,10 +222,7 @@ fn down_and_up() -> Outcome {
     let connect = world.client.run(|| tcp_connect(&dial.within(BRIEFLY)))??;
     assert_eq!(connect, ConnectOutcome::TimedOut);
     world.client.peer().up()?;
-    assert_eq!(
-        world.client.run(|| tcp_connect(&dial))??,
-        ConnectOutcome::Connected
-    );
+    assert_eq!(world.client.run(|| tcp_connect(&dial))??, ConnectOutcome::Connected);
     assert_eq!(session.exchange("after")?.payload, "after");
     Ok(())
 }
@@ -309,10 +256,7 @@ fn bridge_joins_hosts() -> Outcome {
     }
     for host in &hosts {
         for n in 1..=3 {
-            assert!(
-                host.run(|| ping(address(n), SOON))??.answered(),
-                "{host:?} to {n}"
-            );
+            assert!(host.run(|| ping(address(n), SOON))??.answered(), "{host:?} to {n}");
         }
     }
     Ok(())
@@ -332,11 +276,9 @@ fn routed() -> Outcome {
         host.peer().add_address(gateway, 24)?;
         // Nobody asks by ARP any more.
         host.device().add_neighbour(gateway, host.peer().mac()?)?;
-        host.peer()
-            .add_neighbour(host.address(), host.device().mac()?)?;
+        host.peer().add_neighbour(host.address(), host.device().mac()?)?;
     }
-    west.device()
-        .add_route(Ipv4Addr::new(10, 1, 0, 0), 16, Some(gateways[1]))?;
+    west.device().add_route(Ipv4Addr::new(10, 1, 0, 0), 16, Some(gateways[1]))?;
     if router.set_sysctl("ipv4/ip_forward", "1").is_err() {
         println!("(not forwarded: /proc/sys is read-only) ");
         return Ok(());
@@ -346,10 +288,7 @@ fn routed() -> Outcome {
     let _server = HttpServer::start(west.namespace(), at, "west")?;
     let answer = east.run(|| http_get(&Dial::to(at), "/"))??.answer()?;
     assert_eq!(*answer.peer.ip(), east.address());
-    assert_eq!(
-        east.run(|| download(&Dial::to(at), 100_000))??.bytes,
-        100_000
-    );
+    assert_eq!(east.run(|| download(&Dial::to(at), 100_000))??.bytes, 100_000);
     // The router says so itself.
     let nowhere = east.run(|| ping(Ipv4Addr::new(10, 3, 0, 1), SOON))??;
     assert_eq!(nowhere, PingOutcome::Unreachable);

@@ -47,17 +47,11 @@ fn offloads() -> Outcome {
         let sent = after.tx_bytes - before.tx_bytes;
         let average = sent / (after.tx_packets - before.tx_packets);
         assert!(sent >= BYTES);
-        assert_eq!(
-            average > 1514,
-            on,
-            "{average} bytes a frame with offloads {on}"
-        );
+        assert_eq!(average > 1514, on, "{average} bytes a frame with offloads {on}");
     }
     lan.set_offload(Offload::TxChecksum, false)?;
     // Segmentation offload needs checksums, and the error says whose it is.
-    let refused = lan
-        .set_offload(Offload::Tso, true)
-        .map_err(|error| error.to_string());
+    let refused = lan.set_offload(Offload::Tso, true).map_err(|error| error.to_string());
     assert!(refused.is_err_and(|text| text.contains("lan in server (Tso to true)")));
     Ok(())
 }
@@ -122,44 +116,24 @@ fn survives_nonsense() -> Outcome {
         (&b""[..], ""),
         (b"\xff\xfe\r\n\r\n", "HTTP/1.1 400 "),
         (b"GET /\r\n\r\n", "HTTP/1.1 400 "),
-        (
-            b"PUT / HTTP/1.1\r\nContent-Length: 2\r\n\r\nxx",
-            "HTTP/1.1 405 ",
-        ),
+        (b"PUT / HTTP/1.1\r\nContent-Length: 2\r\n\r\nxx", "HTTP/1.1 405 "),
         (b"POST /hash HTTP/1.1\r\n\r\n", "HTTP/1.1 411 "),
         (b"POST /hash HTTP/1.1\r\nContent-Length: 9\r\n\r\ncut", ""),
-        (
-            b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
-            "HTTP/1.1 501 ",
-        ),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", "HTTP/1.1 501 "),
         (b"GET /bytes/18446744073709551615 HTTP/1.1\r\n", ""),
-        (
-            b"GET / HTTP/1.1\r\n\r\nGET / HTTP/1.0\r\n\r\n",
-            "HTTP/1.1 200 ",
-        ),
+        (b"GET / HTTP/1.1\r\n\r\nGET / HTTP/1.0\r\n\r\n", "HTTP/1.1 200 "),
     ] {
         let answer = world.client.run(|| send(request))??;
         let text = String::from_utf8_lossy(request);
-        assert!(
-            answer.starts_with(expected),
-            "{text:?} was answered {answer:?}"
-        );
-        assert!(
-            !expected.is_empty() || answer.is_empty(),
-            "{text:?} was answered {answer:?}"
-        );
+        assert!(answer.starts_with(expected), "{text:?} was answered {answer:?}");
+        assert!(!expected.is_empty() || answer.is_empty(), "{text:?} was answered {answer:?}");
     }
     world.client.run(|| send(&vec![b'a'; 1 << 20]))??;
     // A client that leaves in the middle of a download, by reset.
     let session = world.client.run(|| Session::open(&Dial::to(HTTP)))??;
-    session
-        .stream()
-        .write_borrowed(b"GET /bytes/1000000000 HTTP/1.1\r\n\r\n")?;
+    session.stream().write_borrowed(b"GET /bytes/1000000000 HTTP/1.1\r\n\r\n")?;
     session.abort()?;
-    assert_eq!(
-        world.client.run(|| http_get(&Dial::to(HTTP), "/"))??.status,
-        200
-    );
+    assert_eq!(world.client.run(|| http_get(&Dial::to(HTTP), "/"))??.status, 200);
     server.stop();
     Ok(())
 }
@@ -181,22 +155,13 @@ fn tcp_outcomes() -> Outcome {
     let connect = |dial: Dial| world.client.run(|| tcp_connect(&dial));
     let source = SocketAddrV4::new(CLIENT, 40_002);
     for _ in 0..3 {
-        assert_eq!(
-            connect(Dial::to(HTTP).from(source))??,
-            ConnectOutcome::Connected
-        );
+        assert_eq!(connect(Dial::to(HTTP).from(source))??, ConnectOutcome::Connected);
     }
     let closed = SocketAddrV4::new(SERVER, 81);
     assert_eq!(connect(Dial::to(closed))??, ConnectOutcome::Refused);
     let silent = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 9), 80);
-    world
-        .client
-        .device()
-        .add_neighbour(*silent.ip(), MacAddr([2, 0, 0, 0, 0, 9]))?;
-    assert_eq!(
-        connect(Dial::to(silent).within(BRIEFLY))??,
-        ConnectOutcome::TimedOut
-    );
+    world.client.device().add_neighbour(*silent.ip(), MacAddr([2, 0, 0, 0, 0, 9]))?;
+    assert_eq!(connect(Dial::to(silent).within(BRIEFLY))??, ConnectOutcome::TimedOut);
     let unrouted = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), 80);
     assert_eq!(connect(Dial::to(unrouted))??, ConnectOutcome::Unreachable);
     let foreign = connect(Dial::to(HTTP).from(SocketAddrV4::new(SERVER, 0)))?;
@@ -224,9 +189,7 @@ fn session_lives() -> Outcome {
     session.abort()?;
     let mut session = world.client.run(|| Session::open(&dial))??;
     // The kernel completes the handshake before the server accepts.
-    eventually("both connections are accepted", || {
-        echo.peers() == [source, source]
-    })?;
+    eventually("both connections are accepted", || echo.peers() == [source, source])?;
     echo.stop();
     assert_eq!(session.wait_for_end(SOON)?, SessionState::Closed);
     assert!(session.exchange("anybody?").is_err());
@@ -247,18 +210,13 @@ fn udp_echo() -> Outcome {
     assert_eq!((echo.peers(), echo.datagrams()), (vec![source], 2));
     let address = echo.address();
     echo.stop();
-    let refused = world
-        .client
-        .run(|| udp_exchange(&Dial::to(address), "hello"))?;
+    let refused = world.client.run(|| udp_exchange(&Dial::to(address), "hello"))?;
     let refused = refused.map_err(|error| error.kind());
     assert_eq!(refused, Err(io::ErrorKind::ConnectionRefused));
     let sink = UdpSink::start(&world.server, address, "sink")?;
     let dial = Dial::to(address).within(BRIEFLY);
     let silent = world.client.run(|| udp_exchange(&dial, "hello"))?;
-    assert_eq!(
-        silent.map_err(|error| error.kind()),
-        Err(io::ErrorKind::TimedOut)
-    );
+    assert_eq!(silent.map_err(|error| error.kind()), Err(io::ErrorKind::TimedOut));
     sink.stop();
     Ok(())
 }
@@ -271,9 +229,7 @@ fn sinks_count() -> Outcome {
     for _ in 0..5 {
         world.client.run(|| udp_send(&Dial::to(at), &[0; 100]))??;
     }
-    let session = world
-        .client
-        .run(|| Session::open(&Dial::to(tcp.address())))??;
+    let session = world.client.run(|| Session::open(&Dial::to(tcp.address())))??;
     session.stream().write_borrowed(&[0; 100_000])?;
     session.close();
     eventually("five datagrams of 100 bytes", || {
@@ -291,13 +247,7 @@ fn pings() -> Outcome {
     let ask = |address| world.client.run(move || ping(address, SOON));
     assert!(ask(SERVER)??.answered());
     assert!(ask(CLIENT)??.answered(), "ourselves, by lo");
-    assert!(
-        world
-            .client
-            .run(|| ping_sized(SERVER, 4000, SOON))??
-            .answered(),
-        "in fragments"
-    );
+    assert!(world.client.run(|| ping_sized(SERVER, 4000, SOON))??.answered(), "in fragments");
     let nobody = Ipv4Addr::new(10, 0, 0, 9);
     let silent = world.client.run(|| ping(nobody, BRIEFLY))??;
     assert_eq!(silent, PingOutcome::TimedOut);
@@ -306,11 +256,7 @@ fn pings() -> Outcome {
     let together = world.client.run(|| {
         thread::scope(|scope| {
             let pings: Vec<_> = (0..8).map(|_| scope.spawn(|| ping(SERVER, SOON))).collect();
-            pings
-                .into_iter()
-                .filter_map(|ping| ping.join().ok())
-                .filter_map(Result::ok)
-                .count()
+            pings.into_iter().filter_map(|ping| ping.join().ok()).filter_map(Result::ok).count()
         })
     })?;
     assert_eq!(together, 8);

@@ -59,10 +59,7 @@ pub(crate) fn play_child(role: &str) -> ExitCode {
         "wait" => io::stdin().read_to_end(&mut Vec::new()).map(drop),
         "check" => {
             let allowed = lab::sandbox::check();
-            println!(
-                "{}",
-                allowed.map_or_else(|e| e.to_string(), |how| format!("{how:?}"))
-            );
+            println!("{}", allowed.map_or_else(|e| e.to_string(), |how| format!("{how:?}")));
             Ok(())
         }
         _ => Err(io::ErrorKind::InvalidInput.into()),
