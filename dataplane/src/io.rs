@@ -90,6 +90,14 @@ impl Device for LinuxDevice {
         }
     }
 
+    fn missed(&mut self) -> u64 {
+        match &mut self.kind {
+            Kind::AfPacket(device) => device.missed(),
+            // The driver counts what its queue did not take with the interface, for its owner.
+            Kind::Tap(_) => 0,
+        }
+    }
+
     fn transmit(&mut self, frames: &[&Frame]) -> Transmitted {
         match &mut self.kind {
             Kind::AfPacket(device) => device.transmit(frames),

@@ -132,6 +132,14 @@ pub struct DeviceReport {
     pub received: u64,
     /// Frames sent.
     pub sent: u64,
+    /// Frames that the system dropped before the worker could receive them: it was too slow.
+    pub missed: u64,
+}
+
+impl DeviceReport {
+    /// Nothing to say.
+    const NONE: DeviceReport =
+        DeviceReport { state: DeviceState::Unopened, received: 0, sent: 0, missed: 0 };
 }
 
 #[derive(Default)]
@@ -139,6 +147,7 @@ struct DeviceSlot {
     state: AtomicU32,
     received: AtomicU64,
     sent: AtomicU64,
+    missed: AtomicU64,
 }
 
 /// The page that one worker writes and anybody reads. Each number is whole; two of them may be from
@@ -178,16 +187,18 @@ impl StatsPage {
     /// What the worker wrote last of a device.
     #[must_use]
     pub fn device(&self, device: DeviceIndex) -> DeviceReport {
-        let Some(slot) = self.devices.get(device.slot()) else {
-            return DeviceReport { state: DeviceState::Unopened, received: 0, sent: 0 };
-        };
-        let state = match slot.state.load(Ordering::Relaxed) {
-            0 => DeviceState::Unopened,
-            1 => DeviceState::Up,
-            errno => DeviceState::Down(i32::try_from(errno - 2).unwrap_or(i32::MAX)),
-        };
+        let Some(slot) = self.devices.get(device.slot()) else { return DeviceReport::NONE };
         let load = |cell: &AtomicU64| cell.load(Ordering::Relaxed);
-        DeviceReport { state, received: load(&slot.received), sent: load(&slot.sent) }
+        DeviceReport {
+            state: match slot.state.load(Ordering::Relaxed) {
+                0 => DeviceState::Unopened,
+                1 => DeviceState::Up,
+                errno => DeviceState::Down(i32::try_from(errno - 2).unwrap_or(i32::MAX)),
+            },
+            received: load(&slot.received),
+            sent: load(&slot.sent),
+            missed: load(&slot.missed),
+        }
     }
 
     /// Writes the counters. For the worker alone.
@@ -213,16 +224,22 @@ impl StatsPage {
 
     /// Adds to the counts of a device. For the worker alone.
     pub fn count_device(&self, device: DeviceIndex, received: usize, sent: usize) {
-        let Some(slot) = self.devices.get(device.slot()) else {
-            return;
-        };
-        let add = |cell: &AtomicU64, count: usize| {
-            // One writer: a load and a store, no locked instruction.
-            cell.store(cell.load(Ordering::Relaxed) + count as u64, Ordering::Relaxed);
-        };
-        add(&slot.received, received);
-        add(&slot.sent, sent);
+        let Some(slot) = self.devices.get(device.slot()) else { return };
+        add(&slot.received, received as u64);
+        add(&slot.sent, sent as u64);
     }
+
+    /// Adds to the frames that a device lost before the worker saw them. For the worker alone.
+    pub fn count_missed(&self, device: DeviceIndex, missed: u64) {
+        if let Some(slot) = self.devices.get(device.slot()) {
+            add(&slot.missed, missed);
+        }
+    }
+}
+
+/// One writer: a load and a store, no locked instruction.
+fn add(cell: &AtomicU64, count: u64) {
+    cell.store(cell.load(Ordering::Relaxed) + count, Ordering::Relaxed);
 }
 
 impl Default for StatsPage {

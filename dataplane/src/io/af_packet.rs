@@ -28,6 +28,7 @@ pub(super) use fanout::FanoutGroups;
 
 use self::fanout::GroupId;
 use self::sys::{Arrival, Messages};
+use super::sys::option;
 use super::vnet_header;
 use super::{Refusal, failed};
 use crate::device::{Batch, DeviceError, Frame, FrameFault, Link, Transmitted};
@@ -100,6 +101,14 @@ impl AfPacket {
         }
         batch.set_length(received);
         Ok(())
+    }
+
+    /// See [`crate::device::Device::missed`]: what did not fit into the socket's buffer.
+    pub(super) fn missed(&mut self) -> u64 {
+        // Seen, and dropped of those; reading sets both back to zero (packet(7)).
+        let statistics: Result<[u32; 2], _> =
+            option(self.socket.as_fd(), libc::SOL_PACKET, libc::PACKET_STATISTICS);
+        statistics.map_or(0, |[_, dropped]| u64::from(dropped))
     }
 
     /// See [`crate::device::Device::transmit`].

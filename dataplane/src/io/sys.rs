@@ -86,6 +86,9 @@ unsafe impl Number for i32 {}
 // SAFETY: an integer without padding.
 unsafe impl Number for u64 {}
 
+// SAFETY: integers without padding within or between.
+unsafe impl Number for [u32; 2] {}
+
 /// `struct ifreq` as plain bytes: the kernel reads and writes at most these.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Default)]

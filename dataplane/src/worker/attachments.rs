@@ -15,6 +15,9 @@ use alloc::vec::Vec;
 /// Time between two attempts to open a device.
 pub(super) const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 
+/// Time between two questions to a device what it missed; each is a system call.
+const AUDIT_INTERVAL: Duration = Duration::from_millis(500);
+
 struct Attachment<D> {
     plan: DevicePlan,
     device: Option<D>,
@@ -30,11 +33,13 @@ pub(super) enum Change {
 /// See the module's documentation.
 pub(super) struct Attachments<D> {
     slots: Vec<Option<Attachment<D>>>,
+    /// When the devices are asked next what they missed.
+    audit_at: Instant,
 }
 
 impl<D: Device> Attachments<D> {
     pub(super) fn new() -> Self {
-        Attachments { slots: Vec::with_capacity(DEVICES_MAX) }
+        Attachments { slots: Vec::with_capacity(DEVICES_MAX), audit_at: Instant::ZERO }
     }
 
     /// Follows a new configuration: forgets what is not wanted or wanted otherwise, notes what is
@@ -88,6 +93,19 @@ impl<D: Device> Attachments<D> {
                     stats.write_device_state(index(at), DeviceState::Down(error.errno));
                     slot.retry_at = now.after(RETRY_INTERVAL);
                 }
+            }
+        }
+    }
+
+    /// Asks open devices, now and then, how many frames they missed.
+    pub(super) fn audit(&mut self, now: Instant, stats: &StatsPage) {
+        if now < self.audit_at {
+            return;
+        }
+        self.audit_at = now.after(AUDIT_INTERVAL);
+        for (at, slot) in self.slots.iter_mut().enumerate() {
+            if let Some(device) = slot.as_mut().and_then(|slot| slot.device.as_mut()) {
+                stats.count_missed(index(at), device.missed());
             }
         }
     }
