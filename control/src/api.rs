@@ -1,0 +1,25 @@
+//! The control protocol: one JSON object a line over a Unix stream socket.
+//!
+//! A request is `{"version":1,"request":"status"}` with the request's own fields beside it. An
+//! answer is `{"version":1,"ok":{"response":...}}` or
+//! `{"version":1,"error":{"code":...,"message":...,"cure":...}}`. A request has one line of answer,
+//! but `sessions` has as many as it needs, the last of which says so. A connection carries any
+//! number of requests, one after the other.
+//!
+//! Bounds: a request line has at most [`REQUEST_BYTES_MAX`] bytes. Whatever arrives is answered,
+//! and no request can end the process.
+
+mod request;
+mod response;
+
+pub use request::{Protocol, Request, SESSIONS_LIMIT, SESSIONS_LIMIT_MAX, SessionFilter};
+pub use response::{
+    Answer, AnswerResult, Backend, Device, DeviceState, Drop, Endpoint, ErrorCode, Failure,
+    NatPorts, NextHop, Response, Rule, Service, Session, Status, Worker,
+};
+
+/// The version of the protocol that this adit speaks.
+pub const VERSION: u32 = 1;
+
+/// Bytes of a request line at most, its end included.
+pub const REQUEST_BYTES_MAX: usize = 64 * 1024;

@@ -1,0 +1,278 @@
+//! Requests, and how a line becomes one.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::VERSION;
+use super::response::{ErrorCode, Failure};
+use crate::config::suggest;
+
+/// Sessions in an answer unless the request says otherwise.
+pub const SESSIONS_LIMIT: usize = 1_000;
+
+/// Sessions in an answer at most.
+pub const SESSIONS_LIMIT_MAX: usize = 100_000;
+
+/// Names of all requests, as they stand in the field `request`.
+const NAMES: [&str; 8] =
+    ["status", "endpoints", "services", "sessions", "drops", "approve", "reject", "reload"];
+
+/// What a client asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// How the daemon is.
+    Status {},
+    /// All private endpoints.
+    Endpoints {},
+    /// All private link services.
+    Services {},
+    /// Flows that live now.
+    Sessions(SessionFilter),
+    /// Why packets were dropped.
+    Drops {
+        /// Also the reasons that never happened.
+        #[serde(default)]
+        all: bool,
+    },
+    /// Lets an endpoint's traffic pass.
+    Approve {
+        /// Its name.
+        endpoint: String,
+        /// Words for whoever looks at it later.
+        #[serde(default)]
+        message: Option<String>,
+    },
+    /// Stops an endpoint's traffic.
+    Reject {
+        /// Its name.
+        endpoint: String,
+        /// Words for whoever looks at it later.
+        #[serde(default)]
+        message: Option<String>,
+    },
+    /// Reads the configuration file again.
+    Reload {},
+}
+
+/// A transport protocol, in lower case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl Protocol {
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+        }
+    }
+}
+
+impl From<dataplane::types::Protocol> for Protocol {
+    fn from(protocol: dataplane::types::Protocol) -> Protocol {
+        match protocol {
+            dataplane::types::Protocol::Tcp => Protocol::Tcp,
+            dataplane::types::Protocol::Udp => Protocol::Udp,
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Which sessions a client wants; all conditions must hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SessionFilter {
+    /// Of this private endpoint.
+    pub endpoint: Option<String>,
+    /// From this client.
+    pub client: Option<Ipv4Addr>,
+    /// Served by this backend.
+    pub backend: Option<Ipv4Addr>,
+    /// Through this NAT IP.
+    pub nat_ip: Option<Ipv4Addr>,
+    /// Of this protocol.
+    pub protocol: Option<Protocol>,
+    /// How many at most; the rest is only counted.
+    pub limit: usize,
+}
+
+impl Default for SessionFilter {
+    fn default() -> Self {
+        SessionFilter {
+            endpoint: None,
+            client: None,
+            backend: None,
+            nat_ip: None,
+            protocol: None,
+            limit: SESSIONS_LIMIT,
+        }
+    }
+}
+
+impl Request {
+    /// The request on a line.
+    ///
+    /// # Errors
+    /// The line is none; the failure says how it should look.
+    pub fn parse(line: &[u8]) -> Result<Request, Failure> {
+        const FORM: &str = "send one line: {\"version\":1,\"request\":\"status\"}";
+        let bad = |message: String, cure: &str| Failure::new(ErrorCode::BadRequest, message, cure);
+        let value: Value = serde_json::from_slice(line)
+            .map_err(|error| bad(format!("the request is not JSON: {error}"), FORM))?;
+        let Value::Object(mut fields) = value else {
+            return Err(bad("the request is not a JSON object".to_owned(), FORM));
+        };
+        check_version(&mut fields)?;
+        let name = match fields.get("request") {
+            Some(Value::String(name)) => name.clone(),
+            _ => return Err(bad("the field \"request\" is not a string".to_owned(), FORM)),
+        };
+        if !NAMES.contains(&name.as_str()) {
+            let message = format!("there is no request {name:?}");
+            let cure = suggest::cure(&name, NAMES.into_iter());
+            return Err(Failure::new(ErrorCode::UnknownRequest, message, cure));
+        }
+        let request: Request = serde_json::from_value(Value::Object(fields)).map_err(|error| {
+            bad(format!("the request {name:?} has wrong fields: {error}"), "see `adit help`")
+        })?;
+        request.within_bounds()
+    }
+
+    /// The line that carries this request, its end included.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let mut fields = Map::new();
+        fields.insert("version".to_owned(), VERSION.into());
+        if let Ok(Value::Object(own)) = serde_json::to_value(self) {
+            fields.extend(own);
+        }
+        format!("{}\n", Value::Object(fields))
+    }
+
+    fn within_bounds(self) -> Result<Request, Failure> {
+        match &self {
+            Request::Sessions(filter) if filter.limit > SESSIONS_LIMIT_MAX => {
+                let message = format!("the limit {} is too large", filter.limit);
+                let cure = format!("ask for at most {SESSIONS_LIMIT_MAX}, or narrow the filter");
+                Err(Failure::new(ErrorCode::BadRequest, message, cure))
+            }
+            Request::Approve { message: Some(text), .. }
+            | Request::Reject { message: Some(text), .. }
+                if text.chars().count() > 140 || text.chars().any(char::is_control) =>
+            {
+                let message = "the message is too long or has control characters";
+                let cure = "write at most 140 plain characters";
+                Err(Failure::new(ErrorCode::BadRequest, message, cure))
+            }
+            _ => Ok(self),
+        }
+    }
+}
+
+fn check_version(fields: &mut Map<String, Value>) -> Result<(), Failure> {
+    match fields.remove("version") {
+        Some(Value::Number(version)) if version.as_u64() == Some(u64::from(VERSION)) => Ok(()),
+        Some(version) => {
+            let message = format!("protocol version {version} is not spoken here");
+            let cure = format!("send \"version\":{VERSION}, or use the `adit` of the daemon");
+            Err(Failure::new(ErrorCode::UnsupportedVersion, message, cure))
+        }
+        None => {
+            let cure = format!("add \"version\":{VERSION}");
+            Err(Failure::new(ErrorCode::BadRequest, "the field \"version\" is missing", cure))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(line: &str) -> Failure {
+        Request::parse(line.as_bytes()).expect_err(line)
+    }
+
+    #[test]
+    fn requests_travel_as_lines() {
+        let requests = [
+            Request::Status {},
+            Request::Endpoints {},
+            Request::Services {},
+            Request::Sessions(SessionFilter {
+                nat_ip: Some(Ipv4Addr::new(10, 1, 0, 4)),
+                protocol: Some(Protocol::Udp),
+                ..SessionFilter::default()
+            }),
+            Request::Drops { all: true },
+            Request::Approve { endpoint: "pe-a".to_owned(), message: Some("ok".to_owned()) },
+            Request::Reject { endpoint: "pe-a".to_owned(), message: None },
+            Request::Reload {},
+        ];
+        assert_eq!(requests.len(), NAMES.len());
+        for request in requests {
+            let line = request.line();
+            assert!(line.ends_with('\n') && line.matches('\n').count() == 1);
+            assert_eq!(Request::parse(line.as_bytes()).unwrap(), request, "{line}");
+        }
+        let short = "{\"version\":1,\"request\":\"sessions\"}";
+        let all = Request::Sessions(SessionFilter::default());
+        assert_eq!(Request::parse(short.as_bytes()).unwrap(), all);
+        let drops = "{\"request\":\"drops\",\"version\":1}";
+        assert_eq!(Request::parse(drops.as_bytes()).unwrap(), Request::Drops { all: false });
+    }
+
+    #[test]
+    fn malformed_lines_are_refused_with_a_cure() {
+        use ErrorCode::{BadRequest, UnknownRequest, UnsupportedVersion};
+        let long = format!(
+            "{{\"version\":1,\"request\":\"approve\",\"endpoint\":\"a\",\"message\":\"{}\"}}",
+            "x".repeat(141)
+        );
+        let deep = "[".repeat(60_000);
+        let table = [
+            ("", BadRequest, "not JSON"),
+            ("{", BadRequest, "not JSON"),
+            ("hello", BadRequest, "not JSON"),
+            ("[]", BadRequest, "not a JSON object"),
+            ("null", BadRequest, "not a JSON object"),
+            (deep.as_str(), BadRequest, "not JSON"),
+            ("{}", BadRequest, "version"),
+            ("{\"version\":1}", BadRequest, "request"),
+            ("{\"version\":1,\"request\":7}", BadRequest, "request"),
+            ("{\"version\":2,\"request\":\"status\"}", UnsupportedVersion, "version 2"),
+            ("{\"version\":\"1\",\"request\":\"status\"}", UnsupportedVersion, "version"),
+            ("{\"version\":1,\"request\":\"statsu\"}", UnknownRequest, "statsu"),
+            ("{\"version\":1,\"request\":\"status\",\"x\":1}", BadRequest, "unknown field"),
+            ("{\"version\":1,\"request\":\"approve\"}", BadRequest, "endpoint"),
+            ("{\"version\":1,\"request\":\"approve\",\"endpoint\":5}", BadRequest, "string"),
+            ("{\"version\":1,\"request\":\"sessions\",\"clinet\":\"a\"}", BadRequest, "clinet"),
+            ("{\"version\":1,\"request\":\"sessions\",\"limit\":100001}", BadRequest, "100001"),
+            (long.as_str(), BadRequest, "message"),
+        ];
+        for (line, code, word) in table {
+            let failure = refused(line);
+            assert_eq!(failure.code, code, "{line}");
+            assert!(failure.message.contains(word), "{line}: {}", failure.message);
+            assert!(!failure.cure.is_empty());
+        }
+        assert!(Request::parse(&[0xff, 0xfe]).is_err());
+        let near = refused("{\"version\":1,\"request\":\"statsu\"}");
+        assert_eq!(near.cure, "did you mean \"status\"?");
+    }
+}

@@ -1,0 +1,412 @@
+//! Answers: plain data for programs, from which the command line also makes its tables.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Protocol, VERSION};
+use crate::config::{ConfigError, ConfigErrors};
+use crate::state::ConnectionState;
+
+/// One line of answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Answer {
+    /// Version of the protocol.
+    pub version: u32,
+    /// What became of the request.
+    #[serde(flatten)]
+    pub result: AnswerResult,
+}
+
+/// Either side of an [`Answer`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AnswerResult {
+    /// It was done.
+    Ok(Response),
+    /// It was not.
+    Error(Failure),
+}
+
+impl Answer {
+    /// An answer in this version of the protocol.
+    #[must_use]
+    pub fn new(result: Result<Response, Failure>) -> Answer {
+        let result = match result {
+            Ok(response) => AnswerResult::Ok(response),
+            Err(failure) => AnswerResult::Error(failure),
+        };
+        Answer { version: VERSION, result }
+    }
+
+    /// What became of the request.
+    ///
+    /// # Errors
+    /// What the daemon refused.
+    pub fn into_result(self) -> Result<Response, Failure> {
+        match self.result {
+            AnswerResult::Ok(response) => Ok(response),
+            AnswerResult::Error(failure) => Err(failure),
+        }
+    }
+}
+
+/// Why a request failed, for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    /// The request is malformed.
+    BadRequest,
+    /// The request is of another version of the protocol.
+    UnsupportedVersion,
+    /// There is no such request.
+    UnknownRequest,
+    /// What the request names does not exist.
+    NotFound,
+    /// What the request asks is not possible in the present state.
+    Refused,
+    /// The configuration file is faulty or unreadable; nothing changed.
+    InvalidConfiguration,
+    /// The configuration changes what only a restart can; nothing changed.
+    RestartNeeded,
+    /// Workers did not answer in time.
+    Timeout,
+    /// Too many clients.
+    Busy,
+    /// A bug of adit.
+    Internal,
+}
+
+/// Why a request failed, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// For programs.
+    pub code: ErrorCode,
+    /// What happened.
+    pub message: String,
+    /// What to do about it.
+    pub cure: String,
+    /// Of a faulty configuration: every fault.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<ConfigError>,
+}
+
+impl Failure {
+    /// A failure without faults of a file.
+    #[must_use]
+    pub fn new(code: ErrorCode, message: impl Into<String>, cure: impl Into<String>) -> Failure {
+        Failure { code, message: message.into(), cure: cure.into(), faults: Vec::new() }
+    }
+
+    /// The failure to take a configuration.
+    #[must_use]
+    pub fn of_configuration(errors: &ConfigErrors) -> Failure {
+        let faults = errors.list().to_vec();
+        let message = match faults.len() {
+            1 => "the configuration has a fault; nothing was changed".to_owned(),
+            count => format!("the configuration has {count} faults; nothing was changed"),
+        };
+        let cure = "mend the file, look at it with `adit check`, and reload again".to_owned();
+        Failure { code: ErrorCode::InvalidConfiguration, message, cure, faults }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.message)?;
+        for fault in &self.faults {
+            write!(f, "\n{fault}")?;
+        }
+        write!(f, "\n  {}", self.cure)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// What a request was answered.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "response", rename_all = "snake_case")]
+pub enum Response {
+    /// To `status`.
+    Status(Box<Status>),
+    /// To `endpoints`.
+    Endpoints {
+        /// In the order of the configuration.
+        endpoints: Vec<Endpoint>,
+    },
+    /// To `services`.
+    Services {
+        /// In the order of the configuration.
+        services: Vec<Service>,
+    },
+    /// To `sessions`; one line of several.
+    Sessions {
+        /// A part of the sessions.
+        sessions: Vec<Session>,
+        /// Whether this is the last line.
+        last: bool,
+        /// On the last line: how many more matched than the limit let through.
+        more: u64,
+    },
+    /// To `drops`.
+    Drops {
+        /// By reason, in the order of the table of reasons.
+        drops: Vec<Drop>,
+        /// All reasons together.
+        total: u64,
+    },
+    /// To `approve` and `reject`.
+    Decided {
+        /// The endpoint.
+        endpoint: String,
+        /// Its state now.
+        state: ConnectionState,
+        /// Whether it was in another state before.
+        changed: bool,
+        /// The generation that every worker works with now.
+        generation: u32,
+    },
+    /// To `reload`.
+    Reloaded {
+        /// The generation that every worker works with now.
+        generation: u32,
+        /// What is legal in the file but hardly meant.
+        warnings: Vec<ConfigError>,
+    },
+}
+
+/// How the daemon is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of adit.
+    pub adit: String,
+    /// Seconds since it started.
+    pub uptime_seconds: u64,
+    /// The configuration file.
+    pub configuration: String,
+    /// The generation in force.
+    pub generation: u32,
+    /// The workers.
+    pub workers: Vec<Worker>,
+    /// The devices.
+    pub devices: Vec<Device>,
+    /// Stations that frames to backends go to.
+    pub next_hops: Vec<NextHop>,
+    /// Flows that live now.
+    pub flows: u64,
+    /// Flows ever opened.
+    pub flows_opened: u64,
+    /// Frames received from devices.
+    pub received: u64,
+    /// Bytes of those.
+    pub received_bytes: u64,
+    /// Packets translated and sent.
+    pub forwarded: u64,
+    /// Bytes of those.
+    pub forwarded_bytes: u64,
+    /// Frames for adit itself: ARP.
+    pub consumed: u64,
+    /// Packets that wait for a next hop now.
+    pub held: u64,
+    /// Packets dropped, for whatever reason.
+    pub dropped: u64,
+}
+
+/// A worker.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Worker {
+    /// Its number.
+    pub worker: u8,
+    /// The generation that it works with.
+    pub generation: u32,
+    /// Flows that it has now.
+    pub flows: u64,
+    /// Flows that it has room for.
+    pub flows_max: u64,
+    /// Packets that it translated and sent.
+    pub forwarded: u64,
+    /// Packets that it dropped.
+    pub dropped: u64,
+}
+
+/// State of a device over all workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceState {
+    /// Every worker has it open.
+    Up,
+    /// No worker has tried to open it yet.
+    Unopened,
+    /// Some worker could not open it, or lost it; it keeps trying.
+    Down,
+}
+
+/// A device.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Device {
+    /// Name of the interface.
+    pub name: String,
+    /// `af_packet` or `tap`.
+    pub kind: String,
+    /// Path of its network namespace, if it is not adit's.
+    pub network_namespace: Option<String>,
+    /// The virtual network behind it.
+    pub virtual_network: String,
+    /// Its state.
+    pub state: DeviceState,
+    /// Why it is down, in the system's words.
+    pub detail: Option<String>,
+    /// Frames received.
+    pub received: u64,
+    /// Frames sent.
+    pub sent: u64,
+    /// Frames that the system dropped before adit could receive them, because it was too slow.
+    pub missed: u64,
+}
+
+/// A station that frames to backends go to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NextHop {
+    /// The virtual network.
+    pub virtual_network: String,
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Its Ethernet address, once it has answered.
+    pub mac: Option<String>,
+    /// The interface that it answered on.
+    pub device: Option<String>,
+}
+
+/// A private endpoint and its connection.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// Its name.
+    pub name: String,
+    /// The consumer's virtual network.
+    pub virtual_network: String,
+    /// Its address there.
+    pub private_ip_address: Ipv4Addr,
+    /// The service that it leads to.
+    pub private_link_service: String,
+    /// State of the connection.
+    pub connection_state: ConnectionState,
+    /// Why the connection is in that state.
+    pub description: String,
+    /// What the consumer tells the provider.
+    pub request_message: Option<String>,
+    /// Id of the connection.
+    pub link_id: u32,
+}
+
+/// A private link service.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// Its load balancer.
+    pub load_balancer: String,
+    /// The provider's virtual network.
+    pub virtual_network: String,
+    /// Its NAT IPs.
+    pub nat_ips: Vec<Ipv4Addr>,
+    /// Names of the endpoints that lead to it.
+    pub private_endpoints: Vec<String>,
+    /// The load balancer's rules.
+    pub rules: Vec<Rule>,
+    /// Port leases for each NAT IP, backend and protocol.
+    pub nat_ports: Vec<NatPorts>,
+}
+
+/// A load-balancing rule.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Rule {
+    /// Its name.
+    pub name: String,
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// The port that consumers dial.
+    pub frontend_port: u16,
+    /// The port that backends listen on.
+    pub backend_port: u16,
+    /// The backends.
+    pub backends: Vec<Backend>,
+    /// Seconds that an established TCP flow, or a UDP flow, may idle.
+    pub idle_timeout_seconds: f64,
+}
+
+/// A backend.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Backend {
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Whether the station that its frames go to has answered.
+    pub resolved: bool,
+}
+
+/// Leases of one port pool.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NatPorts {
+    /// Whose ports.
+    pub nat_ip: Ipv4Addr,
+    /// Towards whom.
+    pub backend: Ipv4Addr,
+    /// Of which protocol.
+    pub protocol: Protocol,
+    /// How many are leased.
+    pub leased: u32,
+    /// How many there are.
+    pub ports: u32,
+}
+
+/// A flow.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Session {
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// The consumer's virtual network.
+    pub virtual_network: String,
+    /// The client.
+    pub client: Ipv4Addr,
+    /// The client's port.
+    pub client_port: u16,
+    /// Name of the endpoint; `None` if it is gone and the flow not yet.
+    pub endpoint: Option<String>,
+    /// Address of the endpoint.
+    pub endpoint_address: Ipv4Addr,
+    /// The port of the endpoint.
+    pub endpoint_port: u16,
+    /// Id of the connection.
+    pub link_id: u32,
+    /// The NAT IP that stands for the client.
+    pub nat_ip: Ipv4Addr,
+    /// The port leased there.
+    pub nat_port: u16,
+    /// The backend.
+    pub backend: Ipv4Addr,
+    /// The port of the backend.
+    pub backend_port: u16,
+    /// What the flow is doing.
+    pub state: String,
+    /// Seconds since its last packet.
+    pub idle_seconds: f64,
+    /// Seconds until it expires if no packet comes.
+    pub expires_in_seconds: f64,
+    /// The worker that owns it.
+    pub worker: u8,
+}
+
+/// A reason to drop packets, and how often it happened.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Drop {
+    /// Name of the counter.
+    pub metric: String,
+    /// How many packets.
+    pub count: u64,
+    /// What happened.
+    pub sentence: String,
+    /// What to do about it.
+    pub cure: String,
+    /// The document that asks for it.
+    pub source: String,
+}

@@ -1,0 +1,288 @@
+//! Answers as people read them.
+
+use std::fmt::Write;
+use std::net::Ipv4Addr;
+
+use crate::api::{
+    Device, DeviceState, Drop, Endpoint, NextHop, Response, Service, Session, Status, Worker,
+};
+use crate::cli::table::{Table, printable};
+use crate::config::{Checked, ConfigError};
+
+/// The answer as text that ends with a line break.
+pub(super) fn response(response: &Response) -> String {
+    match response {
+        Response::Status(status) => self::status(status),
+        Response::Endpoints { endpoints } => self::endpoints(endpoints),
+        Response::Services { services } => self::services(services),
+        Response::Sessions { sessions, more, .. } => self::sessions(sessions, *more),
+        Response::Drops { drops, total } => self::drops(drops, *total),
+        Response::Decided { endpoint, state, changed, generation } => {
+            let already = if *changed { "is now" } else { "was already" };
+            let endpoint = printable(endpoint);
+            format!("{endpoint} {already} {state} (generation {generation})\n")
+        }
+        Response::Reloaded { generation, warnings } => {
+            let mut text = format!("reloaded: every worker works with generation {generation}\n");
+            self::warnings(&mut text, warnings);
+            text
+        }
+    }
+}
+
+/// What `adit check` says of a valid file.
+pub(super) fn summary(file: &str, checked: &Checked) -> String {
+    let config = &checked.config;
+    let settings = config.settings();
+    let mut text = format!("{file} is valid\n");
+    warnings(&mut text, &checked.warnings);
+    let count = |count: usize, what: &str| {
+        let plural = if count == 1 { "" } else { "s" };
+        format!("  {count} {what}{plural}\n")
+    };
+    text.push_str(&count(config.virtual_networks().len(), "virtual network"));
+    text.push_str(&count(config.devices().len(), "device"));
+    text.push_str(&count(config.load_balancers().len(), "load balancer"));
+    text.push_str(&count(config.services().len(), "private link service"));
+    text.push_str(&count(config.endpoints().len(), "private endpoint"));
+    text.push_str(&count(usize::from(settings.workers.value), "worker"));
+    put(&mut text, format_args!("  control socket {}", settings.control_socket.value.display()));
+    let mut table = Table::new(&["ENDPOINT", "VNET", "ADDRESS", "SERVICE", "STATE"]);
+    for endpoint in config.endpoints() {
+        let network = config.virtual_networks().get(endpoint.virtual_network);
+        let service = config.services().get(endpoint.service);
+        table.row([
+            endpoint.name.to_string(),
+            network.map_or_else(String::new, |network| network.name.to_string()),
+            endpoint.address.to_string(),
+            service.map_or_else(String::new, |service| service.name.to_string()),
+            config.initial_state(endpoint).to_string(),
+        ]);
+    }
+    text.push('\n');
+    text + &table.render("There is no private endpoint.")
+}
+
+/// Adds a line.
+fn put(text: &mut String, line: std::fmt::Arguments<'_>) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "{line}");
+}
+
+fn warnings(text: &mut String, warnings: &[ConfigError]) {
+    for warning in warnings {
+        put(text, format_args!("warning: {warning}"));
+    }
+}
+
+fn status(status: &Status) -> String {
+    let mut text = String::new();
+    put(&mut text, format_args!("adit {}, up {}", status.adit, span(status.uptime_seconds)));
+    put(&mut text, format_args!("configuration  {}", printable(&status.configuration)));
+    put(&mut text, format_args!("generation     {}", status.generation));
+    put(
+        &mut text,
+        format_args!("flows          {} ({} ever opened)", status.flows, status.flows_opened),
+    );
+    let bytes = |packets: u64, bytes: u64| format!("{packets} packets, {bytes} bytes");
+    let received = bytes(status.received, status.received_bytes);
+    let forwarded = bytes(status.forwarded, status.forwarded_bytes);
+    put(&mut text, format_args!("received       {received}"));
+    put(&mut text, format_args!("forwarded      {forwarded}"));
+    put(&mut text, format_args!("consumed       {} (ARP)", status.consumed));
+    put(&mut text, format_args!("waiting        {}", status.held));
+    let hint = if status.dropped > 0 { " (see `adit drops`)" } else { "" };
+    put(&mut text, format_args!("dropped        {}{hint}", status.dropped));
+    text.push('\n');
+    text.push_str(&workers(&status.workers));
+    text.push('\n');
+    text.push_str(&devices(&status.devices));
+    text.push('\n');
+    text + &next_hops(&status.next_hops)
+}
+
+fn span(seconds: u64) -> String {
+    let (days, hours) = (seconds / 86_400, seconds / 3600 % 24);
+    let (minutes, seconds) = (seconds / 60 % 60, seconds % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {seconds} s"),
+        (0, _, _) => format!("{hours} h {minutes} min"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
+fn workers(workers: &[Worker]) -> String {
+    let header = ["WORKER#", "GENERATION#", "FLOWS#", "FLOWS MAX#", "FORWARDED#", "DROPPED#"];
+    let mut table = Table::new(&header);
+    for worker in workers {
+        table.row([
+            worker.worker.to_string(),
+            worker.generation.to_string(),
+            worker.flows.to_string(),
+            worker.flows_max.to_string(),
+            worker.forwarded.to_string(),
+            worker.dropped.to_string(),
+        ]);
+    }
+    table.render("There is no worker.")
+}
+
+fn devices(devices: &[Device]) -> String {
+    let header = ["DEVICE", "KIND", "NAMESPACE", "VNET", "RECEIVED#", "SENT#", "MISSED#", "STATE"];
+    let mut table = Table::new(&header);
+    for device in devices {
+        let state = match (device.state, &device.detail) {
+            (DeviceState::Up, _) => "up".to_owned(),
+            (DeviceState::Unopened, _) => "not opened yet".to_owned(),
+            (DeviceState::Down, Some(detail)) => format!("down: {detail}"),
+            (DeviceState::Down, None) => "down".to_owned(),
+        };
+        table.row([
+            device.name.clone(),
+            device.kind.clone(),
+            device.network_namespace.clone().unwrap_or_else(|| "-".to_owned()),
+            device.virtual_network.clone(),
+            device.received.to_string(),
+            device.sent.to_string(),
+            device.missed.to_string(),
+            state,
+        ]);
+    }
+    table.render("There is no device.")
+}
+
+fn next_hops(next_hops: &[NextHop]) -> String {
+    let mut table = Table::new(&["NEXT HOP", "VNET", "STATION", "DEVICE"]);
+    for next_hop in next_hops {
+        let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+        let mac = next_hop.mac.clone().unwrap_or_else(|| "not resolved".to_owned());
+        let network = next_hop.virtual_network.clone();
+        table.row([next_hop.address.to_string(), network, mac, or_dash(&next_hop.device)]);
+    }
+    table.render("There is no next hop: no rule has a backend.")
+}
+
+fn endpoints(endpoints: &[Endpoint]) -> String {
+    let header = ["ENDPOINT", "VNET", "ADDRESS", "SERVICE", "STATE", "LINK ID#", "DESCRIPTION"];
+    let mut table = Table::new(&header);
+    for endpoint in endpoints {
+        let description = match &endpoint.request_message {
+            Some(message) => format!("{} (\"{message}\")", endpoint.description),
+            None => endpoint.description.clone(),
+        };
+        table.row([
+            endpoint.name.clone(),
+            endpoint.virtual_network.clone(),
+            endpoint.private_ip_address.to_string(),
+            endpoint.private_link_service.clone(),
+            endpoint.connection_state.to_string(),
+            endpoint.link_id.to_string(),
+            description,
+        ]);
+    }
+    table.render("There is no private endpoint.")
+}
+
+fn services(services: &[Service]) -> String {
+    if services.is_empty() {
+        return "There is no private link service.\n".to_owned();
+    }
+    let texts: Vec<String> = services.iter().map(service).collect();
+    texts.join("\n")
+}
+
+fn service(service: &Service) -> String {
+    let addresses = |list: &[Ipv4Addr]| {
+        let list: Vec<String> = list.iter().map(ToString::to_string).collect();
+        list.join(", ")
+    };
+    let mut text = String::new();
+    let (name, balancer) = (printable(&service.name), printable(&service.load_balancer));
+    let network = printable(&service.virtual_network);
+    put(&mut text, format_args!("{name}: load balancer {balancer} in {network}"));
+    put(&mut text, format_args!("NAT IPs: {}", addresses(&service.nat_ips)));
+    let endpoints = match service.private_endpoints.as_slice() {
+        [] => "none".to_owned(),
+        list => printable(&list.join(", ")),
+    };
+    put(&mut text, format_args!("private endpoints: {endpoints}"));
+    let mut rules =
+        Table::new(&["RULE", "PROTOCOL", "PORT#", "BACKEND PORT#", "IDLE S#", "BACKENDS"]);
+    for rule in &service.rules {
+        let backends = rule.backends.iter().map(|backend| {
+            let mark = if backend.resolved { "" } else { " (not resolved)" };
+            format!("{}{mark}", backend.address)
+        });
+        let backends: Vec<String> = backends.collect();
+        rules.row([
+            rule.name.clone(),
+            rule.protocol.to_string(),
+            rule.frontend_port.to_string(),
+            rule.backend_port.to_string(),
+            rule.idle_timeout_seconds.to_string(),
+            backends.join(", "),
+        ]);
+    }
+    text.push_str(&rules.render("There is no rule."));
+    let mut ports = Table::new(&["NAT IP", "BACKEND", "PROTOCOL", "LEASED#", "PORTS#", "USED#"]);
+    for pool in &service.nat_ports {
+        let share = f64::from(pool.leased) * 100.0 / f64::from(pool.ports.max(1));
+        ports.row([
+            pool.nat_ip.to_string(),
+            pool.backend.to_string(),
+            pool.protocol.to_string(),
+            pool.leased.to_string(),
+            pool.ports.to_string(),
+            format!("{share:.1}%"),
+        ]);
+    }
+    text + &ports.render("There is no port pool: no rule has a backend.")
+}
+
+/// All sessions of an answer.
+pub(super) fn sessions(sessions: &[Session], more: u64) -> String {
+    let header = [
+        "PROTOCOL", "VNET", "CLIENT", "ENDPOINT", "ADDRESS", "NAT", "BACKEND", "STATE", "IDLE#",
+        "EXPIRES#",
+    ];
+    let mut table = Table::new(&header);
+    for session in sessions {
+        let socket = |address: Ipv4Addr, port: u16| format!("{address}:{port}");
+        table.row([
+            session.protocol.to_string(),
+            session.virtual_network.clone(),
+            socket(session.client, session.client_port),
+            session.endpoint.clone().unwrap_or_else(|| "-".to_owned()),
+            socket(session.endpoint_address, session.endpoint_port),
+            socket(session.nat_ip, session.nat_port),
+            socket(session.backend, session.backend_port),
+            session.state.clone(),
+            format!("{:.1}s", session.idle_seconds),
+            format!("{:.1}s", session.expires_in_seconds),
+        ]);
+    }
+    let mut text = String::new();
+    if !sessions.is_empty() || more == 0 {
+        text = table.render("There is no such session.");
+    }
+    if more > 0 {
+        put(&mut text, format_args!("{more} more: narrow the filter or raise --limit"));
+    }
+    text
+}
+
+fn drops(drops: &[Drop], total: u64) -> String {
+    let mut table = Table::new(&["COUNT#", "REASON", "WHAT HAPPENED"]);
+    for drop in drops {
+        table.row([drop.count.to_string(), drop.metric.clone(), drop.sentence.clone()]);
+        if drop.count > 0 {
+            table.row([String::new(), String::new(), format!("-> {}", drop.cure)]);
+        }
+    }
+    let mut text = table.render("No packet was dropped.");
+    if !drops.is_empty() {
+        put(&mut text, format_args!("{total} in all"));
+    }
+    text
+}

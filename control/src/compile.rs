@@ -1,0 +1,110 @@
+//! From a valid configuration and what outlives it to the plan of the data path. Pure: the same
+//! arguments give the same plan.
+//!
+//! Devices and virtual networks stand where the registry has them, so that their numbers mean the
+//! same in every generation; services, rules and endpoints stand in the order of the file.
+
+use dataplane::limits;
+use dataplane::snapshot::{
+    EndpointPlan, Plan, RoutePlan, RulePlan, ScopePlan, ServicePlan, Snapshot,
+};
+use dataplane::types::{ScopeId, ServiceIndex};
+
+use crate::config::{Config, ConfigErrors, LoadBalancer, PrivateLinkService, VirtualNetwork};
+use crate::state::{Exhausted, Registry};
+
+/// The snapshot for `config` and the registry that goes with it.
+///
+/// # Errors
+/// The run is out of numbers, or the data path refuses the plan: beyond what validation knows, only
+/// limits on sums over the whole file are left.
+pub fn compile(config: &Config, registry: &Registry) -> Result<(Snapshot, Registry), ConfigErrors> {
+    let next = registry.next(config).map_err(|exhausted| exhausted_error(&exhausted))?;
+    let snapshot = snapshot(config, &next)?;
+    Ok((snapshot, next))
+}
+
+/// The snapshot for `config` with the connections as `registry` has them.
+///
+/// # Errors
+/// As [`compile`].
+pub fn snapshot(config: &Config, registry: &Registry) -> Result<Snapshot, ConfigErrors> {
+    let plan = plan(config, registry).ok_or_else(|| exhausted_error(&Exhausted("names")))?;
+    Snapshot::build(plan).map_err(|error| {
+        let problem = format!("the data path cannot take this configuration: {error}");
+        ConfigErrors::whole(problem, "make it smaller")
+    })
+}
+
+fn exhausted_error(exhausted: &Exhausted) -> ConfigErrors {
+    let problem = format!("this run of adit has used up its numbers for {}", exhausted.0);
+    ConfigErrors::whole(problem, "restart adit")
+}
+
+/// `None` if the registry is not the configuration's.
+fn plan(config: &Config, registry: &Registry) -> Option<Plan> {
+    let empty = || ScopePlan { address_space: Vec::new(), routes: Vec::new() };
+    let mut scopes: Vec<ScopePlan> = (0..registry.scope_count()).map(|_| empty()).collect();
+    for network in &config.virtual_networks {
+        *scopes.get_mut(registry.scope(&network.name)?.slot())? = scope(network);
+    }
+    let services = config.services.iter().map(|service| plan_service(config, registry, service));
+    let services: Option<Vec<ServicePlan>> = services.collect();
+    let endpoints = config.endpoints.iter().map(|endpoint| {
+        let connection = registry.connection(&endpoint.name)?;
+        Some(EndpointPlan {
+            link: connection.link,
+            scope: scope_at(config, registry, endpoint.virtual_network)?,
+            address: endpoint.address,
+            service: ServiceIndex(u32::try_from(endpoint.service).ok()?),
+            gate: connection.state.gate(),
+        })
+    });
+    let endpoints: Option<Vec<EndpointPlan>> = endpoints.collect();
+    let devices = registry.devices().to_vec();
+    Some(Plan { devices, scopes, services: services?, endpoints: endpoints? })
+}
+
+fn scope(network: &VirtualNetwork) -> ScopePlan {
+    let routes = network.routes.iter().map(|route| RoutePlan {
+        prefix: route.address_prefix,
+        next_hop: route.next_hop_ip_address,
+    });
+    ScopePlan { address_space: network.address_space.clone(), routes: routes.collect() }
+}
+
+fn scope_at(config: &Config, registry: &Registry, network: usize) -> Option<ScopeId> {
+    registry.scope(&config.virtual_networks.get(network)?.name)
+}
+
+fn plan_service(
+    config: &Config,
+    registry: &Registry,
+    service: &PrivateLinkService,
+) -> Option<ServicePlan> {
+    let balancer = config.load_balancers.get(service.load_balancer)?;
+    Some(ServicePlan {
+        scope: scope_at(config, registry, balancer.virtual_network)?,
+        nat_ips: service.nat_ips.iter().map(|nat_ip| nat_ip.address).collect(),
+        rules: rules(balancer, service)?,
+    })
+}
+
+fn rules(balancer: &LoadBalancer, service: &PrivateLinkService) -> Option<Vec<RulePlan>> {
+    let rules = balancer.rules.iter().map(|rule| {
+        Some(RulePlan {
+            protocol: rule.protocol,
+            port: rule.frontend_port,
+            backend_port: rule.backend_port,
+            backends: balancer.pools.get(rule.pool)?.backend_addresses.clone(),
+            timeouts: service.timeouts.for_rule(rule),
+        })
+    });
+    rules.collect()
+}
+
+// Validation numbers these with fewer bits than it may count.
+const _: () = assert!(limits::DEVICES_MAX <= u16::MAX as usize);
+
+#[cfg(test)]
+mod tests;

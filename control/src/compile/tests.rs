@@ -1,0 +1,70 @@
+//! What a configuration becomes in the data path.
+
+use std::net::Ipv4Addr;
+
+use dataplane::snapshot::{Gate, Local};
+use dataplane::types::{LinkId, Protocol};
+
+use super::*;
+use crate::config::{Name, check};
+use crate::state::ConnectionState;
+
+fn example() -> Config {
+    check(include_str!("../../adit.example.toml")).unwrap().config
+}
+
+#[test]
+fn the_example_becomes_what_it_says() {
+    let (snapshot, registry) = compile(&example(), &Registry::default()).unwrap();
+    let scope = |name: &str| registry.scope(&Name::new(name).unwrap()).unwrap();
+    let address = Ipv4Addr::new(10, 0, 0, 5);
+    let (a, b) = (scope("consumer-a"), scope("consumer-b"));
+    let endpoint = |scope| match snapshot.local(scope, address) {
+        Some(Local::Endpoint(index)) => *snapshot.endpoint(index).unwrap(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((endpoint(a).gate, endpoint(b).gate), (Gate::Approved, Gate::Pending));
+    assert_eq!(endpoint(a).link, LinkId(0x2000_0001));
+    let service = snapshot.service(endpoint(a).service).unwrap();
+    assert_eq!(service.nat_ips.len(), 2);
+    assert_eq!(service.scope, scope("provider"));
+    let rule = service.rule(Protocol::Tcp, 80).unwrap();
+    assert_eq!((rule.backend_port, rule.backends.len()), (8080, 3));
+    assert_eq!(rule.timeouts.established_ticks, 30_000);
+    assert!(service.rule(Protocol::Udp, 80).is_none());
+    // Two NAT IPs, three backends, two protocols; one backend is behind the router.
+    assert_eq!(snapshot.pool_keys().len(), 12);
+    let hops: Vec<Ipv4Addr> = snapshot.next_hops().iter().map(|hop| hop.address).collect();
+    assert!(hops.contains(&Ipv4Addr::new(10, 1, 0, 1)), "{hops:?}");
+    assert!(!hops.contains(&Ipv4Addr::new(10, 1, 9, 12)), "{hops:?}");
+    assert_eq!(snapshot.scope_devices(scope("provider")).len(), 1);
+}
+
+#[test]
+fn a_decision_changes_the_gate_and_nothing_else() {
+    let config = example();
+    let (before, mut registry) = compile(&config, &Registry::default()).unwrap();
+    let name = Name::new("pe-b").unwrap();
+    registry.set_state(&name, ConnectionState::Approved, String::new());
+    let after = snapshot(&config, &registry).unwrap();
+    let gates = |snapshot: &Snapshot| -> Vec<(LinkId, Gate)> {
+        snapshot.endpoints().iter().map(|endpoint| (endpoint.link, endpoint.gate)).collect()
+    };
+    let (before_gates, after_gates) = (gates(&before), gates(&after));
+    assert_eq!(before_gates[0], after_gates[0]);
+    assert_eq!(before_gates[1].0, after_gates[1].0);
+    assert_eq!((before_gates[1].1, after_gates[1].1), (Gate::Pending, Gate::Approved));
+    assert_eq!(before.devices(), after.devices());
+    assert_eq!(before.pool_keys(), after.pool_keys());
+}
+
+#[test]
+fn networks_that_are_gone_leave_an_empty_place() {
+    let (_, registry) = compile(&example(), &Registry::default()).unwrap();
+    let other = "[[virtual_network]]\nname = \"other\"\naddress_space = [\"10.0.0.0/16\"]\n";
+    let (snapshot, registry) = compile(&check(other).unwrap().config, &registry).unwrap();
+    assert_eq!(registry.scope(&Name::new("other").unwrap()), Some(ScopeId(3)));
+    assert!(snapshot.in_address_space(ScopeId(3), Ipv4Addr::new(10, 0, 0, 9)));
+    assert!(!snapshot.in_address_space(ScopeId(0), Ipv4Addr::new(10, 0, 0, 9)));
+    assert!(snapshot.devices().iter().all(Option::is_none));
+}

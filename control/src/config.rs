@@ -1,0 +1,44 @@
+//! The configuration file: text in, a [`Config`] that can hold no invalid value out, or everything
+//! that is wrong with the text.
+//!
+//! `raw` is exactly the file, `valid` what it means; `crate::compile` goes on from there. Nothing
+//! here reads a file, asks the kernel or panics, whatever the text.
+
+mod error;
+mod name;
+mod raw;
+mod reader;
+pub mod suggest;
+mod valid;
+mod validate;
+
+pub use error::{ConfigError, ConfigErrors};
+pub use name::{InterfaceName, Name};
+pub use valid::{
+    Config, Device, LoadBalancer, NatIp, Pool, PrivateEndpoint, PrivateLinkService, Route, Rule,
+    Setting, Settings, TimeoutSettings, VirtualNetwork,
+};
+
+/// Where the control socket is unless the configuration says otherwise.
+pub const CONTROL_SOCKET: &str = "/run/adit/adit.sock";
+
+/// A valid configuration, and what is legal in it but hardly meant.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// The configuration.
+    pub config: Config,
+    /// Remarks, in the order of the lines.
+    pub warnings: Vec<ConfigError>,
+}
+
+/// Judges the text of a configuration file.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn check(text: &str) -> Result<Checked, ConfigErrors> {
+    let (raw, errors) = raw::read(text).map_err(ConfigErrors::new)?;
+    validate::validate(&raw, errors)
+}
+
+#[cfg(test)]
+mod tests;

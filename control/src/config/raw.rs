@@ -1,0 +1,255 @@
+//! The configuration exactly as the file has it: nothing is judged yet but keys and types.
+//!
+//! A value that is missing or of the wrong type is reported and stands here as `None` or is left
+//! out of its list; `valid` judges the rest nevertheless.
+
+use toml::de::DeTable;
+
+use super::error::ConfigError;
+use super::reader::{Located, Place, Reader, Section};
+
+/// Text, and where it stands.
+pub(super) type Text = Located<String>;
+
+/// The file.
+pub(super) struct RawConfig {
+    pub(super) settings: RawSettings,
+    pub(super) virtual_networks: Vec<RawVirtualNetwork>,
+    pub(super) devices: Vec<RawDevice>,
+    pub(super) load_balancers: Vec<RawLoadBalancer>,
+    pub(super) services: Vec<RawService>,
+    pub(super) endpoints: Vec<RawEndpoint>,
+}
+
+/// `[adit]`.
+#[derive(Default)]
+pub(super) struct RawSettings {
+    pub(super) control_socket: Option<Text>,
+    pub(super) workers: Option<Located<i64>>,
+    pub(super) flows_max: Option<Located<i64>>,
+}
+
+/// `[[virtual_network]]`.
+pub(super) struct RawVirtualNetwork {
+    pub(super) name: Option<Text>,
+    pub(super) address_space: Option<Vec<Text>>,
+    pub(super) routes: Vec<RawRoute>,
+    pub(super) place: Place,
+}
+
+/// An entry of `routes`.
+pub(super) struct RawRoute {
+    pub(super) address_prefix: Option<Text>,
+    pub(super) next_hop_ip_address: Option<Text>,
+}
+
+/// `[[device]]`.
+pub(super) struct RawDevice {
+    pub(super) name: Option<Text>,
+    pub(super) kind: Option<Text>,
+    pub(super) virtual_network: Option<Text>,
+    pub(super) network_namespace: Option<Text>,
+    pub(super) place: Place,
+}
+
+/// `[[load_balancer]]`.
+pub(super) struct RawLoadBalancer {
+    pub(super) name: Option<Text>,
+    pub(super) virtual_network: Option<Text>,
+    pub(super) sku: Option<Text>,
+    pub(super) pools: Vec<RawPool>,
+    pub(super) rules: Vec<RawRule>,
+    pub(super) place: Place,
+}
+
+/// An entry of `backend_address_pool`.
+pub(super) struct RawPool {
+    pub(super) name: Option<Text>,
+    pub(super) backend_addresses: Option<Vec<Text>>,
+    pub(super) place: Place,
+}
+
+/// An entry of `load_balancing_rule`.
+pub(super) struct RawRule {
+    pub(super) name: Option<Text>,
+    pub(super) protocol: Option<Text>,
+    pub(super) frontend_port: Option<Located<i64>>,
+    pub(super) backend_port: Option<Located<i64>>,
+    pub(super) backend_address_pool: Option<Text>,
+    pub(super) idle_timeout_minutes: Option<Located<i64>>,
+    pub(super) place: Place,
+}
+
+/// `[[private_link_service]]`.
+pub(super) struct RawService {
+    pub(super) name: Option<Text>,
+    pub(super) load_balancer: Option<Text>,
+    pub(super) nat_ips: Option<Vec<RawNatIp>>,
+    pub(super) auto_approve: Option<Located<bool>>,
+    pub(super) tcp_established_timeout: Option<Text>,
+    pub(super) tcp_half_open_timeout: Option<Text>,
+    pub(super) tcp_closing_timeout: Option<Text>,
+    pub(super) udp_timeout: Option<Text>,
+    pub(super) place: Place,
+}
+
+/// An entry of `nat_ip_configurations`.
+pub(super) struct RawNatIp {
+    pub(super) name: Option<Text>,
+    pub(super) private_ip_address: Option<Text>,
+}
+
+/// `[[private_endpoint]]`.
+pub(super) struct RawEndpoint {
+    pub(super) name: Option<Text>,
+    pub(super) virtual_network: Option<Text>,
+    pub(super) private_ip_address: Option<Text>,
+    pub(super) private_link_service: Option<Text>,
+    pub(super) request_message: Option<Text>,
+    pub(super) connection_state: Option<Text>,
+}
+
+/// Reads a file's text; the second value is everything wrong with its keys and types.
+///
+/// # Errors
+/// The text is not TOML, so nothing else can be said of it.
+pub(super) fn read(text: &str) -> Result<(RawConfig, Vec<ConfigError>), Vec<ConfigError>> {
+    let reader = Reader::new(text);
+    let table = match DeTable::parse_recoverable(text) {
+        (table, errors) if errors.is_empty() => table,
+        (_, errors) => {
+            let error = |error: &toml::de::Error| syntax_error(&reader, error);
+            return Err(errors.iter().map(error).collect());
+        }
+    };
+    let mut top = reader.top(table.into_inner());
+    let raw = RawConfig {
+        settings: top.section("adit").map(settings).unwrap_or_default(),
+        virtual_networks: all(&mut top, "virtual_network", virtual_network),
+        devices: all(&mut top, "device", device),
+        load_balancers: all(&mut top, "load_balancer", load_balancer),
+        services: all(&mut top, "private_link_service", service),
+        endpoints: all(&mut top, "private_endpoint", endpoint),
+    };
+    top.finish();
+    Ok((raw, reader.into_errors()))
+}
+
+fn syntax_error(reader: &Reader, error: &toml::de::Error) -> ConfigError {
+    let line = error.span().map_or(0, |span| reader.line(span.start));
+    let place = Place { path: String::new(), line };
+    let problem = format!("this is not TOML: {}", error.message().replace('\n', "; "));
+    place.error(problem, "see https://toml.io for how a file is written")
+}
+
+fn all<'r, 't, T>(
+    parent: &mut Section<'r, 't>,
+    key: &'static str,
+    read: impl Fn(Section<'r, 't>) -> T,
+) -> Vec<T> {
+    parent.sections(key).into_iter().map(read).collect()
+}
+
+fn settings(mut section: Section<'_, '_>) -> RawSettings {
+    let settings = RawSettings {
+        control_socket: section.optional("control_socket"),
+        workers: section.optional("workers"),
+        flows_max: section.optional("flows_max"),
+    };
+    section.finish();
+    settings
+}
+
+fn virtual_network(mut section: Section<'_, '_>) -> RawVirtualNetwork {
+    RawVirtualNetwork {
+        name: section.required("name", "\"consumer-a\""),
+        address_space: section.required_list("address_space", "[\"10.0.0.0/16\"]"),
+        routes: all(&mut section, "routes", |mut route| {
+            let raw = RawRoute {
+                address_prefix: route.required("address_prefix", "\"10.1.9.0/24\""),
+                next_hop_ip_address: route.required("next_hop_ip_address", "\"10.1.0.1\""),
+            };
+            route.finish();
+            raw
+        }),
+        place: section.finish(),
+    }
+}
+
+fn device(mut section: Section<'_, '_>) -> RawDevice {
+    RawDevice {
+        name: section.required("name", "\"veth-a\""),
+        kind: section.required("kind", "\"af_packet\" (or \"tap\")"),
+        virtual_network: section.required("virtual_network", "\"consumer-a\""),
+        network_namespace: section.optional("network_namespace"),
+        place: section.finish(),
+    }
+}
+
+fn load_balancer(mut section: Section<'_, '_>) -> RawLoadBalancer {
+    RawLoadBalancer {
+        name: section.required("name", "\"lb\""),
+        virtual_network: section.required("virtual_network", "\"provider\""),
+        sku: section.optional("sku"),
+        pools: all(&mut section, "backend_address_pool", |mut pool| RawPool {
+            name: pool.required("name", "\"pool\""),
+            backend_addresses: pool.required_list("backend_addresses", "[\"10.1.0.10\"]"),
+            place: pool.finish(),
+        }),
+        rules: all(&mut section, "load_balancing_rule", rule),
+        place: section.finish(),
+    }
+}
+
+fn rule(mut section: Section<'_, '_>) -> RawRule {
+    RawRule {
+        name: section.required("name", "\"http\""),
+        protocol: section.required("protocol", "\"Tcp\" (or \"Udp\")"),
+        frontend_port: section.required("frontend_port", "80"),
+        backend_port: section.required("backend_port", "8080"),
+        backend_address_pool: section.required("backend_address_pool", "\"pool\""),
+        idle_timeout_minutes: section.optional("idle_timeout_minutes"),
+        place: section.finish(),
+    }
+}
+
+fn service(mut section: Section<'_, '_>) -> RawService {
+    RawService {
+        name: section.required("name", "\"web\""),
+        load_balancer: section.required("load_balancer", "\"lb\""),
+        nat_ips: section
+            .required_sections(
+                "nat_ip_configurations",
+                "[{ name = \"nat1\", private_ip_address = \"10.1.0.4\" }]",
+            )
+            .map(|list| list.into_iter().map(nat_ip).collect()),
+        auto_approve: section.optional("auto_approve"),
+        tcp_established_timeout: section.optional("tcp_established_timeout"),
+        tcp_half_open_timeout: section.optional("tcp_half_open_timeout"),
+        tcp_closing_timeout: section.optional("tcp_closing_timeout"),
+        udp_timeout: section.optional("udp_timeout"),
+        place: section.finish(),
+    }
+}
+
+fn nat_ip(mut section: Section<'_, '_>) -> RawNatIp {
+    let raw = RawNatIp {
+        name: section.required("name", "\"nat1\""),
+        private_ip_address: section.required("private_ip_address", "\"10.1.0.4\""),
+    };
+    section.finish();
+    raw
+}
+
+fn endpoint(mut section: Section<'_, '_>) -> RawEndpoint {
+    let raw = RawEndpoint {
+        name: section.required("name", "\"pe-a\""),
+        virtual_network: section.required("virtual_network", "\"consumer-a\""),
+        private_ip_address: section.required("private_ip_address", "\"10.0.0.5\""),
+        private_link_service: section.required("private_link_service", "\"web\""),
+        request_message: section.optional("request_message"),
+        connection_state: section.optional("connection_state"),
+    };
+    section.finish();
+    raw
+}

@@ -1,0 +1,291 @@
+//! Reads values out of a TOML tree one by one, noting where each stands and everything that is
+//! wrong, so that a file's faults are reported together and not one per attempt.
+//!
+//! A [`Section`] is one table. Its keys are taken by name and type; what nobody took when it is
+//! finished is unknown, and the error names the nearest key that would have been taken.
+
+use std::cell::RefCell;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::error::ConfigError;
+use super::suggest;
+
+/// Where a value stands.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub(super) struct Place {
+    /// Its path: `private_endpoint[1].name`.
+    pub(super) path: String,
+    /// Its line, from 1.
+    pub(super) line: usize,
+}
+
+impl Place {
+    /// A fault at this place.
+    pub(super) fn error(&self, problem: impl Into<String>, cure: impl Into<String>) -> ConfigError {
+        let (path, line) = (self.path.clone(), self.line);
+        ConfigError { path, line, problem: problem.into(), cure: cure.into() }
+    }
+}
+
+/// A value and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Located<T> {
+    /// The value.
+    pub(super) value: T,
+    /// Where it stands.
+    pub(super) place: Place,
+}
+
+/// A type that a single TOML value can be read as.
+pub(super) trait FromToml: Sized {
+    /// What to call it in an error, with an article.
+    const NAME: &'static str;
+
+    fn from_toml(value: &DeValue<'_>) -> Option<Self>;
+}
+
+impl FromToml for String {
+    const NAME: &'static str = "a string in quotes";
+
+    fn from_toml(value: &DeValue<'_>) -> Option<Self> {
+        value.as_str().map(str::to_owned)
+    }
+}
+
+impl FromToml for bool {
+    const NAME: &'static str = "true or false";
+
+    fn from_toml(value: &DeValue<'_>) -> Option<Self> {
+        value.as_bool()
+    }
+}
+
+impl FromToml for i64 {
+    const NAME: &'static str = "a whole number";
+
+    fn from_toml(value: &DeValue<'_>) -> Option<Self> {
+        let integer = value.as_integer()?;
+        i64::from_str_radix(integer.as_str(), integer.radix()).ok()
+    }
+}
+
+/// Lines and faults of one file.
+pub(super) struct Reader {
+    /// Offsets at which lines begin.
+    lines: Vec<usize>,
+    errors: RefCell<Vec<ConfigError>>,
+}
+
+impl Reader {
+    pub(super) fn new(text: &str) -> Reader {
+        let breaks = text.bytes().enumerate().filter(|&(_, byte)| byte == b'\n');
+        let lines = std::iter::once(0).chain(breaks.map(|(at, _)| at + 1)).collect();
+        Reader { lines, errors: RefCell::default() }
+    }
+
+    pub(super) fn line(&self, offset: usize) -> usize {
+        self.lines.partition_point(|&start| start <= offset)
+    }
+
+    /// The table at the top of the file.
+    pub(super) fn top<'r, 't>(&'r self, table: DeTable<'t>) -> Section<'r, 't> {
+        Section::new(self, Place { path: String::new(), line: 1 }, table)
+    }
+
+    pub(super) fn into_errors(self) -> Vec<ConfigError> {
+        self.errors.into_inner()
+    }
+
+    fn report(&self, error: ConfigError) {
+        self.errors.borrow_mut().push(error);
+    }
+}
+
+/// A key of a table that nobody has taken yet.
+struct Entry<'t> {
+    key: String,
+    line: usize,
+    value: Spanned<DeValue<'t>>,
+}
+
+/// One table of the file.
+pub(super) struct Section<'r, 't> {
+    pub(super) place: Place,
+    reader: &'r Reader,
+    entries: Vec<Entry<'t>>,
+    known: Vec<&'static str>,
+}
+
+impl<'r, 't> Section<'r, 't> {
+    fn new(reader: &'r Reader, place: Place, table: DeTable<'t>) -> Section<'r, 't> {
+        let entries = table.into_iter().map(|(key, value)| Entry {
+            line: reader.line(key.span().start),
+            key: key.into_inner().into_owned(),
+            value,
+        });
+        Section { place, reader, entries: entries.collect(), known: Vec::new() }
+    }
+
+    /// A value that must be there; `example` shows what it could look like.
+    pub(super) fn required<T: FromToml>(
+        &mut self,
+        key: &'static str,
+        example: &str,
+    ) -> Option<Located<T>> {
+        match self.take(key) {
+            Some(entry) => self.read(&entry),
+            None => {
+                self.missing(key, example);
+                None
+            }
+        }
+    }
+
+    /// A value that may be left out.
+    pub(super) fn optional<T: FromToml>(&mut self, key: &'static str) -> Option<Located<T>> {
+        let entry = self.take(key)?;
+        self.read(&entry)
+    }
+
+    /// A list of values that must be there; `None` if any of it could not be read.
+    pub(super) fn required_list<T: FromToml>(
+        &mut self,
+        key: &'static str,
+        example: &str,
+    ) -> Option<Vec<Located<T>>> {
+        if !self.has(key) {
+            self.missing(key, example);
+        }
+        let (place, items) = self.array(key, &format!("a list: {example}"))?;
+        let items = items.into_iter().enumerate();
+        let values = items.map(|(at, item)| {
+            let place = self.item_place(&place, at, &item);
+            self.value(place, item.get_ref())
+        });
+        // All are read, so that all faults are found, before any of them ends the list.
+        values.collect::<Vec<_>>().into_iter().collect()
+    }
+
+    /// A list of tables, be it `[[key]]` or `key = [{ ... }]`; empty if it is left out.
+    pub(super) fn sections(&mut self, key: &'static str) -> Vec<Section<'r, 't>> {
+        let form = if self.place.path.is_empty() {
+            format!("a list of tables: [[{key}]] with double brackets")
+        } else {
+            format!("a list of tables: {key} = [{{ ... }}]")
+        };
+        let Some((place, items)) = self.array(key, &form) else { return Vec::new() };
+        let mut sections = Vec::new();
+        for (at, item) in items.into_iter().enumerate() {
+            let place = self.item_place(&place, at, &item);
+            match item.into_inner() {
+                DeValue::Table(table) => sections.push(Section::new(self.reader, place, table)),
+                other => self.mistyped(&place, &form, &other),
+            }
+        }
+        sections
+    }
+
+    /// A single table that may be left out.
+    pub(super) fn section(&mut self, key: &'static str) -> Option<Section<'r, 't>> {
+        let entry = self.take(key)?;
+        let place = self.entry_place(&entry);
+        match entry.value.into_inner() {
+            DeValue::Table(table) => Some(Section::new(self.reader, place, table)),
+            other => {
+                self.mistyped(&place, &format!("one table: [{key}] with single brackets"), &other);
+                None
+            }
+        }
+    }
+
+    /// As [`Section::sections`], for a list that must be there; `None` if it is not.
+    pub(super) fn required_sections(
+        &mut self,
+        key: &'static str,
+        example: &str,
+    ) -> Option<Vec<Section<'r, 't>>> {
+        if self.has(key) {
+            return Some(self.sections(key));
+        }
+        self.known.push(key);
+        self.missing(key, example);
+        None
+    }
+
+    /// Reports that a key is missing.
+    fn missing(&self, key: &str, example: &str) {
+        let place = Place { path: self.path_of(key), line: self.place.line };
+        let cure = format!("add it: {key} = {example}");
+        self.reader.report(place.error("this key is missing", cure));
+    }
+
+    /// Reports every key that nobody took, and returns where the section stands.
+    pub(super) fn finish(self) -> Place {
+        for entry in &self.entries {
+            let place = self.entry_place(entry);
+            let cure = suggest::cure(&entry.key, self.known.iter().copied());
+            self.reader.report(place.error(format!("unknown key \"{}\"", entry.key), cure));
+        }
+        self.place
+    }
+
+    fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|entry| entry.key == key)
+    }
+
+    fn take(&mut self, key: &'static str) -> Option<Entry<'t>> {
+        self.known.push(key);
+        let at = self.entries.iter().position(|entry| entry.key == key)?;
+        Some(self.entries.swap_remove(at))
+    }
+
+    fn array(&mut self, key: &'static str, form: &str) -> Option<(Place, Vec<Item<'t>>)> {
+        let entry = self.take(key)?;
+        let place = self.entry_place(&entry);
+        match entry.value.into_inner() {
+            DeValue::Array(items) => Some((place, items.into_iter().collect())),
+            other => {
+                self.mistyped(&place, form, &other);
+                None
+            }
+        }
+    }
+
+    fn read<T: FromToml>(&self, entry: &Entry<'t>) -> Option<Located<T>> {
+        let place = self.entry_place(entry);
+        self.value(place, entry.value.get_ref())
+    }
+
+    fn value<T: FromToml>(&self, place: Place, value: &DeValue<'_>) -> Option<Located<T>> {
+        if let Some(value) = T::from_toml(value) {
+            return Some(Located { value, place });
+        }
+        self.mistyped(&place, T::NAME, value);
+        None
+    }
+
+    fn mistyped(&self, place: &Place, form: &str, found: &DeValue<'_>) {
+        let problem = format!("this is of the wrong type: {}", found.type_str());
+        self.reader.report(place.error(problem, format!("write {form}")));
+    }
+
+    fn path_of(&self, key: &str) -> String {
+        match self.place.path.as_str() {
+            "" => key.to_owned(),
+            path => format!("{path}.{key}"),
+        }
+    }
+
+    fn entry_place(&self, entry: &Entry<'_>) -> Place {
+        Place { path: self.path_of(&entry.key), line: entry.line }
+    }
+
+    fn item_place(&self, list: &Place, at: usize, item: &Item<'_>) -> Place {
+        let line = self.reader.line(item.span().start);
+        Place { path: format!("{}[{at}]", list.path), line }
+    }
+}
+
+type Item<'t> = Spanned<DeValue<'t>>;

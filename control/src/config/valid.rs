@@ -1,0 +1,278 @@
+//! What a configuration means. A [`Config`] exists only if every rule holds: names resolve,
+//! addresses lie where they must, nothing is used twice, and every number is within its limits.
+//!
+//! Fields that refer to another resource hold its position in the list of that resource.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use dataplane::snapshot::{DeviceKind, Timeouts};
+use dataplane::types::{Prefix, Protocol};
+
+use super::name::{InterfaceName, Name};
+use super::reader::Located;
+use crate::state::ConnectionState;
+
+/// A whole, valid configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub(crate) settings: Settings,
+    pub(crate) virtual_networks: Vec<VirtualNetwork>,
+    pub(crate) devices: Vec<Device>,
+    pub(crate) load_balancers: Vec<LoadBalancer>,
+    pub(crate) services: Vec<PrivateLinkService>,
+    pub(crate) endpoints: Vec<PrivateEndpoint>,
+}
+
+/// `[adit]`: what is fixed for as long as the process runs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where the control socket is.
+    pub control_socket: Setting<PathBuf>,
+    /// Worker threads.
+    pub workers: Setting<u8>,
+    /// Flows that each worker has room for.
+    pub flows_max: Setting<usize>,
+}
+
+/// A setting's value, and where the file has it; `None` if it is a default.
+#[derive(Clone, Debug)]
+pub struct Setting<T> {
+    /// The value.
+    pub value: T,
+    /// The line that it stands on, if any.
+    pub line: Option<usize>,
+}
+
+impl<T> Setting<T> {
+    /// A value that the file has.
+    pub(super) fn of<R>(raw: &Located<R>, value: T) -> Setting<T> {
+        Setting { value, line: Some(raw.place.line) }
+    }
+
+    /// A value that the file does not have.
+    pub(super) fn default(value: T) -> Setting<T> {
+        Setting { value, line: None }
+    }
+}
+
+/// A virtual network.
+#[derive(Clone, Debug)]
+pub struct VirtualNetwork {
+    /// Its name, unique among virtual networks.
+    pub name: Name,
+    /// Its prefixes; no two overlap.
+    pub address_space: Vec<Prefix>,
+    /// Ways to backends behind routers; no two have the same prefix.
+    pub routes: Vec<Route>,
+}
+
+impl VirtualNetwork {
+    /// Its prefixes as text.
+    #[must_use]
+    pub fn address_space_text(&self) -> String {
+        let prefixes: Vec<String> = self.address_space.iter().map(Prefix::to_string).collect();
+        prefixes.join(", ")
+    }
+}
+
+/// A route to backends behind a router.
+#[derive(Clone, Copy, Debug)]
+pub struct Route {
+    /// Destinations, within the address space.
+    pub address_prefix: Prefix,
+    /// The router, within the address space.
+    pub next_hop_ip_address: Ipv4Addr,
+}
+
+/// An interface to attach.
+#[derive(Clone, Debug)]
+pub struct Device {
+    /// The kernel's name for it, unique in its namespace.
+    pub name: InterfaceName,
+    /// How it is attached.
+    pub kind: DeviceKind,
+    /// The virtual network behind it.
+    pub virtual_network: usize,
+    /// Absolute path of its network namespace; `None` for the one that adit runs in.
+    pub network_namespace: Option<String>,
+}
+
+/// A Standard load balancer.
+#[derive(Clone, Debug)]
+pub struct LoadBalancer {
+    /// Its name, unique among load balancers.
+    pub name: Name,
+    /// The provider's virtual network.
+    pub virtual_network: usize,
+    /// Its backend pools.
+    pub pools: Vec<Pool>,
+    /// Its rules; no two have the same protocol and frontend port.
+    pub rules: Vec<Rule>,
+}
+
+/// A backend pool.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    /// Its name, unique in the load balancer.
+    pub name: Name,
+    /// Addresses of the backends, all different.
+    pub backend_addresses: Vec<Ipv4Addr>,
+}
+
+/// A load-balancing rule.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Its name, unique in the load balancer.
+    pub name: Name,
+    /// Which packets it takes.
+    pub protocol: Protocol,
+    /// The port that consumers dial, not 0.
+    pub frontend_port: u16,
+    /// The port that backends listen on, not 0.
+    pub backend_port: u16,
+    /// Position of its pool in the load balancer.
+    pub pool: usize,
+    /// How long an established TCP flow may idle, if the rule says so: 4 to 30 minutes.
+    pub idle_timeout: Option<Duration>,
+}
+
+/// A private link service.
+#[derive(Clone, Debug)]
+pub struct PrivateLinkService {
+    /// Its name, unique among services.
+    pub name: Name,
+    /// The load balancer that it leads to.
+    pub load_balancer: usize,
+    /// 1 to 8 NAT IPs.
+    pub nat_ips: Vec<NatIp>,
+    /// Whether connections are approved without asking.
+    pub auto_approve: bool,
+    /// How long its flows live without a packet.
+    pub timeouts: TimeoutSettings,
+}
+
+/// A NAT IP configuration.
+#[derive(Clone, Debug)]
+pub struct NatIp {
+    /// Its name, unique in the service.
+    pub name: Name,
+    /// Its address, in the provider's virtual network and used for nothing else.
+    pub address: Ipv4Addr,
+}
+
+/// Timeouts that a service sets; `None` where it does not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TimeoutSettings {
+    /// TCP after the handshake.
+    pub established: Option<Duration>,
+    /// TCP before the handshake is done.
+    pub half_open: Option<Duration>,
+    /// TCP after both FINs or a reset.
+    pub closing: Option<Duration>,
+    /// UDP.
+    pub udp: Option<Duration>,
+}
+
+impl TimeoutSettings {
+    /// What holds for a rule: its own idle timeout, else the service's settings, else Azure's.
+    #[must_use]
+    pub fn for_rule(&self, rule: &Rule) -> Timeouts {
+        let seconds = Duration::from_secs;
+        let established = rule.idle_timeout.or(self.established);
+        Timeouts::new(
+            self.half_open.unwrap_or(seconds(30)),
+            established.unwrap_or(seconds(300)),
+            self.closing.unwrap_or(seconds(30)),
+            self.udp.unwrap_or(seconds(240)),
+        )
+    }
+}
+
+/// A private endpoint.
+#[derive(Clone, Debug)]
+pub struct PrivateEndpoint {
+    /// Its name, unique among endpoints.
+    pub name: Name,
+    /// The consumer's virtual network.
+    pub virtual_network: usize,
+    /// Its address there, used for nothing else.
+    pub address: Ipv4Addr,
+    /// The service that it leads to.
+    pub service: usize,
+    /// What the consumer tells the provider, at most 140 characters.
+    pub request_message: Option<String>,
+    /// The state that the file gives its connection, if it does: never `Disconnected`.
+    pub connection_state: Option<ConnectionState>,
+}
+
+impl Config {
+    /// What is fixed while the process runs.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The virtual networks, in the order of the file.
+    #[must_use]
+    pub fn virtual_networks(&self) -> &[VirtualNetwork] {
+        &self.virtual_networks
+    }
+
+    /// The devices, in the order of the file.
+    #[must_use]
+    pub fn devices(&self) -> &[Device] {
+        &self.devices
+    }
+
+    /// The load balancers, in the order of the file.
+    #[must_use]
+    pub fn load_balancers(&self) -> &[LoadBalancer] {
+        &self.load_balancers
+    }
+
+    /// The private link services, in the order of the file.
+    #[must_use]
+    pub fn services(&self) -> &[PrivateLinkService] {
+        &self.services
+    }
+
+    /// The private endpoints, in the order of the file.
+    #[must_use]
+    pub fn endpoints(&self) -> &[PrivateEndpoint] {
+        &self.endpoints
+    }
+
+    /// The state in which an endpoint's connection begins.
+    #[must_use]
+    pub fn initial_state(&self, endpoint: &PrivateEndpoint) -> ConnectionState {
+        let auto = self.services.get(endpoint.service).is_some_and(|service| service.auto_approve);
+        let default = if auto { ConnectionState::Approved } else { ConnectionState::Pending };
+        endpoint.connection_state.unwrap_or(default)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_default_to_those_of_the_data_path_and_the_rule_wins() {
+        let mut rule = Rule {
+            name: Name::new("http").unwrap(),
+            protocol: Protocol::Tcp,
+            frontend_port: 80,
+            backend_port: 8080,
+            pool: 0,
+            idle_timeout: None,
+        };
+        assert_eq!(TimeoutSettings::default().for_rule(&rule), Timeouts::default());
+        let seconds = Duration::from_secs;
+        let settings =
+            TimeoutSettings { established: Some(seconds(7440)), ..TimeoutSettings::default() };
+        assert_eq!(settings.for_rule(&rule).established_ticks, 744_000);
+        rule.idle_timeout = Some(seconds(240));
+        assert_eq!(settings.for_rule(&rule).established_ticks, 24_000);
+    }
+}

@@ -1,0 +1,70 @@
+//! The consumer's side: private endpoints.
+
+use super::super::raw::{RawEndpoint, Text};
+use super::super::valid::{PrivateEndpoint, VirtualNetwork};
+use super::address::{Use, claimed_host};
+use super::{Context, Names, value};
+use crate::state::ConnectionState;
+
+/// Characters of a request message at most, as Azure has it.
+const MESSAGE_CHARACTERS_MAX: usize = 140;
+
+pub(super) fn endpoints(
+    context: &mut Context,
+    names: &Names<'_>,
+    networks: &[Option<VirtualNetwork>],
+    raw: &[RawEndpoint],
+) -> Vec<Option<PrivateEndpoint>> {
+    context.positions(raw.iter().map(|endpoint| endpoint.name.as_ref()), "private endpoint");
+    raw.iter().map(|raw| endpoint(context, names, networks, raw)).collect()
+}
+
+fn endpoint(
+    context: &mut Context,
+    names: &Names<'_>,
+    networks: &[Option<VirtualNetwork>],
+    raw: &RawEndpoint,
+) -> Option<PrivateEndpoint> {
+    let name = context.name(raw.name.as_ref());
+    let network = context.resolve(&names.networks, raw.virtual_network.as_ref());
+    let service = context.resolve(&names.services, raw.private_link_service.as_ref());
+    let text = raw.private_ip_address.as_ref();
+    let address = claimed_host(context, text, network, networks, Use::Endpoint);
+    let request_message = raw.request_message.as_ref().and_then(|text| message(context, text));
+    let connection_state = raw.connection_state.as_ref().and_then(|text| state(context, text));
+    Some(PrivateEndpoint {
+        name: name?,
+        virtual_network: network?,
+        address: address?,
+        service: service?,
+        request_message,
+        connection_state,
+    })
+}
+
+fn message(context: &mut Context, text: &Text) -> Option<String> {
+    let characters = text.value.chars().count();
+    if characters > MESSAGE_CHARACTERS_MAX {
+        let problem = format!("the message has {characters} characters");
+        let cure = format!("as in Azure, {MESSAGE_CHARACTERS_MAX} is the most: shorten it");
+        context.error(&text.place, problem, cure);
+        return None;
+    }
+    if text.value.chars().any(char::is_control) {
+        let problem = "the message has a control character or a line break";
+        context.error(&text.place, problem, "write it on one line");
+        return None;
+    }
+    Some(text.value.clone())
+}
+
+fn state(context: &mut Context, text: &Text) -> Option<ConnectionState> {
+    use ConnectionState::{Approved, Pending, Rejected};
+    if text.value.eq_ignore_ascii_case("disconnected") {
+        let problem = "a connection cannot begin as Disconnected";
+        context.error(&text.place, problem, "remove the endpoint, or write \"Rejected\"");
+        return None;
+    }
+    let words = [("Approved", Approved), ("Pending", Pending), ("Rejected", Rejected)];
+    value::word(context, text, &words)
+}

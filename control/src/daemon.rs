@@ -1,0 +1,203 @@
+//! `adit run`: workers on their threads, the control socket, and signals.
+//!
+//! The main thread waits for signals, looks after devices and frees what workers have let go of.
+//! One thread accepts clients, each of which has a thread of its own. All changes go through the
+//! one lock around `controller`, so they happen one after the other, whole or not at all. No worker
+//! waits for any of this.
+
+mod controller;
+mod crew;
+mod publisher;
+mod server;
+mod sessions;
+mod socket;
+mod view;
+mod watch;
+
+use std::fmt;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use dataplane::drop_reason::DropReason;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::config::{CONTROL_SOCKET, Config, ConfigErrors};
+use controller::Controller;
+pub(crate) use controller::read_configuration;
+use crew::Crew;
+use server::Daemon;
+use socket::ControlSocket;
+use watch::Watch;
+
+/// How often devices and old generations are looked after.
+const TICK: Duration = Duration::from_millis(200);
+
+/// How long workers may take to begin: they allocate their tables first.
+const START_TIME: Duration = Duration::from_secs(60);
+
+/// Why the daemon did not start, or ended.
+#[derive(Debug)]
+pub struct DaemonError {
+    /// What is wrong.
+    pub problem: String,
+    /// What to do about it.
+    pub cure: String,
+}
+
+impl DaemonError {
+    fn new(problem: impl Into<String>, cure: impl Into<String>) -> DaemonError {
+        DaemonError { problem: problem.into(), cure: cure.into() }
+    }
+
+    fn of_configuration(path: &Path, errors: &ConfigErrors) -> DaemonError {
+        let problem = format!("{} has faults:\n{errors}", path.display());
+        DaemonError::new(problem, "mend them, and look at the file with `adit check`")
+    }
+}
+
+impl fmt::Display for DaemonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\n  {}", self.problem, self.cure)
+    }
+}
+
+impl std::error::Error for DaemonError {}
+
+/// Says a line to whoever watches the daemon.
+fn log(line: impl fmt::Display) {
+    // Nobody may be watching: then there is nobody to tell that, either.
+    let _ = writeln!(io::stderr().lock(), "adit: {line}");
+}
+
+/// Runs until a signal ends it.
+///
+/// # Errors
+/// It could not start, or a worker ended by itself.
+pub fn run(configuration: &Path) -> Result<(), DaemonError> {
+    let path = std::path::absolute(configuration).unwrap_or_else(|_| configuration.to_owned());
+    let events = listen_for_signals()?;
+    let (text, _) =
+        read_configuration(&path).map_err(|(what, cure)| DaemonError::new(what, cure))?;
+    let checked = crate::config::check(&text)
+        .map_err(|errors| DaemonError::of_configuration(&path, &errors))?;
+    for warning in &checked.warnings {
+        log(format_args!("warning: {warning}"));
+    }
+    let socket_path = checked.config.settings().control_socket.value.clone();
+    let is_default = socket_path == Path::new(CONTROL_SOCKET);
+    let socket = ControlSocket::bind(&socket_path, is_default)?;
+    let daemon = start(&path, checked.config)?;
+    server::serve(&socket, &daemon)?;
+    log(format_args!("ready, control socket {}", socket_path.display()));
+    let outcome = supervise(&daemon, &events);
+    // No request may start something once the workers end; the last one is waited for.
+    let controller = daemon.controller.lock();
+    drop(socket);
+    let counters = daemon.crew.stop();
+    say_goodbye(&counters, controller.uptime());
+    outcome
+}
+
+/// What the main thread waits for.
+enum Event {
+    Stop,
+    Reload,
+}
+
+fn listen_for_signals() -> Result<Receiver<Event>, DaemonError> {
+    let failed = |error: io::Error| {
+        DaemonError::new(format!("could not listen for signals: {error}"), "try again")
+    };
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(failed)?;
+    let (sender, receiver) = mpsc::channel();
+    let forward = move || {
+        for signal in signals.forever() {
+            let event = if signal == SIGHUP { Event::Reload } else { Event::Stop };
+            if sender.send(event).is_err() {
+                return;
+            }
+        }
+    };
+    thread::Builder::new().name("signals".to_owned()).spawn(forward).map_err(failed)?;
+    Ok(receiver)
+}
+
+/// Starts the workers and waits until they work with the first generation.
+fn start(path: &Path, config: Config) -> Result<Arc<Daemon>, DaemonError> {
+    let secret = || {
+        getrandom::u64().map_err(|error| {
+            let problem = format!("the kernel gave no random number: {error}");
+            DaemonError::new(problem, "try again")
+        })
+    };
+    let (crew_seed, pool_seed) = (secret()?, secret()?);
+    let failed = |errors| DaemonError::of_configuration(path, &errors);
+    let mut controller = Controller::new(path, config, pool_seed).map_err(failed)?;
+    let crew = Crew::start(controller.settings(), crew_seed, controller.cell())?;
+    let crew = Arc::new(crew);
+    controller.attach(Arc::clone(&crew));
+    let began = Instant::now();
+    if let Err(laggards) = crew.wait_until_adopted(controller.number(), START_TIME) {
+        let problem = format!("{laggards} did not start within {} s", began.elapsed().as_secs());
+        crew.stop();
+        return Err(DaemonError::new(problem, "lower workers or flows_max"));
+    }
+    let (workers, devices) = (crew.len(), controller.device_count());
+    log(format_args!(
+        "adit {} runs {workers} workers and {devices} devices from {}",
+        env!("CARGO_PKG_VERSION"),
+        path.display()
+    ));
+    Ok(Arc::new(Daemon::new(controller, crew)))
+}
+
+/// Waits for signals and looks after things meanwhile.
+fn supervise(daemon: &Daemon, events: &Receiver<Event>) -> Result<(), DaemonError> {
+    let mut watch = Watch::default();
+    loop {
+        match events.recv_timeout(TICK) {
+            Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            Ok(Event::Reload) => reload(daemon),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if let Some(worker) = daemon.crew.ended() {
+            let problem = format!("worker {worker} ended by itself: this is a bug of adit");
+            return Err(DaemonError::new(problem, "please report it with the lines above"));
+        }
+        let devices = {
+            let mut controller = daemon.controller.lock();
+            controller.reap();
+            controller.devices()
+        };
+        watch.look(&devices).iter().for_each(log);
+    }
+}
+
+fn reload(daemon: &Daemon) {
+    let result = daemon.controller.lock().reload();
+    if let Err(failure) = result {
+        log(format_args!("reload: {failure}"));
+    }
+}
+
+fn say_goodbye(counters: &dataplane::stats::Counters, uptime: Duration) {
+    log(format_args!(
+        "stopped after {} s: received {}, forwarded {}, dropped {}, flows opened {}",
+        uptime.as_secs(),
+        counters.received,
+        counters.forwarded,
+        counters.dropped_total(),
+        counters.flows_opened,
+    ));
+    for reason in DropReason::ALL {
+        let count = counters.dropped[reason.slot()];
+        if count > 0 {
+            log(format_args!("dropped {count}: {}", reason.metric()));
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! The one place where things change: reloads and decisions, each checked as a whole and then put
+//! in force as a whole.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dataplane::publish::Cell;
+use dataplane::types::GenerationNumber;
+
+use super::crew::Crew;
+use super::publisher::Publisher;
+use super::{log, view};
+use crate::api::{Device, ErrorCode, Failure, Request, Response};
+use crate::compile;
+use crate::config::{self, Config, ConfigError, ConfigErrors, Name, Setting, Settings, suggest};
+use crate::state::{Decision, Registry};
+
+/// Bytes of a configuration file at most.
+const CONFIGURATION_BYTES_MAX: u64 = 64 << 20;
+
+/// What a reload cannot be, with its cure.
+type Unreadable = (String, String);
+
+/// Reads a configuration file; the second value is its length.
+pub(crate) fn read_configuration(path: &Path) -> Result<(String, usize), Unreadable> {
+    let shown = path.display();
+    let failed = |error: std::io::Error| {
+        let cure = match error.kind() {
+            std::io::ErrorKind::NotFound => "name an existing file: adit run --config FILE",
+            std::io::ErrorKind::PermissionDenied => "allow adit to read it",
+            std::io::ErrorKind::InvalidData => "write the file in UTF-8",
+            _ => "name a readable file",
+        };
+        (format!("{shown} cannot be read: {error}"), cure.to_owned())
+    };
+    let file = File::open(path).map_err(failed)?;
+    let mut text = String::new();
+    let read = file.take(CONFIGURATION_BYTES_MAX + 1).read_to_string(&mut text).map_err(failed)?;
+    if read as u64 > CONFIGURATION_BYTES_MAX {
+        let cure = format!("a configuration has at most {} MiB", CONFIGURATION_BYTES_MAX >> 20);
+        return Err((format!("{shown} is too large"), cure));
+    }
+    Ok((text, read))
+}
+
+/// What is in force, and how to change it.
+pub(super) struct Controller {
+    path: PathBuf,
+    config: Config,
+    registry: Registry,
+    publisher: Publisher,
+    crew: Option<Arc<Crew>>,
+    started: Instant,
+}
+
+impl Controller {
+    /// With the first configuration in force, for workers that are still to start.
+    pub(super) fn new(path: &Path, config: Config, seed: u64) -> Result<Controller, ConfigErrors> {
+        let (snapshot, registry) = compile::compile(&config, &Registry::default())?;
+        Ok(Controller {
+            path: path.to_owned(),
+            config,
+            registry,
+            publisher: Publisher::new(snapshot, seed),
+            crew: None,
+            started: Instant::now(),
+        })
+    }
+
+    /// The workers have started.
+    pub(super) fn attach(&mut self, crew: Arc<Crew>) {
+        self.crew = Some(crew);
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        self.config.settings()
+    }
+
+    pub(super) fn cell(&self) -> &Arc<Cell> {
+        self.publisher.cell()
+    }
+
+    /// The generation in force.
+    pub(super) fn number(&self) -> GenerationNumber {
+        self.publisher.current().number
+    }
+
+    pub(super) fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    pub(super) fn device_count(&self) -> usize {
+        self.config.devices().len()
+    }
+
+    /// Frees what workers have let go of.
+    pub(super) fn reap(&mut self) {
+        self.publisher.reap();
+    }
+
+    /// How every device is.
+    pub(super) fn devices(&self) -> Vec<Device> {
+        self.crew.as_ref().map_or_else(Vec::new, |crew| view::devices(&self.registry, crew))
+    }
+
+    /// What is known of links and virtual networks, to name what workers only number.
+    pub(super) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The error for an endpoint that does not exist.
+    pub(super) fn find_endpoint(&self, endpoint: &str) -> Result<Name, Failure> {
+        let endpoints = self.config.endpoints();
+        let found = endpoints.iter().find(|candidate| candidate.name.as_str() == endpoint);
+        found.map(|found| found.name.clone()).ok_or_else(|| {
+            let names = endpoints.iter().map(|endpoint| endpoint.name.as_str());
+            let cure = suggest::cure(endpoint, names);
+            let message = format!("there is no private endpoint {endpoint:?}");
+            Failure::new(ErrorCode::NotFound, message, cure)
+        })
+    }
+
+    /// Answers everything but `sessions`, which needs no lock for most of its time.
+    pub(super) fn answer(&mut self, request: &Request) -> Result<Response, Failure> {
+        let crew = self.crew()?;
+        let generation = self.publisher.current();
+        match request {
+            Request::Status {} => {
+                let status = view::Facts {
+                    registry: &self.registry,
+                    generation,
+                    crew: &crew,
+                    configuration: &self.path,
+                    uptime: self.uptime(),
+                    flows_max: self.config.settings().flows_max.value,
+                };
+                Ok(Response::Status(Box::new(status.status())))
+            }
+            Request::Endpoints {} => {
+                Ok(Response::Endpoints { endpoints: view::endpoints(&self.config, &self.registry) })
+            }
+            Request::Services {} => Ok(Response::Services {
+                services: view::services(&self.config, &self.registry, generation),
+            }),
+            Request::Drops { all } => Ok(view::drops(&crew.counters(), *all)),
+            Request::Approve { endpoint, message } => {
+                self.decide(endpoint, Decision::Approve, message.as_deref())
+            }
+            Request::Reject { endpoint, message } => {
+                self.decide(endpoint, Decision::Reject, message.as_deref())
+            }
+            Request::Reload {} => self.reload(),
+            Request::Sessions(_) => Err(internal("sessions are answered elsewhere")),
+        }
+    }
+
+    /// Reads the file again and puts it in force, whole or not at all.
+    pub(super) fn reload(&mut self) -> Result<Response, Failure> {
+        let invalid = |errors: ConfigErrors| Failure::of_configuration(&errors);
+        let (text, _) = read_configuration(&self.path).map_err(|(message, cure)| {
+            Failure::new(ErrorCode::InvalidConfiguration, message, cure)
+        })?;
+        let checked = config::check(&text).map_err(invalid)?;
+        self.refuse_fixed(checked.config.settings())?;
+        let (snapshot, registry) =
+            compile::compile(&checked.config, &self.registry).map_err(invalid)?;
+        let crew = self.crew()?;
+        // Nothing below fails but the wait.
+        self.config = checked.config;
+        self.registry = registry;
+        let published = self.publisher.publish(snapshot, &crew);
+        let generation = published.map_err(|laggards| self.lag(&laggards))?.0;
+        log(format_args!("reloaded: generation {generation}"));
+        Ok(Response::Reloaded { generation, warnings: checked.warnings })
+    }
+
+    /// Settings that only a restart changes.
+    fn refuse_fixed(&self, new: &Settings) -> Result<(), Failure> {
+        fn changed<T: PartialEq + std::fmt::Debug>(
+            name: &str,
+            old: &Setting<T>,
+            new: &Setting<T>,
+        ) -> Option<ConfigError> {
+            (old.value != new.value).then(|| ConfigError {
+                path: format!("adit.{name}"),
+                line: new.line.unwrap_or(0),
+                problem: format!(
+                    "{name} is {:?} in this run and {:?} in the file",
+                    old.value, new.value
+                ),
+                cure: "restart adit to change it".to_owned(),
+            })
+        }
+        let old = self.config.settings();
+        let faults = [
+            changed("control_socket", &old.control_socket, &new.control_socket),
+            changed("workers", &old.workers, &new.workers),
+            changed("flows_max", &old.flows_max, &new.flows_max),
+        ];
+        let faults: Vec<ConfigError> = faults.into_iter().flatten().collect();
+        if faults.is_empty() {
+            return Ok(());
+        }
+        let message = "the file changes what is fixed while adit runs; nothing was changed";
+        let cure = "restart adit, or take these changes back and reload again";
+        let failure = Failure::new(ErrorCode::RestartNeeded, message, cure);
+        Err(Failure { faults, ..failure })
+    }
+
+    fn decide(
+        &mut self,
+        endpoint: &str,
+        decision: Decision,
+        message: Option<&str>,
+    ) -> Result<Response, Failure> {
+        let name = self.find_endpoint(endpoint)?;
+        let connection = self.registry.connection(&name);
+        let connection = connection.ok_or_else(|| internal("an endpoint has no connection"))?;
+        let before = connection.state;
+        let state = before.decide(decision).map_err(|_| {
+            let message = format!("the connection of {name} was removed by its provider");
+            let cure = "remove the endpoint from the configuration and add it anew";
+            Failure::new(ErrorCode::Refused, message, cure)
+        })?;
+        let changed = state != before;
+        if changed || message.is_some() {
+            let default = match decision {
+                Decision::Approve => "Approved by command",
+                Decision::Reject => "Rejected by command",
+            };
+            let mut registry = self.registry.clone();
+            registry.set_state(&name, state, message.unwrap_or(default).to_owned());
+            let snapshot = compile::snapshot(&self.config, &registry);
+            let snapshot = snapshot.map_err(|errors| Failure::of_configuration(&errors))?;
+            let crew = self.crew()?;
+            self.registry = registry;
+            if changed {
+                let published = self.publisher.publish(snapshot, &crew);
+                let generation = published.map_err(|laggards| self.lag(&laggards))?.0;
+                log(format_args!("endpoint {name}: {state}, generation {generation}"));
+            }
+        }
+        let generation = self.number().0;
+        Ok(Response::Decided { endpoint: endpoint.to_owned(), state, changed, generation })
+    }
+
+    fn crew(&self) -> Result<Arc<Crew>, Failure> {
+        self.crew.clone().ok_or_else(|| internal("no worker has started"))
+    }
+
+    fn lag(&self, laggards: &str) -> Failure {
+        let number = self.number().0;
+        let message =
+            format!("generation {number} is in force, but {laggards} has not adopted it in time");
+        log(&message);
+        let cure = "look at `adit status`: a worker that stays behind is a bug of adit";
+        Failure::new(ErrorCode::Timeout, message, cure)
+    }
+}
+
+fn internal(message: &str) -> Failure {
+    Failure::new(ErrorCode::Internal, message, "this is a bug of adit: please report it")
+}

@@ -1,0 +1,158 @@
+//! Lists live flows: asks each worker for its table page by page, keeps what the filter lets
+//! through, and counts the rest.
+//!
+//! A page visits a bounded number of flows at a batch boundary, so a list of a million flows costs
+//! packets nothing. One list is made at a time; others wait for it. Flows that open or close during
+//! the walk may or may not be listed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use dataplane::engine;
+use dataplane::types::{LinkId, ScopeId};
+use dataplane::worker::{SessionPage, Shared};
+use parking_lot::Mutex;
+
+use super::crew::Crew;
+use super::view;
+use crate::api::{ErrorCode, Failure, Session, SessionFilter};
+use crate::state::Registry;
+
+/// Flows of a page at most.
+const PAGE_SESSIONS: usize = 1024;
+
+/// How long a worker may take for a page.
+const PAGE_TIME: Duration = Duration::from_secs(2);
+
+/// Time between two looks for a page.
+const LOOK: Duration = Duration::from_micros(200);
+
+/// The names behind the numbers of sessions, and what to let through.
+pub(super) struct Lens {
+    filter: SessionFilter,
+    link: Option<LinkId>,
+    endpoints: HashMap<LinkId, String>,
+    networks: HashMap<ScopeId, String>,
+}
+
+impl Lens {
+    /// For a filter whose endpoint, if any, has the connection `link`.
+    pub(super) fn new(registry: &Registry, filter: &SessionFilter, link: Option<LinkId>) -> Lens {
+        let scopes = (0..registry.scope_count()).filter_map(|at| u16::try_from(at).ok());
+        let scopes = scopes.map(ScopeId);
+        let connections = registry.connections();
+        Lens {
+            filter: filter.clone(),
+            link,
+            endpoints: connections.map(|(name, link)| (link, name.to_string())).collect(),
+            networks: scopes.map(|scope| (scope, view::network_name(registry, scope))).collect(),
+        }
+    }
+
+    fn lets_through(&self, session: &engine::Session) -> bool {
+        let filter = &self.filter;
+        let protocol = session.key.protocol.into();
+        self.link.is_none_or(|link| session.link == link)
+            && filter.client.is_none_or(|client| session.key.client == client)
+            && filter.backend.is_none_or(|backend| session.backend == backend)
+            && filter.nat_ip.is_none_or(|nat_ip| session.nat_ip == nat_ip)
+            && filter.protocol.is_none_or(|wanted| wanted == protocol)
+    }
+
+    fn view(&self, session: &engine::Session, worker: usize) -> Session {
+        let key = &session.key;
+        Session {
+            protocol: key.protocol.into(),
+            virtual_network: self.networks.get(&key.scope).cloned().unwrap_or_default(),
+            client: key.client,
+            client_port: key.client_port,
+            endpoint: self.endpoints.get(&session.link).cloned(),
+            endpoint_address: key.endpoint,
+            endpoint_port: key.endpoint_port,
+            link_id: session.link.0,
+            nat_ip: session.nat_ip,
+            nat_port: session.nat_port,
+            backend: session.backend,
+            backend_port: session.backend_port,
+            state: session.state.name().to_owned(),
+            idle_seconds: session.idle.as_secs_f64(),
+            expires_in_seconds: session.expires_in.as_secs_f64(),
+            worker: u8::try_from(worker).unwrap_or(u8::MAX),
+        }
+    }
+}
+
+/// What a walk found.
+#[derive(Default)]
+pub(super) struct Found {
+    /// Up to the limit.
+    pub(super) sessions: Vec<Session>,
+    /// How many more there are.
+    pub(super) more: u64,
+}
+
+/// Walks the tables of all workers.
+pub(super) struct Walker {
+    crew: Arc<Crew>,
+    /// By worker: whether a page that nobody waits for any more is still under way.
+    outstanding: Mutex<Vec<bool>>,
+}
+
+impl Walker {
+    pub(super) fn new(crew: Arc<Crew>) -> Walker {
+        let outstanding = Mutex::new(vec![false; crew.len()]);
+        Walker { crew, outstanding }
+    }
+
+    /// Every session that the lens lets through.
+    pub(super) fn walk(&self, lens: &Lens) -> Result<Found, Failure> {
+        let mut outstanding = self.outstanding.lock();
+        let mut found = Found::default();
+        for (at, shared) in self.crew.shared().iter().enumerate() {
+            let Some(lost) = outstanding.get_mut(at) else { continue };
+            if *lost {
+                self.wait(at, shared)?;
+                *lost = false;
+            }
+            let mut page = SessionPage::new(PAGE_SESSIONS);
+            while !page.done {
+                page.sessions.clear();
+                if shared.request_sessions(page).is_err() {
+                    return Err(late(at));
+                }
+                *lost = true;
+                self.crew.wake();
+                page = self.wait(at, shared)?;
+                *lost = false;
+                for session in page.sessions.iter().filter(|session| lens.lets_through(session)) {
+                    if found.sessions.len() < lens.filter.limit {
+                        found.sessions.push(lens.view(session, at));
+                    } else {
+                        found.more += 1;
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn wait(&self, at: usize, shared: &Shared) -> Result<SessionPage, Failure> {
+        let deadline = Instant::now() + PAGE_TIME;
+        loop {
+            if let Some(page) = shared.take_sessions() {
+                return Ok(page);
+            }
+            if Instant::now() >= deadline {
+                return Err(late(at));
+            }
+            thread::sleep(LOOK);
+        }
+    }
+}
+
+fn late(worker: usize) -> Failure {
+    let message = format!("worker {worker} did not list its sessions in time");
+    Failure::new(ErrorCode::Timeout, message, "try again; if it stays so, look at `adit status`")
+}

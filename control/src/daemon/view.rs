@@ -1,0 +1,262 @@
+//! What clients see: resources, counters and states as plain data of the protocol.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use dataplane::drop_reason::DropReason;
+use dataplane::generation::Generation;
+use dataplane::limits::PORTS_PER_POOL;
+use dataplane::snapshot::{DeviceKind, DevicePlan, PoolKey};
+use dataplane::stats::{Counters, DeviceReport, DeviceState as QueueState};
+use dataplane::types::{DeviceIndex, Protocol, ScopeId, ServiceIndex, Tick};
+
+use super::crew::Crew;
+use crate::api;
+use crate::config::{Config, LoadBalancer, PrivateLinkService};
+use crate::state::Registry;
+
+/// What a status is made of.
+pub(super) struct Facts<'f> {
+    pub(super) registry: &'f Registry,
+    pub(super) generation: &'f Generation,
+    pub(super) crew: &'f Crew,
+    pub(super) configuration: &'f Path,
+    pub(super) uptime: Duration,
+    pub(super) flows_max: usize,
+}
+
+impl Facts<'_> {
+    pub(super) fn status(&self) -> api::Status {
+        let counters = self.crew.counters();
+        api::Status {
+            adit: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_seconds: self.uptime.as_secs(),
+            configuration: self.configuration.display().to_string(),
+            generation: self.generation.number.0,
+            workers: self.workers(),
+            devices: devices(self.registry, self.crew),
+            next_hops: self.next_hops(),
+            flows: counters.flows,
+            flows_opened: counters.flows_opened,
+            received: counters.received,
+            received_bytes: counters.received_bytes,
+            forwarded: counters.forwarded,
+            forwarded_bytes: counters.forwarded_bytes,
+            consumed: counters.consumed,
+            held: counters.held,
+            dropped: counters.dropped_total(),
+        }
+    }
+
+    fn workers(&self) -> Vec<api::Worker> {
+        let workers = self.crew.shared().iter().enumerate().map(|(at, shared)| {
+            let counters = shared.stats.read();
+            api::Worker {
+                worker: u8::try_from(at).unwrap_or(u8::MAX),
+                generation: shared.stats.adopted().0,
+                flows: counters.flows,
+                flows_max: self.flows_max as u64,
+                forwarded: counters.forwarded,
+                dropped: counters.dropped_total(),
+            }
+        });
+        workers.collect()
+    }
+
+    fn next_hops(&self) -> Vec<api::NextHop> {
+        let Generation { snapshot, neighbors, .. } = self.generation;
+        let device_name = |device: DeviceIndex| {
+            let plan = snapshot.devices().get(device.slot())?.as_ref()?;
+            Some(plan.name.clone())
+        };
+        let next_hops = snapshot.next_hops().iter().map(|next_hop| {
+            let found = neighbors.find(next_hop.scope, next_hop.address);
+            let hop = found.and_then(|neighbor| neighbors.lookup(neighbor));
+            api::NextHop {
+                virtual_network: network_name(self.registry, next_hop.scope),
+                address: next_hop.address,
+                mac: hop.map(|hop| hop.mac.to_string()),
+                device: hop.and_then(|hop| device_name(hop.device)),
+            }
+        });
+        next_hops.collect()
+    }
+}
+
+/// The name of a virtual network.
+pub(super) fn network_name(registry: &Registry, scope: ScopeId) -> String {
+    registry.network(scope).map_or_else(|| format!("#{}", scope.0), ToString::to_string)
+}
+
+/// Every device, as all workers together see it.
+pub(super) fn devices(registry: &Registry, crew: &Crew) -> Vec<api::Device> {
+    let slots = registry.devices().iter().enumerate();
+    let used = slots.filter_map(|(at, plan)| Some((u16::try_from(at).ok()?, plan.as_ref()?)));
+    used.map(|(at, plan)| device(registry, crew, DeviceIndex(at), plan)).collect()
+}
+
+fn device(registry: &Registry, crew: &Crew, at: DeviceIndex, plan: &DevicePlan) -> api::Device {
+    let reports: Vec<DeviceReport> =
+        crew.shared().iter().map(|shared| shared.stats.device(at)).collect();
+    let (state, detail) = combined(&reports);
+    api::Device {
+        name: plan.name.clone(),
+        kind: kind_name(plan.kind).to_owned(),
+        network_namespace: plan.namespace.clone(),
+        virtual_network: network_name(registry, plan.scope),
+        state,
+        detail,
+        received: reports.iter().map(|report| report.received).sum(),
+        sent: reports.iter().map(|report| report.sent).sum(),
+        missed: reports.iter().map(|report| report.missed).sum(),
+    }
+}
+
+/// A device is up if every worker has it; the first worker that has not says why.
+fn combined(reports: &[DeviceReport]) -> (api::DeviceState, Option<String>) {
+    let down = reports.iter().find_map(|report| match report.state {
+        QueueState::Down(errno) => Some(errno),
+        QueueState::Up | QueueState::Unopened => None,
+    });
+    if let Some(errno) = down {
+        return (api::DeviceState::Down, Some(system_error(errno)));
+    }
+    let up = reports.iter().all(|report| report.state == QueueState::Up);
+    (if up { api::DeviceState::Up } else { api::DeviceState::Unopened }, None)
+}
+
+/// The system's words for an error number.
+fn system_error(errno: i32) -> String {
+    let text = io::Error::from_raw_os_error(errno).to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
+/// As the configuration has it.
+pub(crate) fn kind_name(kind: DeviceKind) -> &'static str {
+    match kind {
+        DeviceKind::AfPacket => "af_packet",
+        DeviceKind::Tap => "tap",
+    }
+}
+
+pub(super) fn endpoints(config: &Config, registry: &Registry) -> Vec<api::Endpoint> {
+    let endpoints = config.endpoints().iter().filter_map(|endpoint| {
+        let connection = registry.connection(&endpoint.name)?;
+        Some(api::Endpoint {
+            name: endpoint.name.to_string(),
+            virtual_network: config
+                .virtual_networks()
+                .get(endpoint.virtual_network)?
+                .name
+                .to_string(),
+            private_ip_address: endpoint.address,
+            private_link_service: config.services().get(endpoint.service)?.name.to_string(),
+            connection_state: connection.state,
+            description: connection.description.clone(),
+            request_message: endpoint.request_message.clone(),
+            link_id: connection.link.0,
+        })
+    });
+    endpoints.collect()
+}
+
+pub(super) fn services(
+    config: &Config,
+    registry: &Registry,
+    generation: &Generation,
+) -> Vec<api::Service> {
+    let services = config.services().iter().enumerate().filter_map(|(at, service)| {
+        let balancer = config.load_balancers().get(service.load_balancer)?;
+        let network = config.virtual_networks().get(balancer.virtual_network)?;
+        let scope = registry.scope(&network.name)?;
+        let led_here = config.endpoints().iter().filter(|endpoint| endpoint.service == at);
+        Some(api::Service {
+            name: service.name.to_string(),
+            load_balancer: balancer.name.to_string(),
+            virtual_network: network.name.to_string(),
+            nat_ips: service.nat_ips.iter().map(|nat_ip| nat_ip.address).collect(),
+            private_endpoints: led_here.map(|endpoint| endpoint.name.to_string()).collect(),
+            rules: rules(balancer, service, ServiceIndex(u32::try_from(at).ok()?), generation),
+            nat_ports: nat_ports(balancer, service, scope, generation),
+        })
+    });
+    services.collect()
+}
+
+fn rules(
+    balancer: &LoadBalancer,
+    service: &PrivateLinkService,
+    index: ServiceIndex,
+    generation: &Generation,
+) -> Vec<api::Rule> {
+    let Generation { snapshot, neighbors, .. } = generation;
+    let rules = balancer.rules.iter().filter_map(|rule| {
+        let in_force = snapshot.service(index)?.rule(rule.protocol, rule.frontend_port)?;
+        let backends = in_force.backends.iter().filter_map(|&backend| snapshot.backend(backend));
+        let backends = backends.map(|backend| api::Backend {
+            address: backend.address,
+            resolved: neighbors.lookup(backend.next_hop).is_some(),
+        });
+        let timeouts = service.timeouts.for_rule(rule);
+        let ticks = match rule.protocol {
+            Protocol::Tcp => timeouts.established_ticks,
+            Protocol::Udp => timeouts.udp_ticks,
+        };
+        Some(api::Rule {
+            name: rule.name.to_string(),
+            protocol: rule.protocol.into(),
+            frontend_port: rule.frontend_port,
+            backend_port: rule.backend_port,
+            backends: backends.collect(),
+            idle_timeout_seconds: tick_seconds(ticks),
+        })
+    });
+    rules.collect()
+}
+
+fn tick_seconds(ticks: u32) -> f64 {
+    Duration::from_nanos(u64::from(ticks) * Tick::NANOS).as_secs_f64()
+}
+
+fn nat_ports(
+    balancer: &LoadBalancer,
+    service: &PrivateLinkService,
+    scope: ScopeId,
+    generation: &Generation,
+) -> Vec<api::NatPorts> {
+    let mut keys: Vec<PoolKey> = Vec::new();
+    for rule in &balancer.rules {
+        let Some(pool) = balancer.pools.get(rule.pool) else { continue };
+        for nat_ip in &service.nat_ips {
+            let (nat_ip, protocol) = (nat_ip.address, rule.protocol);
+            let backends = pool.backend_addresses.iter();
+            keys.extend(backends.map(|&backend| PoolKey { scope, nat_ip, backend, protocol }));
+        }
+    }
+    keys.sort_unstable();
+    keys.dedup();
+    let pools = keys.into_iter().filter_map(|key| {
+        let pool = generation.pools.pool(generation.pools.find(&key)?)?;
+        Some(api::NatPorts {
+            nat_ip: key.nat_ip,
+            backend: key.backend,
+            protocol: key.protocol.into(),
+            leased: pool.leased(),
+            ports: u32::try_from(PORTS_PER_POOL).unwrap_or(u32::MAX),
+        })
+    });
+    pools.collect()
+}
+
+pub(super) fn drops(counters: &Counters, all: bool) -> api::Response {
+    let reasons = DropReason::ALL.iter().map(|reason| api::Drop {
+        metric: reason.metric().to_owned(),
+        count: counters.dropped[reason.slot()],
+        sentence: reason.sentence().to_owned(),
+        cure: reason.cure().to_owned(),
+        source: reason.source().to_owned(),
+    });
+    let drops = reasons.filter(|drop| all || drop.count > 0).collect();
+    api::Response::Drops { drops, total: counters.dropped_total() }
+}

@@ -1,0 +1,13 @@
+//! Everything around the data path: the configuration, the resources that it names, the daemon that
+//! programs workers, the control socket, and the command line.
+//!
+//! The way down is `config` (text to a valid configuration), `state` (what outlives it), `compile`
+//! (both to a snapshot) and `daemon` (publishes it). No worker ever waits for anything here.
+
+pub mod api;
+pub mod cli;
+pub mod compile;
+pub mod config;
+pub mod daemon;
+pub mod demo;
+pub mod state;

@@ -1,0 +1,308 @@
+//! What lives longer than one configuration: the connections of endpoints, and the numbers that the
+//! data path knows virtual networks and devices by.
+//!
+//! A connection keeps its link id and its state for as long as endpoint, virtual network, address
+//! and service stay what they are; a link id is never given out twice (I11 rests on that). A
+//! virtual network keeps its number for the whole run, even while it is absent, so that no flow, no
+//! lease and no learned neighbor of one can be taken for another's (I1). A device keeps its slot;
+//! slots of removed devices are used again only when all others are. Everything here is a value: a
+//! reload makes the next [`Registry`] beside the old one and may throw it away.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use dataplane::limits::DEVICES_MAX;
+use dataplane::snapshot::{DevicePlan, Gate};
+use dataplane::types::{LinkId, ScopeId};
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Config, Name, PrivateEndpoint};
+
+/// The first link id of a run; Azure's have this form.
+const LINK_FIRST: u32 = 0x2000_0001;
+
+/// State of a connection between an endpoint and a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ConnectionState {
+    /// Traffic passes.
+    Approved,
+    /// Waits for the provider.
+    Pending,
+    /// The provider said no.
+    Rejected,
+    /// The provider removed the connection.
+    Disconnected,
+}
+
+/// What a provider can decide about a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Let traffic pass.
+    Approve,
+    /// Let none pass.
+    Reject,
+}
+
+/// A decision that is not possible in the connection's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Impossible;
+
+impl ConnectionState {
+    /// All of them.
+    pub const ALL: [ConnectionState; 4] = [
+        ConnectionState::Approved,
+        ConnectionState::Pending,
+        ConnectionState::Rejected,
+        ConnectionState::Disconnected,
+    ];
+
+    /// The state after a decision; the same state if it is already as decided.
+    ///
+    /// # Errors
+    /// The connection was removed; only its endpoint's owner can act, by making a new endpoint.
+    pub fn decide(self, decision: Decision) -> Result<ConnectionState, Impossible> {
+        match (self, decision) {
+            (ConnectionState::Disconnected, _) => Err(Impossible),
+            (_, Decision::Approve) => Ok(ConnectionState::Approved),
+            (_, Decision::Reject) => Ok(ConnectionState::Rejected),
+        }
+    }
+
+    /// Its name, as in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            ConnectionState::Approved => "Approved",
+            ConnectionState::Pending => "Pending",
+            ConnectionState::Rejected => "Rejected",
+            ConnectionState::Disconnected => "Disconnected",
+        }
+    }
+
+    /// As the data path has it.
+    #[must_use]
+    pub fn gate(self) -> Gate {
+        match self {
+            ConnectionState::Approved => Gate::Approved,
+            ConnectionState::Pending => Gate::Pending,
+            ConnectionState::Rejected => Gate::Rejected,
+            ConnectionState::Disconnected => Gate::Disconnected,
+        }
+    }
+}
+
+impl fmt::Display for ConnectionState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// What makes a connection the one it is. If any of it changes, it is another connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Identity {
+    virtual_network: Name,
+    address: Ipv4Addr,
+    service: Name,
+}
+
+/// A connection between an endpoint and a service.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// Its id.
+    pub link: LinkId,
+    /// Its state.
+    pub state: ConnectionState,
+    /// Why it is in that state, in the words of whoever decided.
+    pub description: String,
+    identity: Identity,
+    configured: Option<ConnectionState>,
+}
+
+/// Something that a run has no more numbers for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exhausted(pub &'static str);
+
+/// Everything of one run that outlives a configuration.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    networks: Vec<Name>,
+    network_numbers: HashMap<Name, u16>,
+    devices: Vec<Option<DevicePlan>>,
+    connections: BTreeMap<Name, Connection>,
+    /// The next link id, or 0 when all are used.
+    next_link: u32,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Registry {
+            networks: Vec::new(),
+            network_numbers: HashMap::new(),
+            devices: Vec::new(),
+            connections: BTreeMap::new(),
+            next_link: LINK_FIRST,
+        }
+    }
+}
+
+impl Registry {
+    /// The registry that goes with `config`, given what this one knows.
+    ///
+    /// # Errors
+    /// The run has used up its numbers for something.
+    pub fn next(&self, config: &Config) -> Result<Registry, Exhausted> {
+        let mut next = self.clone();
+        for network in &config.virtual_networks {
+            next.number_network(&network.name)?;
+        }
+        next.place_devices(config)?;
+        next.connections.clear();
+        for endpoint in &config.endpoints {
+            let connection =
+                next.connect(config, endpoint, self.connections.get(&endpoint.name))?;
+            next.connections.insert(endpoint.name.clone(), connection);
+        }
+        Ok(next)
+    }
+
+    /// The number of a virtual network, if it was ever configured.
+    #[must_use]
+    pub fn scope(&self, network: &Name) -> Option<ScopeId> {
+        self.network_numbers.get(network).map(|&number| ScopeId(number))
+    }
+
+    /// The name behind a number.
+    #[must_use]
+    pub fn network(&self, scope: ScopeId) -> Option<&Name> {
+        self.networks.get(scope.slot())
+    }
+
+    /// How many virtual networks have a number.
+    #[must_use]
+    pub fn scope_count(&self) -> usize {
+        self.networks.len()
+    }
+
+    /// The device slots.
+    #[must_use]
+    pub fn devices(&self) -> &[Option<DevicePlan>] {
+        &self.devices
+    }
+
+    /// The connection of an endpoint.
+    #[must_use]
+    pub fn connection(&self, endpoint: &Name) -> Option<&Connection> {
+        self.connections.get(endpoint)
+    }
+
+    /// Every endpoint with the id of its connection.
+    pub fn connections(&self) -> impl Iterator<Item = (&Name, LinkId)> {
+        self.connections.iter().map(|(name, connection)| (name, connection.link))
+    }
+
+    /// Puts a connection in a state; does nothing if there is no such endpoint.
+    pub fn set_state(&mut self, endpoint: &Name, state: ConnectionState, description: String) {
+        if let Some(connection) = self.connections.get_mut(endpoint) {
+            connection.state = state;
+            connection.description = description;
+        }
+    }
+
+    fn number_network(&mut self, name: &Name) -> Result<(), Exhausted> {
+        if self.network_numbers.contains_key(name) {
+            return Ok(());
+        }
+        let number = u16::try_from(self.networks.len()).ok().filter(|&number| number < u16::MAX);
+        let number = number.ok_or(Exhausted("virtual networks"))?;
+        self.networks.push(name.clone());
+        self.network_numbers.insert(name.clone(), number);
+        Ok(())
+    }
+
+    fn place_devices(&mut self, config: &Config) -> Result<(), Exhausted> {
+        let mut wanted = Vec::new();
+        for device in &config.devices {
+            let network = config.virtual_networks.get(device.virtual_network);
+            let scope = network.and_then(|network| self.scope(&network.name));
+            wanted.push(DevicePlan {
+                name: device.name.as_str().to_owned(),
+                kind: device.kind,
+                namespace: device.network_namespace.clone(),
+                scope: scope.ok_or(Exhausted("virtual networks"))?,
+            });
+        }
+        for slot in &mut self.devices {
+            match wanted.iter().position(|plan| slot.as_ref() == Some(plan)) {
+                Some(at) => drop(wanted.swap_remove(at)),
+                None => *slot = None,
+            }
+        }
+        // In the order of the file, however they were kept above.
+        wanted.sort_by_key(|plan| {
+            config.devices.iter().position(|device| {
+                device.name.as_str() == plan.name && device.network_namespace == plan.namespace
+            })
+        });
+        for plan in wanted {
+            let free = if self.devices.len() < DEVICES_MAX {
+                self.devices.push(None);
+                self.devices.last_mut()
+            } else {
+                self.devices.iter_mut().find(|slot| slot.is_none())
+            };
+            *free.ok_or(Exhausted("devices"))? = Some(plan);
+        }
+        Ok(())
+    }
+
+    fn connect(
+        &mut self,
+        config: &Config,
+        endpoint: &PrivateEndpoint,
+        old: Option<&Connection>,
+    ) -> Result<Connection, Exhausted> {
+        let network = config.virtual_networks.get(endpoint.virtual_network);
+        let service = config.services.get(endpoint.service);
+        let (Some(network), Some(service)) = (network, service) else {
+            return Err(Exhausted("names"));
+        };
+        let identity = Identity {
+            virtual_network: network.name.clone(),
+            address: endpoint.address,
+            service: service.name.clone(),
+        };
+        let old = old.filter(|old| old.identity == identity);
+        if let Some(old) = old.filter(|old| old.configured == endpoint.connection_state) {
+            return Ok(old.clone());
+        }
+        let link = match old {
+            Some(old) => old.link,
+            None => self.next_link()?,
+        };
+        let description = match endpoint.connection_state {
+            Some(_) => "Set by the configuration",
+            None if service.auto_approve => "Auto-approved",
+            None => "Waits for approval",
+        };
+        Ok(Connection {
+            link,
+            state: config.initial_state(endpoint),
+            description: description.to_owned(),
+            identity,
+            configured: endpoint.connection_state,
+        })
+    }
+
+    fn next_link(&mut self) -> Result<LinkId, Exhausted> {
+        if self.next_link == 0 {
+            return Err(Exhausted("link ids"));
+        }
+        let link = LinkId(self.next_link);
+        self.next_link = self.next_link.wrapping_add(1);
+        Ok(link)
+    }
+}
+
+#[cfg(test)]
+mod tests;
