@@ -72,6 +72,7 @@ mod tests {
             detail: detail.map(str::to_owned),
             received: 0,
             sent: 0,
+            missed: 0,
         }
     }
 
