@@ -278,8 +278,8 @@ pub trait Device {
     /// The device is down or gone and must be opened anew.
     fn receive(&mut self, batch: &mut Batch) -> Result<(), DeviceError>;
 
-    /// Frames that the system dropped since the last call because nobody received them in time. They
-    /// never reached a batch; a device that cannot tell says none.
+    /// Frames that the system dropped since the last call because nobody received them in time.
+    /// They never reached a batch; a device that cannot tell says none.
     fn missed(&mut self) -> u64 {
         0
     }

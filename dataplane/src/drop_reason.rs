@@ -119,7 +119,7 @@ drop_reasons! {
         "A source or destination port is 0.",
         "The sender is faulty or hostile.", "RFC 6335 6";
     ArpInvalid, "arp_invalid",
-        "The ARP packet is cut off, not for IPv4 over Ethernet, or its sender address is a group's.",
+        "The ARP packet is cut off, not for IPv4 over Ethernet, or sent in the name of a group.",
         "The sender is faulty or hostile.", "RFC 826";
     ArpNotForUs, "arp_not_for_us",
         "The ARP packet concerns an address that adit neither holds nor looks for.",

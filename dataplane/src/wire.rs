@@ -10,8 +10,8 @@ pub mod ipv4;
 pub mod tcp;
 pub mod udp;
 
-/// Source and destination port of a TCP segment or a UDP datagram, which have them in the same place;
-/// `None` if it is too short.
+/// Source and destination port of a TCP segment or a UDP datagram, which have them in the same
+/// place; `None` if it is too short.
 #[inline(always)]
 #[must_use]
 pub fn ports(transport: &[u8]) -> Option<(u16, u16)> {

@@ -69,6 +69,8 @@ fn start_adit(topology: Topology) -> Result<Contender, LabError> {
 }
 
 fn configuration(socket: &str) -> String {
+    let pool = "backend_address_pool = \"pool\"";
+    let ports = format!("frontend_port = {PORT}, backend_port = {SERVER_PORT}, {pool}");
     format!(
         r#"
 [adit]
@@ -97,8 +99,8 @@ name = "lb"
 virtual_network = "provider"
 backend_address_pool = [{{ name = "pool", backend_addresses = ["{SERVER}"] }}]
 load_balancing_rule = [
-  {{ name = "tcp", protocol = "Tcp", frontend_port = {PORT}, backend_port = {SERVER_PORT}, backend_address_pool = "pool" }},
-  {{ name = "udp", protocol = "Udp", frontend_port = {PORT}, backend_port = {SERVER_PORT}, backend_address_pool = "pool" }},
+  {{ name = "tcp", protocol = "Tcp", {ports} }},
+  {{ name = "udp", protocol = "Udp", {ports} }},
 ]
 
 [[private_link_service]]

@@ -1,5 +1,5 @@
-//! What the contenders are put under: one TCP connection at full speed, and small UDP packets from a
-//! packet socket, as many as go.
+//! What the contenders are put under: one TCP connection at full speed, and small UDP packets from
+//! a packet socket, as many as go.
 
 use std::io::{self, Write};
 use std::net::{SocketAddrV4, UdpSocket};

@@ -1,8 +1,9 @@
 //! adit beside its peers: the same topology, the same load, in turn, in one run.
 //!
-//! Every contender gets a client and a server of its own, each in a namespace, and stands between them
-//! in a third. All are up at the same time and measured in turn (A B A B), so that what the machine
-//! does meanwhile hits them alike. Needs the program `nft`; adit's is built beside this one.
+//! Every contender gets a client and a server of its own, each in a namespace, and stands between
+//! them in a third. All are up at the same time and measured in turn (A B A B), so that what the
+//! machine does meanwhile hits them alike. Needs the program `nft`; adit's is built beside this
+//! one.
 
 mod contender;
 mod load;
