@@ -110,7 +110,7 @@ impl Daemon {
         }
     }
 
-    /// Asks it to end and waits for that. A child that does not is killed when this is dropped.
+    /// Asks it to end and waits for that. A child that does not is killed.
     pub(super) fn end(mut self) -> Result<ExitStatus, Trouble> {
         self.try_end()
     }
@@ -126,7 +126,11 @@ impl Daemon {
         if let Some(id) = id {
             kill_process(id, Signal::TERM).map_err(|error| failed(error.into()))?;
         }
-        Ok(self.process.wait(END_TIME)?)
+        self.process.wait(END_TIME).map_err(|error| {
+            // A child that does not listen gets no second chance when this is dropped.
+            let _ = self.process.child().kill();
+            Trouble::Adit(self.with_log(&format!("adit did not end after SIGTERM: {error}")))
+        })
     }
 
     /// How it is.

@@ -122,8 +122,22 @@ impl Report {
             return;
         }
         self.failed += 1;
-        self.put(&format!("{:INDENT$}    expected: {expected}", ""));
-        self.put(&format!("{:INDENT$}    seen:     {seen}", ""));
+        self.side("expected:", &expected.to_string());
+        self.side("seen:", &seen.to_string());
+    }
+
+    /// One side of a claim that does not hold, wrapped under itself.
+    fn side(&mut self, name: &str, value: &str) {
+        const NAME_WIDTH: usize = 10;
+        let indent = INDENT + 4;
+        let mut name = name;
+        for line in wrap(value, WIDTH - indent - NAME_WIDTH) {
+            self.put(&format!("{:indent$}{name:NAME_WIDTH$}{line}", ""));
+            name = "";
+        }
+        if !name.is_empty() {
+            self.put(&format!("{:indent$}{name:NAME_WIDTH$}nothing", ""));
+        }
     }
 
     /// The last word: how many claims held.

@@ -21,14 +21,19 @@ pub(super) fn show(tour: &mut Tour<'_>) -> Result<(), Trouble> {
     pending(tour, consumer, &dial)?;
     approved(tour, consumer, &dial)?;
     rejected(tour, consumer, &dial)?;
-    let Some(twin) = tour.twins.last_mut() else { return Ok(()) };
-    let answered = twin.http_get("/").map(|response| response.status);
-    let claim = "The other endpoint of the same consumer is untouched: its old session lives";
-    match answered {
-        Ok(status) => tour.report.equal(claim, 200, status),
-        Err(error) => tour.report.claim(claim, false, "an answer", error),
-    }
+    neighbour(tour);
     Ok(())
+}
+
+/// What was decided about one endpoint concerns no other.
+fn neighbour(tour: &mut Tour<'_>) {
+    let claim = "The other endpoint of the same consumer is untouched: its old session lives";
+    let answer = tour.twins.get_mut(1).map(|twin| twin.http_get("/"));
+    match answer {
+        Some(Ok(response)) => tour.report.equal(claim, 200, response.status),
+        Some(Err(error)) => tour.report.claim(claim, false, "an answer", error),
+        None => tour.report.claim(claim, false, "the session of step 3", "it was never opened"),
+    }
 }
 
 fn pending(tour: &mut Tour<'_>, consumer: &Consumer, dial: &Dial) -> Result<(), Trouble> {
