@@ -165,7 +165,7 @@ drop_reasons! {
         "The flow's backend is gone from the rule's pool.",
         "The client must connect anew; another backend will serve it.", "-";
     NatIpRemoved, "nat_ip_removed",
-        "The flow's NAT IP is gone from the service.",
+        "The flow's NAT IP is gone from the service, or its lease went while it was.",
         "The client must connect anew; another NAT IP will serve it.", "-";
 
     // What ran out.

@@ -178,8 +178,10 @@ impl Engine {
         &self.generation
     }
 
-    /// A device is open, with this address and MTU.
+    /// A device is open, with this address and MTU. Its next hops are asked for again: they may
+    /// have changed while it was not.
     pub fn attach(&mut self, device: DeviceIndex, link: Link) {
+        self.generation.neighbors.doubt(device);
         if let Some(slot) = self.links.get_mut(device.slot()) {
             *slot = Some(link);
         }

@@ -3,6 +3,7 @@
 //! The snapshot says what should be; the port pools and the next hops say what is, and are shared
 //! by all workers and by successive generations. All three change together or not at all.
 
+use crate::hash::Keys;
 use crate::nat::Pools;
 use crate::neighbor::Neighbors;
 use crate::snapshot::Snapshot;
@@ -35,9 +36,13 @@ impl Generation {
     /// The generation after this one: leases and resolved next hops carry over.
     #[must_use]
     pub fn next(&self, snapshot: Snapshot, seed: u64) -> Generation {
+        let number = GenerationNumber(self.number.0.wrapping_add(1));
+        // A pool that comes back must not start where it started before: a late answer to a flow of
+        // its former life would meet the first flow of the new one, perhaps another tenant's.
+        let fresh_seed = Keys::new(seed).hash(u64::from(number.0), 0);
         Generation {
-            number: GenerationNumber(self.number.0.wrapping_add(1)),
-            pools: self.pools.next(&snapshot, seed),
+            number,
+            pools: self.pools.next(&snapshot, fresh_seed),
             neighbors: self.neighbors.next(&self.snapshot, &snapshot),
             snapshot,
         }

@@ -9,7 +9,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::net::Ipv4Addr;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use hashbrown::HashMap;
 
@@ -44,6 +44,8 @@ struct Slot {
     hop: AtomicU64,
     confirmed: AtomicU32,
     requested: AtomicU32,
+    /// The device was opened anew since the last confirmation.
+    doubtful: AtomicBool,
 }
 
 /// The next hops of one generation. Positions are those of [`Snapshot::next_hops`].
@@ -123,12 +125,25 @@ impl Neighbors {
     pub fn confirm(&self, neighbor: NeighborIndex, hop: Hop, now: Tick) {
         if let Some(slot) = self.slots.get(neighbor.slot()) {
             slot.confirmed.store(now.0, Ordering::Relaxed);
+            slot.doubtful.store(false, Ordering::Relaxed);
             slot.hop.store(pack(hop), Ordering::Release);
         }
     }
 
-    /// Whether the neighbor should be asked for now: unresolved or not confirmed for long, and not
-    /// asked for a moment ago. Says yes to one caller only; forgets a neighbor that stays silent.
+    /// A device was opened: who answered on it before may be another station by now, and is asked
+    /// for again. Until the answer comes, the old station is still used.
+    pub fn doubt(&self, device: DeviceIndex) {
+        for slot in &self.slots {
+            let hop = unpack(slot.hop.load(Ordering::Relaxed));
+            if hop.is_some_and(|hop| hop.device == device) {
+                slot.doubtful.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Whether the neighbor should be asked for now: unresolved, in doubt or not confirmed for
+    /// long, and not asked for a moment ago. Says yes to one caller only; forgets a neighbor that
+    /// stays silent.
     #[must_use]
     pub fn claim_request(&self, neighbor: NeighborIndex, now: Tick) -> bool {
         let Some(slot) = self.slots.get(neighbor.slot()) else {
@@ -136,7 +151,8 @@ impl Neighbors {
         };
         let silent = now.since(Tick(slot.confirmed.load(Ordering::Relaxed)));
         let resolved = slot.hop.load(Ordering::Relaxed) != 0;
-        if resolved && silent < CONFIRMED_TICKS {
+        let doubtful = slot.doubtful.load(Ordering::Relaxed);
+        if resolved && silent < CONFIRMED_TICKS && !doubtful {
             return false;
         }
         if resolved && silent >= FORGOTTEN_TICKS {

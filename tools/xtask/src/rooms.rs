@@ -29,7 +29,7 @@ pub(crate) const ROOMS: &[Room] = &[
     room_of("snapshot", &["types", "limits"]),
     room_of("neighbor", &["snapshot", "types", "limits"]),
     room_of("nat", &["snapshot", "types", "limits", "hash"]),
-    room_of("generation", &["snapshot", "nat", "neighbor", "types", "limits"]),
+    room_of("generation", &["snapshot", "nat", "neighbor", "hash", "types", "limits"]),
     // What a packet meets.
     room_of("classify", &["packet", "snapshot", "types", "drop_reason"]),
     room_of("lb", &["snapshot", "types"]),
