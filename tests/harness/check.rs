@@ -1,0 +1,64 @@
+//! The invariants, checked from outside.
+//!
+//! [`Checker::passage`] looks at every packet that passes: where it may go (I1, I11), what may
+//! change in it (I5), its checksums (I6), and that an answer undoes exactly what the request's
+//! translation did (I4). [`Checker::tables`] walks all flows and leases (I2, I3).
+//! [`Checker::accounts`] balances the counters (I9).
+
+mod leases;
+mod passage;
+mod rewrite;
+
+use dataplane::engine::Engine;
+use dataplane::generation::Generation;
+
+use passage::Ledger;
+pub use passage::{CANARY, Passage, canary};
+
+/// Remembers what passed, to judge what comes back.
+pub struct Checker {
+    seed: u64,
+    ledger: Ledger,
+}
+
+impl Checker {
+    /// A checker of engines with this seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Checker {
+        Checker { seed, ledger: Ledger::default() }
+    }
+
+    /// Judges a packet that was forwarded.
+    ///
+    /// # Panics
+    /// It should not have been, or not so.
+    pub fn passage(&mut self, passage: &Passage<'_>) {
+        rewrite::check(passage.input, passage.output);
+        self.ledger.check(passage);
+    }
+
+    /// Judges flows and leases.
+    ///
+    /// # Panics
+    /// They contradict each other.
+    pub fn tables(&self, engines: &[Engine], generation: &Generation) {
+        leases::check(engines, generation, self.seed);
+    }
+
+    /// Judges counters.
+    ///
+    /// # Panics
+    /// A packet was lost or counted twice, or a frame was handed over to nobody.
+    pub fn accounts(&self, engines: &[Engine]) {
+        let (mut given, mut taken) = (0, 0);
+        for engine in engines {
+            let counters = engine.counters();
+            assert_eq!(counters.account_difference(), 0, "I9: {counters:?}");
+            let alive = counters.flows_opened - counters.flows_closed;
+            assert_eq!(alive, engine.flows().len() as u64, "flows opened and closed");
+            given += counters.handed_over;
+            taken += counters.taken_over;
+        }
+        assert_eq!(given, taken, "frames handed over were taken over");
+    }
+}

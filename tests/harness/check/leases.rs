@@ -1,0 +1,66 @@
+//! I2 and I3: flows and leases name each other, one to one, under both keys.
+
+use std::collections::{HashMap, HashSet};
+
+use dataplane::engine::Engine;
+use dataplane::generation::Generation;
+use dataplane::hash::Keys;
+use dataplane::nat::Holder;
+use dataplane::types::{FlowIndex, Protocol, WorkerId};
+
+pub(super) fn check(engines: &[Engine], generation: &Generation, seed: u64) {
+    let mut tuples = HashSet::new();
+    let mut leased: HashMap<u32, u32> = HashMap::new();
+    let keys = Keys::new(seed);
+    for (worker, engine) in (0..).map(WorkerId).zip(engines) {
+        let mut live = 0;
+        for number in (0..).map(FlowIndex).take(engine.flows().extent()) {
+            let Some(flow) = engine.flows().get(number) else {
+                continue;
+            };
+            live += 1;
+            let (nat_ip, nat_port) = flow.nat();
+            let (backend, backend_port) = flow.backend();
+            let protocol: Protocol = flow.key.protocol;
+            let holder = Holder { worker, flow: number };
+            let pool = engine.generation().pools.pool(flow.pool);
+            // A flow that the configuration in force has not judged yet may have lost its lease
+            // with its pool; it must not survive that judgement.
+            let is_judged = flow.generation == engine.generation().number;
+            let holds = pool.is_some_and(|pool| pool.holder(nat_port) == Some(holder));
+            if !is_judged && !holds {
+                continue;
+            }
+            let pool = pool.expect("I2: a live flow's pool exists");
+            let tuple = (pool.key().scope, nat_ip, nat_port, backend, protocol);
+            assert!(tuples.insert(tuple), "I2: two live flows share {tuple:?}");
+            let of_pool = (pool.key().nat_ip, pool.key().backend, pool.key().protocol);
+            assert_eq!(of_pool, (nat_ip, backend, protocol), "I2: the lease's pool");
+            assert_eq!(
+                pool.holder(nat_port),
+                Some(holder),
+                "I3: the return key {tuple:?}:{backend_port} names its flow"
+            );
+            let found = engine.flows().lookup(&flow.key, flow.key.hash(&keys));
+            assert_eq!(found, Some(number), "I3: the forward key names its flow");
+            *leased.entry(flow.pool.0).or_default() += 1;
+        }
+        assert_eq!(live, engine.flows().len(), "every record is live or free");
+    }
+    let same_generation = |engine: &Engine| engine.generation().number == generation.number;
+    if engines.iter().all(same_generation) {
+        check_pools(generation, &leased);
+    }
+}
+
+fn check_pools(generation: &Generation, flows: &HashMap<u32, u32>) {
+    for slot in 0..u32::try_from(generation.pools.slot_count()).unwrap() {
+        let Some(pool) = generation.pools.pool(dataplane::types::PoolIndex(slot)) else {
+            continue;
+        };
+        let expected = flows.get(&slot).copied().unwrap_or(0);
+        let what = pool.key();
+        assert_eq!(pool.leased(), expected, "I2: flows and leases of {what:?}");
+        assert_eq!(pool.count_leases(), expected, "I2: ports taken of {what:?}");
+    }
+}

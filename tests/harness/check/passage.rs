@@ -1,0 +1,163 @@
+//! I1, I4 and I11: where a packet may go is decided by its endpoint or by its flow, and by nothing
+//! else.
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+
+use dataplane::snapshot::Gate;
+use dataplane::types::{DeviceIndex, ScopeId};
+use pnet_base::MacAddr;
+
+use crate::encode::{Image, TCP, mac_of};
+use crate::observe::{Transport, observe};
+use crate::topology::Topology;
+
+/// Marks a payload as a tenant's.
+pub const CANARY: &[u8] = b"canary of tenant ";
+
+/// A payload that may be seen by one tenant and its providers only.
+#[must_use]
+pub fn canary(tenant: DeviceIndex) -> Vec<u8> {
+    let mut payload = CANARY.to_vec();
+    payload.extend(tenant.0.to_be_bytes());
+    payload
+}
+
+/// A packet that passed.
+pub struct Passage<'a> {
+    /// What was in force when it did.
+    pub topology: &'a Topology,
+    /// Where it came in.
+    pub ingress: DeviceIndex,
+    /// As it came.
+    pub input: &'a Image,
+    /// Where it left.
+    pub egress: DeviceIndex,
+    /// As it left.
+    pub output: &'a Image,
+}
+
+/// What a backend sees of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Outside {
+    scope: ScopeId,
+    nat: (Ipv4Addr, u16),
+    backend: (Ipv4Addr, u16),
+    protocol: u8,
+}
+
+/// What a client sees of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Inside {
+    scope: ScopeId,
+    client: (Ipv4Addr, u16),
+    endpoint: (Ipv4Addr, u16),
+    station: MacAddr,
+}
+
+/// The translations that were seen.
+#[derive(Default)]
+pub(super) struct Ledger {
+    translations: HashMap<Outside, Inside>,
+}
+
+impl Ledger {
+    pub(super) fn check(&mut self, passage: &Passage<'_>) {
+        let input = observe(&passage.input.bytes).transport();
+        let output = observe(&passage.output.bytes).transport();
+        let scope = passage.topology.scope(passage.ingress);
+        let scope = scope.expect("I1: it came in by a device of a network");
+        let egress = passage.topology.scope(passage.egress);
+        let egress = egress.expect("I1: it left by a device of a network");
+        let station = passage.topology.station(passage.egress);
+        assert_eq!(output.from_mac, station, "it left in the name of its device");
+        check_canary(passage.topology, &output, egress);
+        if passage.topology.endpoint(scope, input.destination).is_some() {
+            self.forward(passage.topology, &input, &output, (scope, egress));
+        } else {
+            self.back(passage.topology, &input, &output, (scope, egress));
+        }
+    }
+
+    fn forward(
+        &mut self,
+        topology: &Topology,
+        input: &Transport,
+        output: &Transport,
+        (scope, egress): (ScopeId, ScopeId),
+    ) {
+        let endpoint = topology.endpoint(scope, input.destination);
+        let endpoint = endpoint.expect("its endpoint exists");
+        assert_eq!(endpoint.gate, Gate::Approved, "I11: {input:?} passed");
+        let service = &topology.plan.services[endpoint.service.slot()];
+        assert_eq!(egress, service.scope, "I1: it left to its service's provider");
+        let nat_ip = output.source;
+        assert!(service.nat_ips.contains(&nat_ip), "{nat_ip} is a NAT IP");
+        assert!(output.source_port >= 1024, "a leased port is not well known");
+        let of_packet =
+            |protocol: u8, port| (protocol, port) == (input.protocol, input.destination_port);
+        let mut rules = service.rules.iter();
+        let rule = rules.find(|rule| of_packet(rule.protocol as u8, rule.port));
+        let rule = rule.expect("I1: a rule covers it");
+        assert!(rule.backends.contains(&output.destination), "I1: its backend");
+        assert_eq!(output.destination_port, rule.backend_port);
+        let next_hop = topology.next_hop(egress, output.destination);
+        assert_eq!(output.to_mac, mac_of(next_hop), "it went to its next hop");
+        let outside = Outside {
+            scope: egress,
+            nat: (output.source, output.source_port),
+            backend: (output.destination, output.destination_port),
+            protocol: output.protocol,
+        };
+        let inside = Inside {
+            scope,
+            client: (input.source, input.source_port),
+            endpoint: (input.destination, input.destination_port),
+            station: input.from_mac,
+        };
+        self.translations.insert(outside, inside);
+    }
+
+    fn back(
+        &mut self,
+        topology: &Topology,
+        input: &Transport,
+        output: &Transport,
+        (scope, egress): (ScopeId, ScopeId),
+    ) {
+        let outside = Outside {
+            scope,
+            nat: (input.destination, input.destination_port),
+            backend: (input.source, input.source_port),
+            protocol: input.protocol,
+        };
+        let inside = self.translations.get(&outside);
+        let inside = inside.unwrap_or_else(|| panic!("I1: {outside:?} answers no flow"));
+        let seen = Inside {
+            scope: egress,
+            client: (output.destination, output.destination_port),
+            endpoint: (output.source, output.source_port),
+            station: output.to_mac,
+        };
+        assert_eq!(seen, *inside, "I4: the answer undoes the translation");
+        let endpoint = topology.endpoint(egress, output.source);
+        let gate = endpoint.map(|endpoint| endpoint.gate);
+        assert_eq!(gate, Some(Gate::Approved), "I11: {output:?} passed");
+        if input.protocol == TCP {
+            assert_eq!(output.flags, input.flags);
+        }
+    }
+}
+
+fn check_canary(topology: &Topology, output: &Transport, egress: ScopeId) {
+    let Some([high, low]) = output.payload.strip_prefix(CANARY) else {
+        return;
+    };
+    let owner = ScopeId(u16::from_be_bytes([*high, *low]));
+    let endpoints = topology.plan.endpoints.iter();
+    let mut providers = endpoints
+        .filter(|endpoint| endpoint.scope == owner)
+        .map(|endpoint| topology.plan.services[endpoint.service.slot()].scope);
+    let allowed = egress == owner || providers.any(|provider| provider == egress);
+    assert!(allowed, "I1: the canary of {owner:?} flew to {egress:?}");
+}

@@ -1,0 +1,246 @@
+//! The packets of scripts: from a line of words to the bytes of a frame.
+//!
+//! * `tcp IP:PORT > IP:PORT FLAGS [OPTION…]`, flags of `SFRPA` or `none`;
+//! * `udp IP:PORT > IP:PORT [OPTION…]`, `icmp IP > IP`, `ip PROTOCOL IP > IP`;
+//! * `arp who-has IP tell IP [OPTION…]`, `arp IP is-at for IP [OPTION…]`;
+//! * `raw HEX`.
+//!
+//! A frame that arrives has TTL 64 and goes from its host's station to adit's; one that leaves has
+//! TTL 63 and goes from adit's station to its host's. Options override: `ttl=`, `tos=`, `id=`,
+//! `ip-flags=`, `offset=` (fragment), `version=`, `ihl=`, `total=`, `ip-sum=+ERROR`,
+//! `ip-options=HEX`;
+//! `seq=`, `ack=`, `window=`, `tcp-options=HEX`, `doff=`, `udp-length=`; `sum=+ERROR|none|partial`;
+//! `data=TEXT`, `hex=HEX`, `len=BYTES`, `pad=BYTES`, `cut=BYTES`, `gso=BYTES`, `partial-start=`;
+//! `from=MAC|IP`, `to=MAC|IP` (stations), `vlan=`, `ethertype=`, `fault=`;
+//! for ARP `sender-mac=`, `operation=`, `hardware=`.
+
+use std::net::Ipv4Addr;
+use std::str::FromStr;
+
+use dataplane::device::FrameFault;
+use pnet_base::MacAddr;
+
+use crate::encode::{ArpShape, Image, Shape, Sum, TCP, UDP, flags, mac_of};
+
+/// What a line does not say of a frame.
+#[derive(Clone, Copy, Debug)]
+pub struct Side {
+    station: MacAddr,
+    arrives: bool,
+}
+
+impl Side {
+    /// A frame that arrives at this station of adit's.
+    #[must_use]
+    pub fn arriving(station: MacAddr) -> Side {
+        Side { station, arrives: true }
+    }
+
+    /// The station of whoever sends, in the name of an address.
+    fn speaker(&self, address: Ipv4Addr) -> MacAddr {
+        if self.arrives { mac_of(address) } else { self.station }
+    }
+
+    /// The station of whoever receives.
+    fn hearer(&self, address: Ipv4Addr) -> MacAddr {
+        if self.arrives { self.station } else { mac_of(address) }
+    }
+
+    /// A frame that leaves from this station of adit's.
+    #[must_use]
+    pub fn leaving(station: MacAddr) -> Side {
+        Side { station, arrives: false }
+    }
+}
+
+/// The frame that the words describe.
+///
+/// # Errors
+/// They describe none; why.
+pub fn parse_packet(words: &[String], side: &Side) -> Result<Image, String> {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["raw", bytes] => Ok(Image::from(hex(bytes)?)),
+        ["arp", rest @ ..] => arp(rest, side),
+        ["tcp", from, ">", to, set, options @ ..] => {
+            let mut shape = Shape::new(TCP, end(from)?, end(to)?);
+            shape.flags = control_bits(set)?;
+            ipv4(shape, options, side)
+        }
+        ["udp", from, ">", to, options @ ..] => {
+            ipv4(Shape::new(UDP, end(from)?, end(to)?), options, side)
+        }
+        ["icmp", from, ">", to, options @ ..] => {
+            ipv4(Shape::ping(number(from)?, number(to)?), options, side)
+        }
+        ["ip", protocol, from, ">", to, options @ ..] => {
+            let ends = ((number(from)?, 0), (number(to)?, 0));
+            ipv4(Shape::new(number(protocol)?, ends.0, ends.1), options, side)
+        }
+        _ => Err("no such packet".to_owned()),
+    }
+}
+
+fn number<T: FromStr>(word: &str) -> Result<T, String> {
+    word.parse().map_err(|_| format!("cannot read `{word}`"))
+}
+
+fn end(word: &str) -> Result<(Ipv4Addr, u16), String> {
+    let (address, port) = word.split_once(':').ok_or("an end is IP:PORT")?;
+    Ok((number(address)?, number(port)?))
+}
+
+fn hex(word: &str) -> Result<Vec<u8>, String> {
+    let byte = |at| u8::from_str_radix(word.get(at..at + 2).unwrap_or("?"), 16);
+    let bytes = (0..word.len()).step_by(2).map(byte);
+    bytes.collect::<Result<_, _>>().map_err(|_| format!("`{word}` is not hexadecimal"))
+}
+
+fn control_bits(word: &str) -> Result<u8, String> {
+    if word == "none" {
+        return Ok(0);
+    }
+    word.chars().try_fold(0, |bits, letter| {
+        let bit = match letter {
+            'S' => flags::SYN,
+            'F' => flags::FIN,
+            'R' => flags::RST,
+            'P' => flags::PSH,
+            'A' => flags::ACK,
+            _ => return Err(format!("no such flag: {letter}")),
+        };
+        Ok(bits | bit)
+    })
+}
+
+fn station(word: &str) -> Result<MacAddr, String> {
+    match word.parse::<Ipv4Addr>() {
+        Ok(host) => Ok(mac_of(host)),
+        Err(_) => number(word),
+    }
+}
+
+/// Bytes that differ from their neighbors.
+fn pattern(length: usize) -> Vec<u8> {
+    let byte = |at: usize| at.wrapping_mul(7).wrapping_add(33).to_le_bytes()[0];
+    (0..length).map(byte).collect()
+}
+
+fn ipv4(mut shape: Shape, options: &[&str], side: &Side) -> Result<Image, String> {
+    if side.arrives {
+        shape.from_mac = mac_of(shape.source);
+        shape.to_mac = side.station;
+    } else {
+        shape.from_mac = side.station;
+        shape.to_mac = mac_of(shape.destination);
+        shape.ttl = 63;
+    }
+    let mut fault = None;
+    for option in options {
+        let (name, value) = option.split_once('=').ok_or("an option is NAME=VALUE")?;
+        let known = set_ip(&mut shape, name, value)?
+            || set_transport(&mut shape, name, value)?
+            || set_frame(&mut shape, name, value)?;
+        match (known, name) {
+            (true, _) => {}
+            (false, "fault") => fault = Some(parse_fault(value)?),
+            (false, _) => return Err(format!("no such option: {name}")),
+        }
+    }
+    let mut image = shape.encode();
+    image.fault = fault;
+    Ok(image)
+}
+
+fn parse_fault(word: &str) -> Result<FrameFault, String> {
+    match word {
+        "offload" => Ok(FrameFault::OffloadInvalid),
+        "truncated" => Ok(FrameFault::Truncated),
+        "vlan" => Ok(FrameFault::VlanTagged),
+        _ => Err("no such fault".to_owned()),
+    }
+}
+
+fn set_ip(shape: &mut Shape, name: &str, value: &str) -> Result<bool, String> {
+    match name {
+        "ttl" => shape.ttl = number(value)?,
+        "tos" => shape.tos = number(value)?,
+        "id" => shape.id = number(value)?,
+        "ip-flags" => shape.fragment_flags = number(value)?,
+        "offset" => shape.fragment_offset = number(value)?,
+        "version" => shape.version = number(value)?,
+        "ihl" => shape.header_words = Some(number(value)?),
+        "total" => shape.total_length = Some(number(value)?),
+        "ip-sum" => shape.header_error = number(value)?,
+        "ip-options" => shape.ip_options = hex(value)?,
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+fn set_transport(shape: &mut Shape, name: &str, value: &str) -> Result<bool, String> {
+    match name {
+        "seq" => shape.sequence = number(value)?,
+        "ack" => shape.acknowledgement = number(value)?,
+        "window" => shape.window = number(value)?,
+        "tcp-options" => shape.tcp_options = hex(value)?,
+        "doff" => shape.data_offset = Some(number(value)?),
+        "udp-length" => shape.udp_length = Some(number(value)?),
+        "data" => shape.payload = value.as_bytes().to_vec(),
+        "hex" => shape.payload = hex(value)?,
+        "len" => shape.payload = pattern(number(value)?),
+        "sum" => {
+            shape.sum = match value {
+                "none" => Sum::Absent,
+                "partial" => Sum::Partial,
+                error => Sum::Off(number(error)?),
+            }
+        }
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+fn set_frame(shape: &mut Shape, name: &str, value: &str) -> Result<bool, String> {
+    match name {
+        "pad" => shape.padding = pattern(number(value)?),
+        "cut" => shape.cut = Some(number(value)?),
+        "gso" => shape.segment_bytes = Some(number(value)?),
+        "partial-start" => shape.partial_start = Some(number(value)?),
+        "from" => shape.from_mac = station(value)?,
+        "to" => shape.to_mac = station(value)?,
+        "vlan" => shape.vlan = Some(number(value)?),
+        "ethertype" => shape.ethertype = Some(number(value)?),
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+fn arp(words: &[&str], side: &Side) -> Result<Image, String> {
+    let (mut shape, options) = match words {
+        ["who-has", target, "tell", sender, options @ ..] => {
+            let sender = number(sender)?;
+            let asks = (sender, side.speaker(sender));
+            (ArpShape::who_has(number(target)?, asks), options)
+        }
+        [sender, "is-at", "for", asker, options @ ..] => {
+            let (sender, asker) = (number(sender)?, number(asker)?);
+            let answers = (sender, side.speaker(sender));
+            (ArpShape::is_at(answers, (asker, side.hearer(asker))), options)
+        }
+        _ => return Err("no such ARP packet".to_owned()),
+    };
+    for option in options {
+        let (name, value) = option.split_once('=').ok_or("an option is NAME=VALUE")?;
+        match name {
+            "sender-mac" => shape.sender_mac = station(value)?,
+            "from" => shape.from_mac = station(value)?,
+            "to" => shape.to_mac = station(value)?,
+            "operation" => shape.operation = number(value)?,
+            "hardware" => shape.hardware = number(value)?,
+            "cut" => shape.cut = Some(number(value)?),
+            _ => return Err(format!("no such option: {name}")),
+        }
+    }
+    Ok(shape.encode())
+}

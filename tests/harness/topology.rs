@@ -1,0 +1,230 @@
+//! What a world is made of: virtual networks, endpoints, a service, and how to change them.
+//!
+//! [`Topology::standard`] has two tenants, `a` and `b`, with the same address space 10.0.0.0/16 and
+//! the same endpoint address 10.0.0.5, and a provider `p` with 10.1.0.0/16, NAT IP 10.1.0.4 and
+//! backends 10.1.0.10 to 12. TCP 443 leads to 8080 and UDP 53 to 5353. Changes keep indices, as
+//! `control` does.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use dataplane::device::Link;
+use dataplane::snapshot::{
+    DeviceKind, DevicePlan, EndpointPlan, Gate, Plan, RulePlan, ScopePlan, ServicePlan, Snapshot,
+    Timeouts,
+};
+use dataplane::types::{DeviceIndex, LinkId, MacAddress, Prefix, Protocol, ScopeId, ServiceIndex};
+use pnet_base::MacAddr;
+
+/// Device, and network, of the first tenant.
+pub const A: DeviceIndex = DeviceIndex(0);
+/// Device, and network, of the second tenant.
+pub const B: DeviceIndex = DeviceIndex(1);
+/// Device, and network, of the provider.
+pub const P: DeviceIndex = DeviceIndex(2);
+
+/// Address of both tenants' endpoints.
+pub const ENDPOINT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
+/// The first NAT IP of the service.
+pub const NAT_IP: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 4);
+/// A client; there is one in each tenant's network.
+pub const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 1);
+
+/// The standard backends, by number from 0.
+#[must_use]
+pub fn backend(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 1, 0, 10 + number)
+}
+
+/// A plan with handles to change it by.
+#[derive(Clone, Debug)]
+pub struct Topology {
+    /// What snapshots are built from.
+    pub plan: Plan,
+    /// Address and MTU of each device.
+    pub links: Vec<Link>,
+}
+
+impl Topology {
+    /// See the module's documentation.
+    #[must_use]
+    pub fn standard() -> Topology {
+        let prefix = |second| Prefix::new(Ipv4Addr::new(10, second, 0, 0), 16).unwrap();
+        let scope = |second| ScopePlan { address_space: vec![prefix(second)], routes: Vec::new() };
+        let devices = ["a", "b", "p"].into_iter().enumerate();
+        let plan = Plan {
+            devices: devices.map(|(at, name)| Some(device(name, at))).collect(),
+            scopes: vec![scope(0), scope(0), scope(1)],
+            services: vec![service(2, NAT_IP)],
+            endpoints: vec![endpoint(0, 0), endpoint(1, 0)],
+        };
+        let links = (0..3).map(link).collect();
+        Topology { plan, links }
+    }
+
+    /// The standard one with these backends.
+    #[must_use]
+    pub fn with_backends(backends: &[Ipv4Addr]) -> Topology {
+        let mut topology = Topology::standard();
+        topology.set_backends(backends);
+        topology
+    }
+
+    /// The snapshot of the plan.
+    ///
+    /// # Panics
+    /// The plan contradicts itself.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::build(self.plan.clone()).expect("the topology's plan is consistent")
+    }
+
+    /// Gives every rule of the service these backends.
+    pub fn set_backends(&mut self, backends: &[Ipv4Addr]) {
+        for rule in &mut self.plan.services[0].rules {
+            rule.backends = backends.to_vec();
+        }
+    }
+
+    /// The backends of the service.
+    #[must_use]
+    pub fn backends(&self) -> &[Ipv4Addr] {
+        &self.plan.services[0].rules[0].backends
+    }
+
+    /// Gives the service these NAT IPs.
+    pub fn set_nat_ips(&mut self, nat_ips: &[Ipv4Addr]) {
+        self.plan.services[0].nat_ips = nat_ips.to_vec();
+    }
+
+    /// Sets the state of the connections of a tenant's endpoints.
+    pub fn set_gate(&mut self, tenant: DeviceIndex, gate: Gate) {
+        let of_tenant = |endpoint: &&mut EndpointPlan| endpoint.scope.0 == tenant.0;
+        let endpoints = self.plan.endpoints.iter_mut().filter(of_tenant);
+        endpoints.for_each(|endpoint| endpoint.gate = gate);
+    }
+
+    /// Removes the endpoints of a tenant.
+    pub fn remove_endpoint(&mut self, tenant: DeviceIndex) {
+        let plan = &mut self.plan;
+        plan.endpoints.retain(|endpoint| endpoint.scope.0 != tenant.0);
+    }
+
+    /// Gives a tenant an endpoint again, under a new link id.
+    pub fn add_endpoint(&mut self, tenant: DeviceIndex, link: LinkId) {
+        let again = endpoint(tenant.0, 0);
+        self.plan.endpoints.push(EndpointPlan { link, ..again });
+    }
+
+    /// Removes a device or brings it back.
+    pub fn set_device(&mut self, at: DeviceIndex, name: &str, present: bool) {
+        self.plan.devices[at.slot()] = present.then(|| device(name, at.slot()));
+    }
+
+    /// Sets the timeouts of all rules, in seconds: opening, established, closing, UDP.
+    pub fn set_timeouts(&mut self, [opening, established, closing, udp]: [u64; 4]) {
+        let seconds = Duration::from_secs;
+        for rule in self.plan.services.iter_mut().flat_map(|s| &mut s.rules) {
+            rule.timeouts = Timeouts::new(
+                seconds(opening),
+                seconds(established),
+                seconds(closing),
+                seconds(udp),
+            );
+        }
+    }
+
+    /// Adds a second service of the same provider, with its own NAT IP and backends, and an
+    /// endpoint for it in a tenant's network.
+    pub fn add_service(
+        &mut self,
+        nat_ip: Ipv4Addr,
+        backends: &[Ipv4Addr],
+        (tenant, address): (DeviceIndex, Ipv4Addr),
+    ) {
+        let number = u32::try_from(self.plan.services.len()).unwrap();
+        let mut added = service(2, nat_ip);
+        for rule in &mut added.rules {
+            rule.backends = backends.to_vec();
+        }
+        self.plan.services.push(added);
+        let mut entry = endpoint(tenant.0, number);
+        entry.address = address;
+        entry.link = LinkId(1000 + number);
+        self.plan.endpoints.push(entry);
+    }
+
+    /// The endpoint with this address in a network.
+    #[must_use]
+    pub fn endpoint(&self, scope: ScopeId, address: Ipv4Addr) -> Option<&EndpointPlan> {
+        let mut endpoints = self.plan.endpoints.iter();
+        endpoints.find(|endpoint| endpoint.scope == scope && endpoint.address == address)
+    }
+
+    /// The service with this NAT IP in a network.
+    #[must_use]
+    pub fn service_of_nat_ip(&self, scope: ScopeId, nat_ip: Ipv4Addr) -> Option<&ServicePlan> {
+        let mut services = self.plan.services.iter();
+        services.find(|service| service.scope == scope && service.nat_ips.contains(&nat_ip))
+    }
+
+    /// The network behind a device.
+    #[must_use]
+    pub fn scope(&self, device: DeviceIndex) -> Option<ScopeId> {
+        let device = self.plan.devices.get(device.slot())?.as_ref();
+        device.map(|device| device.scope)
+    }
+
+    /// Where frames to a backend go first: the router of the longest route, or itself.
+    #[must_use]
+    pub fn next_hop(&self, scope: ScopeId, backend: Ipv4Addr) -> Ipv4Addr {
+        let routes = self.plan.scopes[scope.slot()].routes.iter();
+        let covering = routes.filter(|route| route.prefix.contains(backend));
+        let best = covering.max_by_key(|route| route.prefix.length());
+        best.map_or(backend, |route| route.next_hop)
+    }
+
+    /// adit's station on a device.
+    #[must_use]
+    pub fn station(&self, device: DeviceIndex) -> MacAddr {
+        MacAddr::from(self.links[device.slot()].mac.0)
+    }
+}
+
+fn device(name: &str, at: usize) -> DevicePlan {
+    DevicePlan {
+        name: name.to_owned(),
+        kind: DeviceKind::AfPacket,
+        namespace: None,
+        scope: ScopeId(u16::try_from(at).unwrap()),
+    }
+}
+
+fn link(at: u8) -> Link {
+    Link { mac: MacAddress([0x0e, 0xad, 0x17, 0, 0, at]), mtu: 1500 }
+}
+
+fn endpoint(tenant: u16, service: u32) -> EndpointPlan {
+    EndpointPlan {
+        link: LinkId(101 + u32::from(tenant)),
+        scope: ScopeId(tenant),
+        address: ENDPOINT,
+        service: ServiceIndex(service),
+        gate: Gate::Approved,
+    }
+}
+
+fn service(scope: u16, nat_ip: Ipv4Addr) -> ServicePlan {
+    let rule = |protocol, port, backend_port| RulePlan {
+        protocol,
+        port,
+        backend_port,
+        backends: (0..3).map(backend).collect(),
+        timeouts: Timeouts::default(),
+    };
+    ServicePlan {
+        scope: ScopeId(scope),
+        nat_ips: vec![nat_ip],
+        rules: vec![rule(Protocol::Tcp, 443, 8080), rule(Protocol::Udp, 53, 5353)],
+    }
+}

@@ -1,0 +1,430 @@
+//! Drives engines by hand: frames in, verdicts carried out, time and configuration changed between
+//! any two batches; no threads, no clock, no sleep.
+//!
+//! The hosts of the provider answer ARP by themselves unless they are silent. After every step the
+//! checkers of [`crate::check`] look at every frame that left and at every table.
+
+mod flood;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dataplane::device::{Batch, Frame};
+use dataplane::drop_reason::DropReason;
+use dataplane::engine::Verdicts;
+use dataplane::engine::{Arrival, Engine, EngineConfig, Origin, Outcome, Session, Verdict};
+use dataplane::generation::Generation;
+use dataplane::limits::BATCH_FRAMES_MAX;
+use dataplane::types::{DeviceIndex, FlowIndex, Instant, WorkerId};
+
+use crate::check::{Checker, Passage};
+use crate::encode::{ArpShape, Image, mac_of};
+use crate::observe::{Observed, observe};
+use crate::topology::Topology;
+pub use flood::{Flood, Socket, Tally, clients};
+
+/// Sizes and secret of a world.
+#[derive(Clone, Copy, Debug)]
+pub struct WorldConfig {
+    /// How many engines.
+    pub workers: u8,
+    /// Flows that each has room for.
+    pub flows_max: usize,
+    /// Secret of hashes and ports.
+    pub seed: u64,
+    /// Whether tables are checked after every step, or only when asked.
+    pub check_tables: bool,
+}
+
+impl Default for WorldConfig {
+    fn default() -> Self {
+        WorldConfig { workers: 1, flows_max: 4096, seed: 1, check_tables: true }
+    }
+}
+
+/// Why a frame left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Translated.
+    Forwarded,
+    /// An answer of adit's.
+    Replied,
+    /// A request of adit's.
+    Requested,
+}
+
+/// A frame that left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// By which device.
+    pub device: DeviceIndex,
+    /// Why.
+    pub kind: Kind,
+    /// What.
+    pub image: Image,
+}
+
+/// A frame on its way: as it came, where from, and what the engine made of it.
+struct Underway {
+    ingress: DeviceIndex,
+    input: Image,
+    output: Image,
+}
+
+/// See the module's documentation.
+pub struct World {
+    /// The configuration as of the last reload.
+    pub topology: Topology,
+    /// The time.
+    pub now: Instant,
+    /// The engines, by worker.
+    pub engines: Vec<Engine>,
+    /// Frames that left and nobody took yet.
+    pub left: VecDeque<Left>,
+    /// Hosts that do not answer ARP.
+    pub silent: BTreeSet<Ipv4Addr>,
+    /// Whether hosts answer ARP at all, out of sight.
+    pub answers_arp: bool,
+    /// A device that refuses frames, and the reason under which that is counted.
+    pub refusing: Option<(DeviceIndex, DropReason)>,
+    /// The generation that was built last.
+    pub generation: Arc<Generation>,
+    config: WorldConfig,
+    /// The topology that each engine works with.
+    views: Vec<Arc<Topology>>,
+    checker: Checker,
+    held: Vec<Underway>,
+    handed: Vec<VecDeque<Underway>>,
+    batch: Batch,
+    verdicts: Verdicts,
+    spare: Frame,
+}
+
+impl World {
+    /// A world whose next hops are all resolved.
+    #[must_use]
+    pub fn new(topology: Topology) -> World {
+        World::with(topology, WorldConfig::default())
+    }
+
+    /// As [`World::new`], of these sizes.
+    #[must_use]
+    pub fn with(topology: Topology, config: WorldConfig) -> World {
+        World::with_silent(topology, config, &[])
+    }
+
+    /// As [`World::with`], in which some hosts do not answer ARP.
+    #[must_use]
+    pub fn with_silent(topology: Topology, config: WorldConfig, silent: &[Ipv4Addr]) -> World {
+        let mut world = World::unstarted(topology, config);
+        world.silent = silent.iter().copied().collect();
+        // An advance asks for some next hops at a time.
+        for _ in 0..=world.generation.neighbors.len() {
+            world.advance();
+        }
+        world
+    }
+
+    /// As [`World::with`], in which adit's ARP requests leave like any frame and nobody answers;
+    /// none was sent yet.
+    #[must_use]
+    pub fn with_manual_arp(topology: Topology, config: WorldConfig) -> World {
+        let mut world = World::unstarted(topology, config);
+        world.answers_arp = false;
+        world
+    }
+
+    fn unstarted(topology: Topology, config: WorldConfig) -> World {
+        let generation = Arc::new(Generation::first(topology.snapshot(), config.seed));
+        let engine = |worker| {
+            let sizes = EngineConfig {
+                worker: WorkerId(worker),
+                workers: config.workers,
+                flows_max: config.flows_max,
+                seed: config.seed,
+            };
+            Engine::new(&sizes, Arc::clone(&generation))
+        };
+        let view = Arc::new(topology.clone());
+        let mut world = World {
+            now: Instant::from_nanos(1_000_000_000),
+            engines: (0..config.workers).map(engine).collect(),
+            left: VecDeque::new(),
+            silent: BTreeSet::new(),
+            answers_arp: true,
+            refusing: None,
+            views: vec![view; usize::from(config.workers)],
+            checker: Checker::new(config.seed),
+            held: Vec::new(),
+            handed: (0..config.workers).map(|_| VecDeque::new()).collect(),
+            batch: Batch::new(),
+            verdicts: [Verdict::Consume; BATCH_FRAMES_MAX],
+            spare: Frame::new(),
+            topology,
+            generation,
+            config,
+        };
+        let devices = world.topology.links.len();
+        for at in 0..devices {
+            world.attach(DeviceIndex(u16::try_from(at).unwrap()));
+        }
+        world
+    }
+
+    /// A device comes up, with the link that the topology says.
+    pub fn attach(&mut self, device: DeviceIndex) {
+        let link = self.topology.links[device.slot()];
+        for engine in &mut self.engines {
+            engine.attach(device, link);
+        }
+    }
+
+    /// A device goes down.
+    pub fn detach(&mut self, device: DeviceIndex) {
+        for engine in &mut self.engines {
+            engine.detach(device);
+        }
+    }
+
+    /// One frame arrives at worker 0.
+    pub fn arrive(&mut self, device: DeviceIndex, image: &Image) -> Verdict {
+        self.arrive_at(0, device, std::slice::from_ref(image))[0]
+    }
+
+    /// Frames arrive at a worker, in batches as full as can be.
+    pub fn arrive_at(
+        &mut self,
+        worker: usize,
+        device: DeviceIndex,
+        images: &[Image],
+    ) -> Vec<Verdict> {
+        let mut verdicts = Vec::with_capacity(images.len());
+        for chunk in images.chunks(BATCH_FRAMES_MAX) {
+            let underway = chunk.iter().map(|input| Underway {
+                ingress: device,
+                input: input.clone(),
+                output: Image::default(),
+            });
+            verdicts.extend(self.process(worker, Arrival::Device, underway.collect()));
+            self.settle_down();
+        }
+        self.check_step();
+        verdicts
+    }
+
+    /// Time passes, noticed as often as a worker would.
+    pub fn pass(&mut self, duration: Duration) {
+        let step = Duration::from_millis(20);
+        let end = self.now.after(duration);
+        while self.now < end {
+            self.now = self.now.after(step).min(end);
+            self.advance();
+        }
+        self.check_step();
+    }
+
+    /// Time jumps and is noticed once, afterwards.
+    pub fn leap(&mut self, duration: Duration) {
+        self.now = self.now.after(duration);
+        self.advance();
+        self.check_step();
+    }
+
+    /// Puts the topology in force in all engines.
+    pub fn reload(&mut self) {
+        self.publish();
+        for worker in 0..self.engines.len() {
+            self.adopt(worker);
+        }
+    }
+
+    /// Builds the generation of the topology; engines go on with theirs.
+    pub fn publish(&mut self) {
+        let next = self.generation.next(self.topology.snapshot(), self.config.seed);
+        self.generation = Arc::new(next);
+    }
+
+    /// One engine adopts the generation that was built last.
+    pub fn adopt(&mut self, worker: usize) {
+        self.views[worker] = Arc::new(self.topology.clone());
+        self.held.clear();
+        self.engines[worker].adopt(Arc::clone(&self.generation));
+        self.drain(worker);
+        self.check_step();
+    }
+
+    /// Takes the oldest frame that left.
+    ///
+    /// # Panics
+    /// None did.
+    pub fn take(&mut self) -> Left {
+        self.left.pop_front().expect("a frame left")
+    }
+
+    /// Live flows of all workers.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<Session> {
+        let mut all = Vec::new();
+        for engine in &self.engines {
+            let mut some = Vec::with_capacity(engine.flows().extent());
+            let end = engine.sessions(self.now, FlowIndex(0), u32::MAX, &mut some);
+            assert_eq!(end, None, "there was room for all sessions");
+            all.extend(some);
+        }
+        all
+    }
+
+    /// Packets dropped for a reason, by all workers.
+    #[must_use]
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        let count = |engine: &Engine| engine.counters().dropped[reason.slot()];
+        self.engines.iter().map(count).sum()
+    }
+
+    /// Looks at every table.
+    pub fn check_tables(&mut self) {
+        self.checker.tables(&self.engines, &self.generation);
+    }
+
+    fn check_step(&mut self) {
+        self.checker.accounts(&self.engines);
+        if self.config.check_tables {
+            self.check_tables();
+        }
+    }
+
+    fn advance(&mut self) {
+        for worker in 0..self.engines.len() {
+            while self.engines[worker].advance(self.now) {}
+            self.drain(worker);
+        }
+        self.settle_down();
+    }
+
+    /// Serves peers and lets engines send until nothing moves.
+    fn settle_down(&mut self) {
+        for worker in 0..self.engines.len() {
+            self.drain(worker);
+        }
+        while let Some(worker) = self.handed.iter().position(|frames| !frames.is_empty()) {
+            let count = self.handed[worker].len().min(BATCH_FRAMES_MAX);
+            let frames = self.handed[worker].drain(..count).collect();
+            let verdicts = self.process(worker, Arrival::Peer, frames);
+            let again = |verdict: &Verdict| matches!(verdict, Verdict::HandOver(_));
+            assert!(!verdicts.iter().any(again), "a frame was handed over twice");
+            self.drain(worker);
+        }
+    }
+
+    fn process(
+        &mut self,
+        worker: usize,
+        arrival: Arrival,
+        mut frames: Vec<Underway>,
+    ) -> Vec<Verdict> {
+        self.batch.clear();
+        for underway in &frames {
+            let frame = self.batch.append().expect("a batch has room");
+            frame.fill(&underway.input.bytes);
+            frame.offload = underway.input.offload;
+            frame.fault = underway.input.fault.or(frame.fault);
+            frame.ingress = underway.ingress;
+        }
+        let engine = &mut self.engines[worker];
+        engine.process(self.now, arrival, &mut self.batch, &mut self.verdicts);
+        let verdicts = self.verdicts[..frames.len()].to_vec();
+        for (frame, underway) in self.batch.frames().iter().zip(&mut frames) {
+            underway.output.bytes = frame.bytes().to_vec();
+            underway.output.offload = frame.offload;
+        }
+        for (underway, verdict) in frames.into_iter().zip(&verdicts) {
+            self.carry_out(worker, underway, *verdict);
+        }
+        verdicts
+    }
+
+    fn carry_out(&mut self, worker: usize, underway: Underway, verdict: Verdict) {
+        match verdict {
+            Verdict::Drop(_) | Verdict::Consume => {}
+            Verdict::Hold => self.held.push(underway),
+            Verdict::HandOver(peer) => {
+                self.engines[worker].settle(Outcome::HandedOver(1));
+                assert!(underway.output == underway.input, "handed over unchanged");
+                self.handed[usize::from(peer.0)].push_back(underway);
+            }
+            Verdict::Forward(device) => {
+                self.forward(worker, device, underway);
+            }
+            Verdict::Reply(device) => {
+                self.engines[worker].settle(Outcome::Replied(1));
+                let image = underway.output;
+                self.left.push_back(Left { device, kind: Kind::Replied, image });
+            }
+        }
+    }
+
+    fn forward(&mut self, worker: usize, device: DeviceIndex, underway: Underway) {
+        let Underway { ingress, input, output } = underway;
+        self.checker.passage(&Passage {
+            topology: &self.views[worker],
+            ingress,
+            input: &input,
+            egress: device,
+            output: &output,
+        });
+        let engine = &mut self.engines[worker];
+        match self.refusing {
+            Some((refusing, reason)) if refusing == device => {
+                engine.settle(Outcome::Dropped(reason, 1));
+            }
+            _ => {
+                engine.settle(Outcome::Forwarded(1, output.bytes.len()));
+                self.left.push_back(Left { device, kind: Kind::Forwarded, image: output });
+            }
+        }
+    }
+
+    /// Lets an engine send what it wants to; hosts answer its requests.
+    fn drain(&mut self, worker: usize) {
+        loop {
+            let Some((device, origin)) = self.engines[worker].poll_transmit(&mut self.spare) else {
+                return;
+            };
+            let image = Image {
+                bytes: self.spare.bytes().to_vec(),
+                offload: self.spare.offload,
+                fault: None,
+            };
+            match origin {
+                Origin::Held => {
+                    let rest = |image: &Image| image.bytes[12..].to_vec();
+                    let same = |held: &Underway| rest(&held.output) == rest(&image);
+                    let at = self.held.iter().rposition(same).expect("it was held before");
+                    let mut underway = self.held.remove(at);
+                    underway.output = image;
+                    self.forward(worker, device, underway);
+                }
+                Origin::Own => {
+                    self.engines[worker].settle(Outcome::Originated(1));
+                    self.request(worker, device, image);
+                }
+            }
+        }
+    }
+
+    fn request(&mut self, worker: usize, device: DeviceIndex, image: Image) {
+        let observed = observe(&image.bytes);
+        let Observed::Arp { operation: 1, sender, target, from_mac, .. } = observed else {
+            panic!("adit asks in ARP only: {observed:?}");
+        };
+        if !self.answers_arp {
+            self.left.push_back(Left { device, kind: Kind::Requested, image });
+        } else if !self.silent.contains(&target) {
+            let answer = ArpShape::is_at((target, mac_of(target)), (sender, from_mac)).encode();
+            let underway = Underway { ingress: device, input: answer, output: Image::default() };
+            self.process(worker, Arrival::Device, vec![underway]);
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The engine allocates nothing after start: not for a hit, an admission, a refusal, an ARP answer,
+//! an expiry or a reload.
+
+#[allow(unsafe_code, reason = "the allocator interface is unsafe")]
+mod sys;
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dataplane::device::{Batch, Frame};
+use dataplane::engine::{Arrival, Engine, EngineConfig, Verdict};
+use dataplane::generation::Generation;
+use dataplane::limits::BATCH_FRAMES_MAX;
+use dataplane::types::{DeviceIndex, Instant, WorkerId};
+use harness::encode::{ArpShape, flags};
+use harness::topology::{A, ENDPOINT, P, backend};
+use harness::world::clients;
+use harness::{Image, Shape, Topology, mac_of, observe};
+use sys::allocations;
+
+struct Bench {
+    topology: Topology,
+    engine: Engine,
+    now: Instant,
+    batch: Batch,
+    verdicts: [Verdict; BATCH_FRAMES_MAX],
+    spare: Frame,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let topology = Topology::with_backends(&[backend(0)]);
+        let generation = Arc::new(Generation::first(topology.snapshot(), 1));
+        let config = EngineConfig { worker: WorkerId(0), workers: 1, flows_max: 10_000, seed: 1 };
+        let mut engine = Engine::new(&config, generation);
+        for device in [A, P] {
+            engine.attach(device, topology.links[device.slot()]);
+        }
+        Bench {
+            topology,
+            engine,
+            now: Instant::from_nanos(1_000_000_000),
+            batch: Batch::new(),
+            verdicts: [Verdict::Consume; BATCH_FRAMES_MAX],
+            spare: Frame::new(),
+        }
+    }
+
+    fn load(&mut self, device: DeviceIndex, images: &[Image]) {
+        self.batch.clear();
+        for image in images {
+            let frame = self.batch.append().expect("a batch has room");
+            frame.fill(&image.bytes);
+            frame.ingress = device;
+        }
+    }
+
+    /// Allocations while the batch is processed; every verdict must be as expected.
+    fn process(&mut self, device: DeviceIndex, images: &[Image], expected: Verdict) -> u64 {
+        self.load(device, images);
+        let before = allocations();
+        self.engine.process(self.now, Arrival::Device, &mut self.batch, &mut self.verdicts);
+        let count = allocations() - before;
+        let verdicts = &self.verdicts[..images.len()];
+        assert!(verdicts.iter().all(|verdict| *verdict == expected), "{verdicts:?}");
+        count
+    }
+
+    fn resolve(&mut self) -> u64 {
+        let (host, mac) = (backend(0), mac_of(backend(0)));
+        let adit = (harness::topology::NAT_IP, self.topology.station(P));
+        let answer = ArpShape::is_at((host, mac), adit).encode();
+        self.process(P, &[answer], Verdict::Consume)
+    }
+
+    fn send(&mut self) -> u64 {
+        let before = allocations();
+        while let Some(sent) = self.engine.poll_transmit(&mut self.spare) {
+            black_box(sent);
+        }
+        allocations() - before
+    }
+
+    fn advance(&mut self, duration: Duration) -> u64 {
+        self.now = self.now.after(duration);
+        let before = allocations();
+        while self.engine.advance(self.now) {}
+        allocations() - before
+    }
+
+    fn opening(&self, from: u32, count: u32) -> Vec<Image> {
+        let syn = |client| Shape::tcp(client, (ENDPOINT, 443), flags::SYN);
+        let station = self.topology.station(A);
+        clients(from, count).map(|client| syn(client).to_station(station).encode()).collect()
+    }
+}
+
+#[test]
+fn the_counter_counts() {
+    let before = allocations();
+    drop(black_box(Box::new(7)));
+    assert!(allocations() > before);
+}
+
+#[test]
+fn nothing_is_allocated_after_start() {
+    use dataplane::drop_reason::DropReason;
+    let mut bench = Bench::new();
+    let mut counts = Vec::new();
+    counts.push(("hold", bench.process(A, &bench.opening(0, 8), Verdict::Hold)));
+    counts.push(("resolve", bench.resolve()));
+    counts.push(("send", bench.send()));
+    for round in 0..100 {
+        let frames = bench.opening(100 + round * 64, 64);
+        counts.push(("admit", bench.process(A, &frames, Verdict::Forward(P))));
+        let leaving: Vec<_> = bench.batch.frames().iter().map(|f| observe(f.bytes())).collect();
+        counts.push(("hit", bench.process(A, &frames, Verdict::Forward(P))));
+        let answers: Vec<Image> = leaving
+            .into_iter()
+            .map(|seen| {
+                let seen = seen.transport();
+                let from = (seen.destination, seen.destination_port);
+                let to = (seen.source, seen.source_port);
+                let answer = Shape::tcp(from, to, flags::SYN | flags::ACK);
+                answer.to_station(bench.topology.station(P)).encode()
+            })
+            .collect();
+        counts.push(("return", bench.process(P, &answers, Verdict::Forward(A))));
+    }
+    let refused = Verdict::Drop(DropReason::NoRule);
+    let station = bench.topology.station(A);
+    let wrong = Shape::tcp((harness::topology::CLIENT, 9), (ENDPOINT, 1), flags::SYN);
+    counts.push(("refuse", bench.process(A, &[wrong.to_station(station).encode()], refused)));
+    let asker = (harness::topology::CLIENT, mac_of(harness::topology::CLIENT));
+    let question = ArpShape::who_has(ENDPOINT, asker).encode();
+    counts.push(("answer", bench.process(A, &[question], Verdict::Reply(A))));
+    let next = Arc::new(bench.engine.generation().next(bench.topology.snapshot(), 1));
+    let before = allocations();
+    bench.engine.adopt(next);
+    counts.push(("adopt", allocations() - before));
+    counts.push(("sweep", bench.advance(Duration::ZERO)));
+    counts.push(("expire", bench.advance(Duration::from_secs(31))));
+    counts.push(("send", bench.send()));
+    assert!(bench.engine.flows().is_empty());
+    counts.retain(|(_, count)| *count > 0);
+    assert_eq!(counts, []);
+}

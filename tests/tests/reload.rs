@@ -1,0 +1,99 @@
+//! Reloads at awkward moments: a worker that is late, and keeps opening flows under the
+//! configuration that it still has.
+
+use dataplane::engine::Verdict;
+use dataplane::types::Protocol;
+use harness::topology::{A, B, CLIENT, ENDPOINT, P, backend};
+use harness::world::{Flood, clients};
+use harness::{Shape, Topology, World, observe};
+
+/// A backend is removed while nothing of it is leased; a worker that has not adopted that yet opens
+/// a flow to it; the backend comes back before the worker looks at the flow. The flow's lease must
+/// be one of the pool in force, or the flow must end: else another flow gets the same tuple (I2).
+#[test]
+fn a_backend_that_comes_back_knows_its_leases() {
+    let mut world = World::new(Topology::with_backends(&[backend(0)]));
+    world.topology.set_backends(&[backend(1)]);
+    world.publish();
+    let ask = |client, station| {
+        let shape = Shape::udp((CLIENT, client), (ENDPOINT, 53), b"x");
+        shape.to_station(station).encode()
+    };
+    let (of_a, of_b) = (world.topology.station(A), world.topology.station(B));
+    assert_eq!(world.arrive(A, &ask(5000, of_a)), Verdict::Forward(P));
+    let one = observe(&world.take().image.bytes).transport();
+    world.topology.set_backends(&[backend(0)]);
+    world.publish();
+    world.adopt(0);
+    // The backend's station is asked for anew: packets may wait a moment, and then leave.
+    world.arrive(A, &ask(5000, of_a));
+    world.left.clear();
+    world.arrive(B, &ask(5000, of_b));
+    let other = observe(&world.take().image.bytes).transport();
+    let ports = (one.source_port, other.source_port);
+    assert!(world.sessions().len() == 1 || ports.0 != ports.1, "two flows share {ports:?}");
+    world.check_tables();
+}
+
+#[test]
+fn two_workers_may_adopt_at_different_times() {
+    let config = harness::WorldConfig { workers: 2, ..harness::WorldConfig::default() };
+    let mut world = World::with(Topology::standard(), config);
+    for round in 0..40_u8 {
+        let mut backends = vec![backend(0), backend(1), backend(2)];
+        backends.remove(usize::from(round % 3));
+        world.topology.set_backends(&backends);
+        world.publish();
+        for (worker, tenant) in [(0, A), (1, B)] {
+            let station = world.topology.station(tenant);
+            for (address, port) in clients(u32::from(round) * 5, 5) {
+                let shape = Shape::udp((address, port), (ENDPOINT, 53), b"x");
+                world.arrive_at(worker, tenant, &[shape.to_station(station).encode()]);
+            }
+            world.adopt(worker);
+        }
+        world.leap(std::time::Duration::from_millis(30));
+        world.left.clear();
+    }
+    let tally = world.engines.iter().map(|engine| engine.counters().flows_opened);
+    assert!(tally.sum::<u64>() > 300);
+    world.check_tables();
+}
+
+#[test]
+fn a_pool_that_drains_leases_no_more_and_comes_back_whole() {
+    let mut world = World::new(Topology::with_backends(&[backend(0)]));
+    world.pour(Flood::new(A, Protocol::Udp), clients(0, 1_000), |_, _| {});
+    world.topology.set_backends(&[backend(1)]);
+    world.reload();
+    // Both backends' pools exist until the sweep has closed the old flows.
+    world.topology.set_backends(&[backend(0)]);
+    world.reload();
+    assert_eq!(world.sessions().len(), 1_000, "nobody looked at them in between");
+    world.check_tables();
+    world.pass(std::time::Duration::from_millis(20));
+    assert_eq!(world.sessions().len(), 1_000, "looked at now, they live on");
+    world.pour(Flood::new(B, Protocol::Udp), clients(0, 1_000), |_, _| {});
+    world.check_tables();
+}
+
+/// A backend is removed and comes back: its ports are not given again first to the next client, for
+/// the old flows' late answers would reach it, whoever's it is (RFC 6888 REQ-8).
+#[test]
+fn a_backend_that_comes_back_does_not_give_the_same_ports_again_first() {
+    let mut world = World::new(Topology::with_backends(&[backend(0)]));
+    let mut ports = Vec::new();
+    for tenant in [A, B] {
+        let shape = Shape::udp((CLIENT, 5000), (ENDPOINT, 53), b"x");
+        let station = world.topology.station(tenant);
+        world.arrive(tenant, &shape.to_station(station).encode());
+        ports.push(observe(&world.take().image.bytes).transport().source_port);
+        for number in [1, 2, 0] {
+            world.topology.set_backends(&[backend(number)]);
+            world.reload();
+            world.pass(std::time::Duration::from_millis(100));
+        }
+        assert!(world.sessions().is_empty(), "nothing of the old flow is left");
+    }
+    assert_ne!(ports[0], ports[1], "a late answer to `a` would reach `b`");
+}

@@ -1,0 +1,358 @@
+//! Workers turned by hand on devices in memory: what they adopt, open, hand over, refuse and list,
+//! and that every packet is accounted for.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dataplane::device::mem::{MemDevice, MemFrame};
+use dataplane::device::{Batch, Device, DeviceError, Frame, Link, Transmitted};
+use dataplane::drop_reason::DropReason;
+use dataplane::generation::Generation;
+use dataplane::publish::Cell as GenerationCell;
+use dataplane::snapshot::{DevicePlan, Gate};
+use dataplane::stats::{Counters, DeviceState};
+use dataplane::types::{DeviceIndex, GenerationNumber, Instant, WorkerId};
+use dataplane::worker::{CrewConfig, Platform, Queue, SessionPage, Shared, Worker, crew};
+use harness::encode::{ArpShape, flags};
+use harness::topology::{A, B, ENDPOINT, NAT_IP, P, backend};
+use harness::world::{Socket, clients};
+use harness::{Observed, Shape, Topology, mac_of, observe};
+
+/// A device in memory that can also refuse frames for what they are.
+#[derive(Clone)]
+struct TestDevice {
+    memory: MemDevice,
+    rejects: Rc<Cell<bool>>,
+}
+
+impl Device for TestDevice {
+    fn link(&self) -> Link {
+        self.memory.link()
+    }
+
+    fn receive(&mut self, batch: &mut Batch) -> Result<(), DeviceError> {
+        self.memory.receive(batch)
+    }
+
+    fn transmit(&mut self, frames: &[&Frame]) -> Transmitted {
+        if self.rejects.get() {
+            return Transmitted { rejected: frames.len(), ..Transmitted::default() };
+        }
+        self.memory.transmit(frames)
+    }
+}
+
+/// The devices of all workers, and who was woken.
+#[derive(Clone, Default)]
+struct Machine {
+    devices: Rc<RefCell<BTreeMap<(String, u8), TestDevice>>>,
+    woken: Rc<RefCell<Vec<WorkerId>>>,
+    rejects: Rc<Cell<bool>>,
+}
+
+const NO_SUCH_DEVICE: i32 = 19;
+
+impl Platform for Machine {
+    type Device = TestDevice;
+
+    fn open(&mut self, plan: &DevicePlan, queue: Queue) -> Result<TestDevice, DeviceError> {
+        let devices = self.devices.borrow();
+        let device = devices.get(&(plan.name.clone(), queue.worker.0));
+        let device = device.filter(|device| !device.memory.is_down());
+        let missing = DeviceError { operation: "open", errno: NO_SUCH_DEVICE };
+        device.cloned().ok_or(missing)
+    }
+
+    fn now(&mut self) -> Instant {
+        Instant::ZERO
+    }
+
+    fn wait(&mut self, _: &mut dyn Iterator<Item = &TestDevice>, _: Duration) {}
+
+    fn wake(&mut self, worker: WorkerId) {
+        self.woken.borrow_mut().push(worker);
+    }
+}
+
+/// Workers and what is around them.
+struct Crew {
+    topology: Topology,
+    machine: Machine,
+    workers: Vec<Worker<Machine>>,
+    shared: Vec<Arc<Shared>>,
+    cell: Arc<GenerationCell>,
+    now: Instant,
+}
+
+impl Crew {
+    fn new(workers: u8, room: usize) -> Crew {
+        let topology = Topology::with_backends(&[backend(0)]);
+        let generation = Arc::new(Generation::first(topology.snapshot(), 1));
+        let cell = Arc::new(GenerationCell::new(generation));
+        let machine = Machine::default();
+        let config = CrewConfig { workers, flows_max: 10_000, seed: 1 };
+        let seats = crew(config, &cell);
+        let shared = seats.iter().map(|seat| Arc::clone(&seat.shared)).collect();
+        let workers = seats.into_iter().map(|seat| Worker::new(seat, machine.clone())).collect();
+        let now = Instant::from_nanos(1_000_000_000);
+        let mut all = Crew { topology, machine, workers, shared, cell, now };
+        for worker in 0..all.workers.len() {
+            ["a", "b", "p"].iter().zip(0..).for_each(|(name, at)| all.plug(name, at, worker, room));
+        }
+        all.settle();
+        all.answer_arp();
+        all
+    }
+
+    fn plug(&self, name: &str, at: usize, worker: usize, room: usize) {
+        let memory = MemDevice::new(self.topology.links[at], room);
+        let device = TestDevice { memory, rejects: Rc::clone(&self.machine.rejects) };
+        let key = (name.to_owned(), u8::try_from(worker).expect("few workers"));
+        self.machine.devices.borrow_mut().insert(key, device);
+    }
+
+    fn device(&self, name: &str, worker: u8) -> MemDevice {
+        self.machine.devices.borrow()[&(name.to_owned(), worker)].memory.clone()
+    }
+
+    /// Turns every worker until none finds anything.
+    fn settle(&mut self) {
+        for _ in 0..1_000 {
+            let turn = |worker: &mut Worker<Machine>| worker.turn(self.now);
+            if self.workers.iter_mut().map(turn).filter(|worked| *worked).count() == 0 {
+                return;
+            }
+        }
+        unreachable!("workers come to rest");
+    }
+
+    fn pass(&mut self, duration: Duration) {
+        self.now = self.now.after(duration);
+        self.settle();
+    }
+
+    /// The backend answers; every worker profits.
+    fn answer_arp(&mut self) {
+        let adit = (NAT_IP, self.topology.station(P));
+        let answer = ArpShape::is_at((backend(0), mac_of(backend(0))), adit).encode();
+        self.device("p", 0).arrive(answer.bytes);
+        self.settle();
+        for worker in 0..self.workers.len() {
+            while self.device("p", u8::try_from(worker).unwrap_or(0)).take_sent().is_some() {}
+        }
+    }
+
+    fn syn(&self, device: DeviceIndex, client: Socket) -> MemFrame {
+        let shape = Shape::tcp(client, (ENDPOINT, 443), flags::SYN);
+        MemFrame::from(shape.to_station(self.topology.station(device)).encode().bytes)
+    }
+
+    fn counters(&self, worker: usize) -> Counters {
+        let counters = self.shared[worker].stats.read();
+        assert_eq!(counters.account_difference(), 0, "{counters:?}");
+        assert_eq!(&counters, self.workers[worker].engine().counters(), "the page is current");
+        counters
+    }
+
+    fn dropped(&self, worker: usize, reason: DropReason) -> u64 {
+        self.counters(worker).dropped[reason.slot()]
+    }
+
+    fn publish(&self) {
+        let next = self.cell.load().next(self.topology.snapshot(), 1);
+        self.cell.publish(Arc::new(next));
+    }
+}
+
+fn some_clients(count: u32) -> Vec<Socket> {
+    clients(0, count).collect()
+}
+
+#[test]
+fn packets_go_both_ways_and_are_accounted() {
+    let mut crew = Crew::new(1, 100);
+    let client = some_clients(1)[0];
+    crew.device("a", 0).arrive(crew.syn(A, client));
+    crew.settle();
+    let sent = crew.device("p", 0).take_sent().expect("the SYN left");
+    let seen = observe(&sent.bytes).transport();
+    let answer = Shape::tcp(
+        (seen.destination, seen.destination_port),
+        (seen.source, seen.source_port),
+        flags::SYN | flags::ACK,
+    );
+    let answer = answer.to_station(crew.topology.station(P)).encode();
+    crew.device("p", 0).arrive(answer.bytes);
+    crew.settle();
+    let sent = crew.device("a", 0).take_sent().expect("the answer left");
+    let seen = observe(&sent.bytes).transport();
+    assert_eq!((seen.destination, seen.destination_port), client);
+    let counters = crew.counters(0);
+    assert_eq!((counters.received, counters.forwarded, counters.flows), (3, 2, 1));
+    assert_eq!(crew.shared[0].stats.device(P).received, 2);
+    assert_eq!(crew.shared[0].stats.device(A).sent, 1);
+}
+
+#[test]
+fn a_device_that_goes_down_is_picked_up_again() {
+    let mut crew = Crew::new(1, 100);
+    let client = some_clients(1)[0];
+    crew.device("a", 0).arrive(crew.syn(A, client));
+    crew.settle();
+    crew.device("p", 0).set_down(true);
+    crew.settle();
+    assert_eq!(crew.shared[0].stats.device(P).state, DeviceState::Down(100));
+    crew.device("a", 0).arrive(crew.syn(A, client));
+    crew.settle();
+    assert_eq!(crew.dropped(0, DropReason::DeviceDown), 1);
+    crew.pass(Duration::from_millis(210));
+    assert_eq!(crew.shared[0].stats.device(P).state, DeviceState::Down(NO_SUCH_DEVICE));
+    crew.device("p", 0).set_down(false);
+    crew.pass(Duration::from_millis(210));
+    assert_eq!(crew.shared[0].stats.device(P).state, DeviceState::Up);
+    while crew.device("p", 0).take_sent().is_some() {}
+    crew.device("a", 0).arrive(crew.syn(A, client));
+    crew.settle();
+    assert!(crew.device("p", 0).take_sent().is_some());
+    let counters = crew.counters(0);
+    assert_eq!((counters.flows_opened, counters.flows), (1, 1));
+}
+
+#[test]
+fn a_full_transmit_ring_is_counted_frame_by_frame() {
+    let mut crew = Crew::new(1, 4);
+    for client in some_clients(10) {
+        crew.device("a", 0).arrive(crew.syn(A, client));
+    }
+    crew.settle();
+    let counters = crew.counters(0);
+    assert_eq!(counters.forwarded, 4);
+    assert_eq!(crew.dropped(0, DropReason::TransmitFull), 6);
+    assert_eq!(counters.flows, 10);
+}
+
+#[test]
+fn frames_that_the_kernel_rejects_are_counted() {
+    let mut crew = Crew::new(1, 100);
+    crew.machine.rejects.set(true);
+    for client in some_clients(3) {
+        crew.device("a", 0).arrive(crew.syn(A, client));
+    }
+    crew.settle();
+    assert_eq!(crew.dropped(0, DropReason::TransmitRejected), 3);
+    assert_eq!(crew.counters(0).forwarded, 0);
+}
+
+#[test]
+fn frames_change_hands_between_workers_and_a_full_ring_is_counted() {
+    let mut crew = Crew::new(2, 1_000);
+    for client in some_clients(600) {
+        crew.device("a", 0).arrive(crew.syn(A, client));
+    }
+    // Only worker 0 turns: the ring to worker 1 holds 256.
+    for _ in 0..20 {
+        let now = crew.now;
+        crew.workers[0].turn(now);
+    }
+    let mine = crew.counters(0);
+    let over = crew.dropped(0, DropReason::HandoverFull);
+    assert_eq!((mine.handed_over, mine.forwarded + 256 + over), (256, 600));
+    assert!(over > 0, "more than a ring was for worker 1");
+    assert!(crew.machine.woken.borrow().contains(&WorkerId(1)));
+    crew.settle();
+    let theirs = crew.counters(1);
+    assert_eq!((theirs.taken_over, theirs.forwarded, theirs.flows), (256, 256, 256));
+    // Each worker sends by its own queue.
+    assert!(crew.device("p", 1).take_sent().is_some());
+}
+
+#[test]
+fn a_published_configuration_is_adopted_at_the_next_turn() {
+    let mut crew = Crew::new(2, 100);
+    let all = some_clients(2);
+    for &client in &all {
+        crew.device("a", 0).arrive(crew.syn(A, client));
+    }
+    crew.settle();
+    crew.topology.set_gate(A, Gate::Rejected);
+    crew.publish();
+    for &client in &all {
+        crew.device("a", 0).arrive(crew.syn(A, client));
+        crew.device("b", 0).arrive(crew.syn(B, client));
+    }
+    crew.settle();
+    let mut rejected = 0;
+    for worker in 0..2 {
+        assert_eq!(crew.shared[worker].stats.adopted(), GenerationNumber(2));
+        rejected += crew.dropped(worker, DropReason::ConnectionRejected);
+    }
+    assert_eq!(rejected, 2);
+    assert_eq!(crew.counters(0).flows + crew.counters(1).flows, 2);
+}
+
+#[test]
+fn devices_come_and_go_with_the_configuration() {
+    let mut crew = Crew::new(1, 100);
+    crew.topology.set_device(B, "b", false);
+    crew.publish();
+    crew.settle();
+    assert_eq!(crew.shared[0].stats.device(B).state, DeviceState::Unopened);
+    crew.topology.set_device(B, "elsewhere", true);
+    crew.publish();
+    crew.settle();
+    assert_eq!(crew.shared[0].stats.device(B).state, DeviceState::Down(NO_SUCH_DEVICE));
+    crew.plug("elsewhere", 1, 0, 100);
+    crew.pass(Duration::from_millis(210));
+    assert_eq!(crew.shared[0].stats.device(B).state, DeviceState::Up);
+    crew.device("elsewhere", 0).arrive(crew.syn(B, some_clients(1)[0]));
+    crew.settle();
+    assert_eq!(crew.counters(0).flows, 1);
+}
+
+#[test]
+fn sessions_are_listed_page_by_page() {
+    let mut crew = Crew::new(1, 3_000);
+    let all = some_clients(2_500);
+    for &client in &all {
+        crew.device("a", 0).arrive(crew.syn(A, client));
+    }
+    crew.settle();
+    let mut page = SessionPage::new(700);
+    let mut seen = Vec::new();
+    for _ in 0..20 {
+        crew.shared[0].request_sessions(page).expect("no other page is under way");
+        let second = crew.shared[0].request_sessions(SessionPage::new(1));
+        assert!(second.is_err(), "one page at a time");
+        let answer = (0..10).find_map(|_| {
+            crew.pass(Duration::from_millis(10));
+            crew.shared[0].take_sessions()
+        });
+        page = answer.expect("the page comes back");
+        assert!(page.sessions.len() <= 700);
+        seen.extend(page.sessions.drain(..).map(|flow| (flow.key.client, flow.key.client_port)));
+        if page.done {
+            break;
+        }
+    }
+    assert!(page.done);
+    seen.sort_unstable();
+    let mut expected = all;
+    expected.sort_unstable();
+    assert_eq!(seen, expected);
+    crew.counters(0);
+}
+
+#[test]
+fn requests_leave_by_the_provider_device_only() {
+    let mut crew = Crew::new(1, 100);
+    crew.pass(Duration::from_secs(35));
+    let sent = crew.device("p", 0).take_sent().expect("it asks again after 30 s");
+    let is_request = |observed| matches!(observed, Observed::Arp { operation: 1, .. });
+    assert!(is_request(observe(&sent.bytes)));
+    assert!(crew.device("a", 0).take_sent().is_none());
+    assert!(crew.device("b", 0).take_sent().is_none());
+    assert_eq!(crew.counters(0).originated, 2);
+}
