@@ -1,0 +1,38 @@
+//! All cases, in the order in which they run.
+
+mod connections;
+mod gate;
+mod idle;
+mod iperf;
+mod lifecycle;
+mod outage;
+mod reload;
+mod tenants;
+mod transfers;
+mod udp;
+mod web;
+
+use crate::case::Case;
+use crate::world::{Kind, Plan};
+
+const PACKET: Plan = Plan::new(Kind::Packet, 1);
+const PACKET_2: Plan = Plan::new(Kind::Packet, 2);
+const TAP: Plan = Plan::new(Kind::Tap, 1);
+const TAP_2: Plan = Plan::new(Kind::Tap, 2);
+
+pub(crate) fn all() -> Vec<Case> {
+    [
+        tenants::CASES,
+        udp::CASES,
+        transfers::CASES,
+        connections::CASES,
+        gate::CASES,
+        reload::CASES,
+        outage::CASES,
+        idle::CASES,
+        lifecycle::CASES,
+        web::CASES,
+        iperf::CASES,
+    ]
+    .concat()
+}

@@ -1,0 +1,40 @@
+//! 100 MB whose every byte is checked, down and up, from both tenants at once, with all offloads of
+//! the hosts on (super-packets, partial checksums) and off (as on a wire).
+
+use std::time::Duration;
+
+use lab::client::{Transfer, download, upload};
+
+use super::{PACKET, PACKET_2, TAP, TAP_2};
+use crate::case::{Case, Outcome};
+use crate::world::{World, dial, port};
+
+const LARGE: u64 = 100_000_000;
+/// For the kinds and directions that the large ones leave out.
+const SMALL: u64 = 20_000_000;
+const TRANSFER_TIME: Duration = Duration::from_secs(40);
+
+pub(super) const CASES: &[Case] = &[
+    Case::new("transfers::packet_1_worker_100_mb", PACKET, |world| transfers(world, LARGE)),
+    Case::new("transfers::packet_2_workers", PACKET_2, |world| transfers(world, SMALL)),
+    Case::new("transfers::tap_1_worker", TAP, |world| transfers(world, SMALL)),
+    Case::new("transfers::tap_2_workers_100_mb", TAP_2, |world| transfers(world, LARGE)),
+];
+
+fn transfers(world: &mut World, bytes: u64) -> Outcome {
+    for offloads in [true, false] {
+        world.set_offloads(offloads)?;
+        let dial = dial(port::HTTP).within(TRANSFER_TIME);
+        let down = world.both(|_| Ok(download(&dial, bytes)?))?;
+        let up = world.both(|_| Ok(upload(&dial, bytes)?))?;
+        let word = if offloads { "on" } else { "off" };
+        print!("[offloads {word}: down {}, up {} Gb/s] ", speed(&down), speed(&up));
+    }
+    world.wait_for_balance()
+}
+
+/// Of both tenants together.
+fn speed(transfers: &[Transfer; 2]) -> String {
+    let speed = |transfer: &Transfer| transfer.bytes as f64 * 8e-9 / transfer.elapsed.as_secs_f64();
+    format!("{:.1}", transfers.iter().map(speed).sum::<f64>())
+}

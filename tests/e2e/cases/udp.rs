@@ -1,0 +1,75 @@
+//! Datagrams: exchanges from both tenants, the largest that fit, those that do not, and both with
+//! checksums left to the device and with checksums made by the sender.
+
+use std::net::SocketAddrV4;
+
+use lab::client::{udp_exchange, udp_send};
+
+use super::{PACKET, PACKET_2, TAP, TAP_2};
+use crate::case::{Case, Outcome, wait_until};
+use crate::world::{CLIENT, NAT_IPS, Plan, World, dial, port};
+
+const EXCHANGES: u16 = 40;
+/// Bytes of IPv4 and UDP headers.
+const HEADERS: usize = 28;
+
+const PACKET_JUMBO: Plan = Plan { mtu: 9000, ..PACKET };
+
+pub(super) const CASES: &[Case] = &[
+    Case::new("udp::packet_1_worker", PACKET, datagrams),
+    Case::new("udp::packet_2_workers", PACKET_2, datagrams),
+    Case::new("udp::packet_jumbo_mtu", PACKET_JUMBO, jumbo),
+    Case::new("udp::tap_1_worker", TAP, datagrams),
+    Case::new("udp::tap_2_workers", TAP_2, datagrams),
+];
+
+fn datagrams(world: &mut World) -> Outcome {
+    exchanges(world, 1400)?;
+    for offloads in [false, true] {
+        world.set_offloads(offloads)?;
+        exchanges(world, 1400)?;
+        largest(world, 1500)?;
+    }
+    too_large(world)?;
+    world.wait_for_balance()
+}
+
+fn jumbo(world: &mut World) -> Outcome {
+    for offloads in [false, true] {
+        world.set_offloads(offloads)?;
+        exchanges(world, 8900)?;
+        largest(world, 9000)?;
+    }
+    world.wait_for_balance()
+}
+
+/// Same ports on both sides, so that only the virtual network tells the tenants apart.
+fn exchanges(world: &World, large: usize) -> Outcome {
+    world.both(|station| {
+        for at in 0..EXCHANGES {
+            let source = SocketAddrV4::new(CLIENT, 30_000 + at);
+            let length = if at % 4 == 0 { large } else { usize::from(at) };
+            let payload = format!("{}{}", station.name(), "x".repeat(length));
+            let answer = udp_exchange(&dial(port::ECHO).from(source), &payload)?;
+            ensure!(NAT_IPS.contains(answer.peer.ip()), "the backend saw {}", answer.peer);
+        }
+        Ok(())
+    })?;
+    Ok(())
+}
+
+/// A datagram that fills the MTU to the last byte arrives; its answer would not fit.
+fn largest(world: &World, mtu: usize) -> Outcome {
+    let arrived = || world.backends.iter().map(|backend| backend.udp.datagrams()).sum::<u64>();
+    let before = arrived();
+    world.both(|_| Ok(udp_send(&dial(port::ECHO), &vec![b'x'; mtu - HEADERS])?))?;
+    wait_until("two datagrams of the MTU arrive", || Ok(arrived() == before + 2))
+}
+
+/// Fragments are dropped and counted.
+fn too_large(world: &World) -> Outcome {
+    let before = world.adit.drops("ipv4_fragment")?;
+    world.both(|_| Ok(udp_send(&dial(port::ECHO), &[b'x'; 4000])?))?;
+    world.adit.wait_for_drops("ipv4_fragment", before + 6)?;
+    Ok(())
+}

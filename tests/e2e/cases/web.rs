@@ -1,0 +1,130 @@
+//! The web as people have it: curl against nginx, from both tenants at once, down to the last byte
+//! of 100 MB.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Read, Write};
+use std::path::Path;
+use std::process::Stdio;
+
+use lab::client::{ConnectOutcome, tcp_connect};
+use lab::{Process, pattern};
+
+use super::{PACKET_2, TAP};
+use crate::case::{Case, Failure, Outcome, wait_until};
+use crate::role;
+use crate::runner::find;
+use crate::world::{Backend, ENDPOINT, NAT_IPS, Station, World, dial, port};
+
+const BYTES: u64 = 100_000_000;
+const REQUESTS: usize = 10;
+
+pub(super) const CASES: &[Case] = &[
+    Case::new("web::packet_curl_and_nginx", PACKET_2, web).with(&["curl", "nginx"]),
+    Case::new("web::tap_curl_and_nginx", TAP, web).with(&["curl", "nginx"]),
+];
+
+fn web(world: &mut World) -> Outcome {
+    let directory = world.adit.directory().to_owned();
+    write_pattern(&directory.join("large"), BYTES)?;
+    let start = |backend| start_nginx(&directory, backend);
+    let _running = world.backends.iter().map(start).collect::<Result<Vec<_>, _>>()?;
+    let bodies = world.both(|station| {
+        (0..REQUESTS).map(|_| curl(station, "hello")).collect::<Result<Vec<_>, _>>()
+    })?;
+    for body in bodies.iter().flatten() {
+        let words = String::from_utf8_lossy(body);
+        let peer = words.trim().rsplit(' ').next().unwrap_or_default();
+        let known = NAT_IPS.iter().any(|nat_ip| nat_ip.to_string() == peer);
+        ensure!(known && words.starts_with("backend-"), "nginx answered {words:?}");
+    }
+    for offloads in [true, false] {
+        world.set_offloads(offloads)?;
+        world.both(download)?;
+    }
+    world.wait_for_balance()
+}
+
+fn write_pattern(file: &Path, bytes: u64) -> std::io::Result<()> {
+    let mut writer = BufWriter::new(File::create(file)?);
+    let mut chunk = vec![0; 100_000];
+    for at in (0..bytes).step_by(chunk.len()) {
+        pattern::fill(at, &mut chunk);
+        writer.write_all(&chunk)?;
+    }
+    writer.flush()
+}
+
+/// nginx as one process in the foreground, with all its files in a directory of its own. Its user
+/// is the sandbox's root, who may be an ordinary user outside, and the only one that is known.
+fn start_nginx(files: &Path, backend: &Backend) -> Result<Process, Failure> {
+    let station = &backend.station;
+    let own = files.join(format!("nginx-{}", station.name()));
+    fs::create_dir(&own)?;
+    let paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+    let paths = paths.map(|name| format!("{name}_temp_path {}/{name};", own.display())).join(" ");
+    let text = format!(
+        "daemon off; master_process off; user root root;\n\
+         pid {own}/pid; error_log {own}/error.log;\n\
+         events {{}}\nhttp {{ access_log off; sendfile on; {paths}\nserver {{\n\
+         listen {}:{}; root {};\n\
+         location = /hello {{ return 200 \"{} saw $remote_addr\\n\"; }} }} }}\n",
+        station.address(),
+        port::NGINX.1,
+        files.display(),
+        station.name(),
+        own = own.display(),
+    );
+    let file = own.join("nginx.conf");
+    fs::write(&file, text)?;
+    let program = find("nginx").ok_or("nginx is gone")?;
+    let mut command = role::program_in(station.namespace(), program)?;
+    command.arg("-p").arg(&own).arg("-c").arg(&file).stdout(Stdio::null());
+    command.stderr(File::create(own.join("standard-error"))?);
+    let mut process = Process::start(command)?;
+    let own_address = std::net::SocketAddrV4::new(station.address(), port::NGINX.1);
+    let dial = lab::client::Dial::to(own_address);
+    wait_until("nginx listens", || {
+        if let Some(status) = process.child().try_wait()? {
+            let said = fs::read_to_string(own.join("standard-error"))?;
+            return Err(format!("nginx ended: {status}: {said}").into());
+        }
+        Ok(station.namespace().run(|| tcp_connect(&dial))?? == ConnectOutcome::Connected)
+    })?;
+    Ok(process)
+}
+
+fn command(station: &Station, path: &str) -> Result<std::process::Command, Failure> {
+    let mut command = role::program_in(station.namespace(), find("curl").ok_or("curl is gone")?)?;
+    let url = format!("http://{ENDPOINT}:{}/{path}", dial(port::NGINX).destination.port());
+    command.args(["--silent", "--show-error", "--fail", "--max-time", "40", "--noproxy", "*"]);
+    command.arg(url);
+    Ok(command)
+}
+
+fn curl(station: &Station, path: &str) -> Result<Vec<u8>, Failure> {
+    let output = command(station, path)?.output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "curl ended with {}: {said}", output.status);
+    Ok(output.stdout)
+}
+
+/// The large file, each byte compared.
+fn download(station: &Station) -> Result<(), Failure> {
+    let mut command = command(station, "large")?;
+    command.stdout(Stdio::piped());
+    let mut process = Process::start(command)?;
+    let mut body = process.child().stdout.take().ok_or("curl has no output")?;
+    let mut buffer = vec![0; 1 << 16];
+    let mut received = 0;
+    loop {
+        let bytes = body.read(&mut buffer)?;
+        if bytes == 0 {
+            break;
+        }
+        ensure!(pattern::matches(received, &buffer[..bytes]), "a wrong byte after {received}");
+        received += bytes as u64;
+    }
+    let status = process.wait(crate::case::PATIENCE)?;
+    ensure!(status.success() && received == BYTES, "curl: {status}, {received} bytes");
+    Ok(())
+}

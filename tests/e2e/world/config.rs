@@ -1,0 +1,135 @@
+//! The configuration files that cases run adit with.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use super::{BACKENDS, ENDPOINT, Kind, NAT_IPS, PENDING_ENDPOINT, port};
+
+/// A device of adit.
+#[derive(Clone, Debug)]
+pub(crate) struct Device {
+    pub(crate) name: String,
+    pub(crate) virtual_network: &'static str,
+    /// Path of its namespace, if it is not adit's.
+    pub(crate) namespace: Option<PathBuf>,
+}
+
+/// What varies in a configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) kind: Kind,
+    pub(crate) workers: u8,
+    pub(crate) socket: PathBuf,
+    pub(crate) devices: Vec<Device>,
+    /// More pools of the load balancer.
+    pub(crate) more_pools: String,
+    /// More rules of the load balancer.
+    pub(crate) more_rules: String,
+    /// More of everything else.
+    pub(crate) more: String,
+}
+
+impl Config {
+    /// The file.
+    pub(crate) fn text(&self) -> String {
+        let mut text = format!(
+            "[adit]\ncontrol_socket = {:?}\nworkers = {}\nflows_max = 32768\n",
+            self.socket, self.workers
+        );
+        for (name, prefix) in
+            [("a", "10.0.0.0/16"), ("b", "10.0.0.0/16"), ("provider", "10.1.0.0/16")]
+        {
+            // Writing to a string does not fail.
+            let _ = write!(
+                text,
+                "[[virtual_network]]\nname = {name:?}\naddress_space = [{prefix:?}]\n"
+            );
+        }
+        self.devices.iter().for_each(|device| text.push_str(&self.device(device)));
+        text.push_str(&self.balancer());
+        text.push_str(&service("web", NAT_IPS.map(|nat_ip| nat_ip.to_string()).as_slice()));
+        for (name, network, address, state) in [
+            ("pe-a", "a", ENDPOINT, "Approved"),
+            ("pe-b", "b", ENDPOINT, "Approved"),
+            ("pe-pending", "a", PENDING_ENDPOINT, "Pending"),
+        ] {
+            text.push_str(&endpoint(name, network, &address.to_string(), "web", state));
+        }
+        text.push_str(&self.more);
+        text
+    }
+
+    fn device(&self, device: &Device) -> String {
+        let kind = match self.kind {
+            Kind::Packet => "af_packet",
+            Kind::Tap => "tap",
+        };
+        let mut text = format!(
+            "[[device]]\nname = {:?}\nkind = {kind:?}\nvirtual_network = {:?}\n",
+            device.name, device.virtual_network
+        );
+        if let Some(namespace) = &device.namespace {
+            let _ = writeln!(text, "network_namespace = {namespace:?}");
+        }
+        text
+    }
+
+    fn balancer(&self) -> String {
+        let all = BACKENDS.map(|backend| format!("\"{backend}\"")).join(", ");
+        let [first, ..] = BACKENDS;
+        let mut text = format!(
+            "[[load_balancer]]\nname = \"lb\"\nvirtual_network = \"provider\"\n\
+             backend_address_pool = [\n  {{ name = \"all\", backend_addresses = [{all}] }},\n\
+             {{ name = \"first\", backend_addresses = [\"{first}\"] }},\n{}]\n\
+             load_balancing_rule = [\n",
+            self.more_pools
+        );
+        text.push_str(&rule("http", "Tcp", port::HTTP, "all"));
+        text.push_str(&rule("echo", "Tcp", port::ECHO, "all"));
+        text.push_str(&rule("udp", "Udp", port::ECHO, "all"));
+        text.push_str(&rule("nginx", "Tcp", port::NGINX, "all"));
+        // Its control and its data connections must meet at one backend.
+        text.push_str(&rule("iperf", "Tcp", port::IPERF, "first"));
+        text.push_str(&rule("iperf-udp", "Udp", port::IPERF, "first"));
+        text.push_str(&self.more_rules);
+        text.push_str("]\n");
+        text
+    }
+}
+
+/// A rule of the list `load_balancing_rule`.
+pub(crate) fn rule(name: &str, protocol: &str, (front, back): (u16, u16), pool: &str) -> String {
+    format!(
+        "  {{ name = {name:?}, protocol = {protocol:?}, frontend_port = {front}, \
+         backend_port = {back}, backend_address_pool = {pool:?} }},\n"
+    )
+}
+
+/// A service of the load balancer.
+pub(crate) fn service(name: &str, nat_ips: &[String]) -> String {
+    let entries = nat_ips
+        .iter()
+        .enumerate()
+        .map(|(at, nat_ip)| format!("{{ name = \"nat-{at}\", private_ip_address = {nat_ip:?} }}"));
+    let entries = entries.collect::<Vec<_>>().join(", ");
+    format!(
+        "[[private_link_service]]\nname = {name:?}\nload_balancer = \"lb\"\n\
+         nat_ip_configurations = [{entries}]\ntcp_half_open_timeout = \"5s\"\n\
+         tcp_closing_timeout = \"500ms\"\nudp_timeout = \"60s\"\n"
+    )
+}
+
+/// A private endpoint.
+pub(crate) fn endpoint(
+    name: &str,
+    network: &str,
+    address: &str,
+    service: &str,
+    state: &str,
+) -> String {
+    format!(
+        "[[private_endpoint]]\nname = {name:?}\nvirtual_network = {network:?}\n\
+         private_ip_address = {address:?}\nprivate_link_service = {service:?}\n\
+         connection_state = {state:?}\n"
+    )
+}

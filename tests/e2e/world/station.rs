@@ -1,0 +1,119 @@
+//! A host and its cable to adit.
+
+use std::net::Ipv4Addr;
+
+use lab::{Link, LinkEnd, Namespace, Offload};
+
+use super::Kind;
+use super::config::Device;
+use crate::case::{Failure, PATIENCE, wait_for};
+
+/// Name of every host's own device.
+const OWN_DEVICE: &str = "eth0";
+const PREFIX_LENGTH: u8 = 16;
+
+pub(crate) struct Station {
+    name: &'static str,
+    virtual_network: &'static str,
+    address: Ipv4Addr,
+    namespace: Namespace,
+    middle: Namespace,
+    /// Its own device and, of a veth pair, the end in adit's namespace.
+    cable: Option<(Link, Option<Link>)>,
+}
+
+impl Station {
+    /// A host without a cable.
+    pub(crate) fn create(
+        name: &'static str,
+        virtual_network: &'static str,
+        address: Ipv4Addr,
+        middle: &Namespace,
+    ) -> Result<Station, Failure> {
+        let namespace = Namespace::create(name)?;
+        let middle = middle.clone();
+        Ok(Station { name, virtual_network, address, namespace, middle, cable: None })
+    }
+
+    /// The device that adit has of it.
+    pub(super) fn device_of(&self, kind: Kind) -> Device {
+        let virtual_network = self.virtual_network;
+        match kind {
+            Kind::Packet => {
+                Device { name: format!("to-{}", self.name), virtual_network, namespace: None }
+            }
+            Kind::Tap => {
+                let namespace = Some(self.namespace.path());
+                Device { name: OWN_DEVICE.to_owned(), virtual_network, namespace }
+            }
+        }
+    }
+
+    /// Makes the veth pair, both ends up.
+    pub(crate) fn lay_cable(&mut self, mtu: u32) -> Result<(), Failure> {
+        let far_name = self.device_of(Kind::Packet).name;
+        let (near, far) = Link::veth(
+            &LinkEnd::new(&self.namespace, OWN_DEVICE).mtu(mtu),
+            &LinkEnd::new(&self.middle, &far_name).mtu(mtu),
+        )?;
+        near.add_address(self.address, PREFIX_LENGTH)?;
+        near.up()?;
+        far.up()?;
+        near.wait_until_running(PATIENCE)?;
+        self.cable = Some((near, Some(far)));
+        Ok(())
+    }
+
+    /// Waits for the TAP device that adit makes, and gives it the host's address.
+    pub(crate) fn find_tap(&mut self) -> Result<(), Failure> {
+        let near = wait_for("adit has made a TAP device", || {
+            let found = Link::find(&self.namespace, OWN_DEVICE);
+            Ok(found.ok().filter(|link| link.state().is_ok_and(|state| state.up)))
+        })?;
+        near.add_address(self.address, PREFIX_LENGTH)?;
+        self.cable = Some((near, None));
+        Ok(())
+    }
+
+    /// Takes the cable away, by the end that is nearer to adit.
+    pub(crate) fn cut_cable(&mut self) -> Result<(), Failure> {
+        let (near, far) = self.cable.take().ok_or("the station has no cable")?;
+        Ok(far.unwrap_or(near).delete()?)
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub(crate) fn address(&self) -> Ipv4Addr {
+        self.address
+    }
+
+    pub(crate) fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// The host's own device.
+    pub(crate) fn near(&self) -> Result<&Link, Failure> {
+        let (near, _) = self.cable.as_ref().ok_or("the station has no cable")?;
+        Ok(near)
+    }
+
+    /// adit's interface: the far end of a veth pair, or the TAP device.
+    pub(crate) fn far(&self) -> Result<&Link, Failure> {
+        let (near, far) = self.cable.as_ref().ok_or("the station has no cable")?;
+        Ok(far.as_ref().unwrap_or(near))
+    }
+
+    /// Switches the offloads of the host's own device.
+    pub(crate) fn set_offloads(&self, on: bool) -> Result<(), Failure> {
+        let (near, far) = self.cable.as_ref().ok_or("the station has no cable")?;
+        if far.is_some() {
+            return Ok(near.set_all_offloads(on)?);
+        }
+        // A TAP device verifies no checksums.
+        let mut offloads = Offload::ALL.to_vec();
+        offloads.retain(|offload| *offload != Offload::RxChecksum);
+        offloads.iter().try_for_each(|offload| Ok(near.set_offload(*offload, on)?))
+    }
+}
