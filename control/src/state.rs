@@ -232,6 +232,10 @@ impl Registry {
                 scope: scope.ok_or(Exhausted("virtual networks"))?,
             });
         }
+        // A slot that becomes free now is not used again by this change: frames that are on their
+        // way between workers still carry its number.
+        let holes = self.devices.iter().enumerate().filter(|(_, slot)| slot.is_none());
+        let mut holes = holes.map(|(at, _)| at).collect::<Vec<_>>().into_iter();
         for slot in &mut self.devices {
             match wanted.iter().position(|plan| slot.as_ref() == Some(plan)) {
                 Some(at) => drop(wanted.swap_remove(at)),
@@ -249,7 +253,7 @@ impl Registry {
                 self.devices.push(None);
                 self.devices.last_mut()
             } else {
-                self.devices.iter_mut().find(|slot| slot.is_none())
+                holes.next().and_then(|at| self.devices.get_mut(at))
             };
             *free.ok_or(Exhausted("devices"))? = Some(plan);
         }

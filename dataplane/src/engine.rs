@@ -108,7 +108,7 @@ pub struct EngineConfig {
     pub seed: u64,
 }
 
-/// Timers, flows and next hops that one call of [`Engine::advance`] looks at, at most.
+/// Timers and flows that one call of [`Engine::advance`] looks at, at most; next hops are 16 more.
 pub const ADVANCE_STEPS: u32 = 256;
 
 /// See the module's documentation.
@@ -187,8 +187,9 @@ impl Engine {
         }
     }
 
-    /// A device is down or gone.
+    /// A device is down or gone. Next hops behind it are asked for again: they may have moved.
     pub fn detach(&mut self, device: DeviceIndex) {
+        self.generation.neighbors.doubt(device);
         if let Some(slot) = self.links.get_mut(device.slot()) {
             *slot = None;
         }
@@ -236,14 +237,19 @@ impl Engine {
     #[must_use]
     pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
         use core::time::Duration;
-        let idle = self.generation.neighbors.is_empty();
-        if !self.requests.is_empty() || self.sweep.is_some() {
-            Some(now)
-        } else if !self.flows.is_empty() || self.hold.len() > 0 {
-            Some(now.after(Duration::from_millis(80)))
+        let wait = if !self.requests.is_empty() || self.sweep.is_some() {
+            Duration::ZERO
+        } else if self.hold.len() > 0 {
+            // The answer may reach another worker, which does not know who waits for it.
+            Duration::from_millis(10)
+        } else if !self.flows.is_empty() {
+            Duration::from_millis(80)
+        } else if !self.generation.neighbors.is_empty() {
+            Duration::from_millis(500)
         } else {
-            (!idle).then(|| now.after(Duration::from_millis(500)))
-        }
+            return None;
+        };
+        Some(now.after(wait))
     }
 
     /// The next frame that the engine itself wants sent, written into `frame`: which device, and
@@ -280,6 +286,12 @@ impl Engine {
     #[must_use]
     pub fn flows(&self) -> &FlowTable {
         &self.flows
+    }
+
+    /// What is known of an open device.
+    #[inline(always)]
+    fn link(&self, device: DeviceIndex) -> Option<Link> {
+        self.links.get(device.slot()).copied().flatten()
     }
 
     fn count_arrivals(&mut self, arrival: Arrival, frames: &[Frame]) {

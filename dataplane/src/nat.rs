@@ -3,9 +3,10 @@
 //! There is one [`Pool`] for each (NAT IP, backend, protocol), with a lease for every port from
 //! 1024 to 65,535. Pools are shared by all workers and outlive the generation that made them; a
 //! lease is one atomic claim on a bitmap. Blocks of 64 ports are a worker's home by their number,
-//! so that returning packets can be steered by their port; when its home is full a worker leases
-//! from anybody's, so that no port is ever out of reach. Who holds a port is read from the port's
-//! own entry: the return path needs no hash.
+//! so that workers do not meet on a bitmap word (and a kernel filter could steer returning packets
+//! by their port; none does yet); when its home is full a worker leases from anybody's, so that no
+//! port is ever out of reach. Who holds a port is read from the port's own entry: the return path
+//! needs no hash.
 //!
 //! Knows no bytes and no flows: a holder is a number that the engine understands.
 
@@ -37,11 +38,15 @@ impl Pools {
     }
 
     /// The pools of a new snapshot: those that stay keep their leases and slots; those that go keep
-    /// theirs until nothing is leased, and lease no more.
+    /// theirs until nothing is leased, and lease no more. A pool that could be leased from until
+    /// now is kept in any case: a worker that works with the old snapshot a little longer may still
+    /// do so, and the next change will see it.
     #[must_use]
     pub fn next(&self, snapshot: &Snapshot, seed: u64) -> Pools {
         let wanted = |pool: &Arc<Pool>| {
-            pool.leased() > 0 || snapshot.pool_keys().binary_search(&pool.key()).is_ok()
+            let was_wanted = self.by_key.contains_key(&pool.key());
+            let is_wanted = snapshot.pool_keys().binary_search(&pool.key()).is_ok();
+            pool.leased() > 0 || was_wanted || is_wanted
         };
         let kept = self.slots.iter().map(|slot| slot.as_ref().filter(|pool| wanted(pool)).cloned());
         Self::build(kept.collect(), snapshot, seed)

@@ -1,13 +1,14 @@
 //! Which station answers for each next hop: one slot per next hop of the snapshot, shared by all
 //! workers, so that an ARP answer that reaches any of them serves them all.
 //!
-//! A slot is one 64-bit word (station and device) and the tick of its last confirmation. Lookups
-//! are one load; a write is one store. Learned stations survive a reload if the next hop and the
-//! device are still what they were (I1: a device that changed hands is forgotten). Sends no packet
-//! itself: `engine` asks and hears, this room remembers.
+//! A slot is one 64-bit word (station and device, so that they change together) and the ticks of
+//! its last confirmation and request. A lookup is one load. Every generation has slots of its own:
+//! what was learned is copied into the next if the next hop and the device are still what they were
+//! (I1: a device that changed hands is forgotten, and a worker that still works with the old
+//! generation cannot bring it back). Sends no packet itself: `engine` asks and hears, this room
+//! remembers.
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use core::net::Ipv4Addr;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
@@ -44,13 +45,25 @@ struct Slot {
     hop: AtomicU64,
     confirmed: AtomicU32,
     requested: AtomicU32,
-    /// The device was opened anew since the last confirmation.
+    /// The device was opened or closed since the last confirmation.
     doubtful: AtomicBool,
+}
+
+impl Slot {
+    fn copy(&self) -> Slot {
+        let word = |cell: &AtomicU32| AtomicU32::new(cell.load(Ordering::Relaxed));
+        Slot {
+            hop: AtomicU64::new(self.hop.load(Ordering::Relaxed)),
+            confirmed: word(&self.confirmed),
+            requested: word(&self.requested),
+            doubtful: AtomicBool::new(self.doubtful.load(Ordering::Relaxed)),
+        }
+    }
 }
 
 /// The next hops of one generation. Positions are those of [`Snapshot::next_hops`].
 pub struct Neighbors {
-    slots: Box<[Arc<Slot>]>,
+    slots: Box<[Slot]>,
     next_hops: Box<[NextHop]>,
     by_address: HashMap<ScopedAddress, NeighborIndex>,
 }
@@ -74,11 +87,11 @@ impl Neighbors {
                 old.devices().get(at).is_some_and(Option::is_some)
                     && old.devices().get(at) == snapshot.devices().get(at)
             };
-            known.is_none_or(same_device).then(|| Arc::clone(slot))
+            known.is_none_or(same_device).then(|| slot.copy())
         })
     }
 
-    fn build(snapshot: &Snapshot, known: impl Fn(&NextHop) -> Option<Arc<Slot>>) -> Neighbors {
+    fn build(snapshot: &Snapshot, known: impl Fn(&NextHop) -> Option<Slot>) -> Neighbors {
         let next_hops = snapshot.next_hops();
         let index = |at: usize| NeighborIndex(u32::try_from(at).unwrap_or(u32::MAX));
         let keys = next_hops.iter().enumerate();
@@ -130,8 +143,8 @@ impl Neighbors {
         }
     }
 
-    /// A device was opened: who answered on it before may be another station by now, and is asked
-    /// for again. Until the answer comes, the old station is still used.
+    /// A device was opened or closed: who answered on it before may be another station or elsewhere
+    /// by now, and is asked for again. Until the answer comes, the old station is still used.
     pub fn doubt(&self, device: DeviceIndex) {
         for slot in &self.slots {
             let hop = unpack(slot.hop.load(Ordering::Relaxed));
@@ -149,19 +162,25 @@ impl Neighbors {
         let Some(slot) = self.slots.get(neighbor.slot()) else {
             return false;
         };
-        let silent = now.since(Tick(slot.confirmed.load(Ordering::Relaxed)));
-        let resolved = slot.hop.load(Ordering::Relaxed) != 0;
+        let confirmed = Tick(slot.confirmed.load(Ordering::Relaxed));
+        let silent = now.since(confirmed);
+        let hop = slot.hop.load(Ordering::Relaxed);
         let doubtful = slot.doubtful.load(Ordering::Relaxed);
-        if resolved && silent < CONFIRMED_TICKS && !doubtful {
+        if hop != 0 && silent < CONFIRMED_TICKS && !doubtful {
             return false;
-        }
-        if resolved && silent >= FORGOTTEN_TICKS {
-            slot.hop.store(0, Ordering::Release);
         }
         let requested = slot.requested.load(Ordering::Relaxed);
         // 0 is "never": an engine's clock may start anywhere.
         if requested != 0 && now.since(Tick(requested)) < REQUEST_INTERVAL_TICKS {
             return false;
+        }
+        let was_asked = requested != 0 && Tick(requested).since(confirmed) > 0;
+        if hop != 0 && was_asked && silent >= FORGOTTEN_TICKS {
+            // Not if an answer came in between.
+            let forget = slot.hop.compare_exchange(hop, 0, Ordering::AcqRel, Ordering::Relaxed);
+            if forget.is_err() {
+                return false;
+            }
         }
         let stamp = now.0.max(1);
         let swap = |to| {

@@ -1,4 +1,4 @@
-//! Packets judged by their form: parsed into plain values, keyed, rewritten, answered.
+//! Packets judged by their form: parsed into plain values, keyed, rewritten.
 //!
 //! A [`Packet`] exists only if every length, offset and header checksum held (see [`parse`]); a
 //! [`FlowKey`] names the flow it belongs to; a [`Rewrite`] says which fields it leaves with. Knows

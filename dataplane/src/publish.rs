@@ -1,6 +1,6 @@
 //! The cell through which a generation reaches the workers: one lock, one atomic.
 //!
-//! Control publishes; a worker looks at the number at the start of a batch, one relaxed load, and
+//! Control publishes; a worker looks at the number at the start of a batch, one load, and
 //! takes the lock only when it moved. Control keeps what it published until every worker has let go
 //! of it, so that no worker ever frees a snapshot.
 

@@ -36,7 +36,7 @@ pub enum Local {
     /// A private endpoint: packets to it travel forward.
     Endpoint(EndpointIndex),
     /// A NAT IP of a service: packets to it return.
-    NatIp(ServiceIndex),
+    NatIp,
 }
 
 /// Whether a connection carries traffic. Only `Approved` does (I11).

@@ -1,7 +1,7 @@
 //! Opens a flow: may this client talk to this endpoint, who serves it, under which lease.
 //!
-//! Every test comes before anything changes; then the lease and the one insert (I3). A refusal
-//! leaves no trace but its count.
+//! The configuration is asked before anything changes; then come the lease and the one insert (I3).
+//! A refusal leaves no flow and no lease behind; a full table may have lost expired flows.
 
 use super::Engine;
 use super::path::{Forward, opens};

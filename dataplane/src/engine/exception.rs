@@ -19,11 +19,12 @@ pub(super) const REQUESTS_MAX: usize = 64;
 /// Next hops that one advance looks after.
 const NEIGHBORS_PER_ADVANCE: u32 = 16;
 
-/// An ARP request to be sent.
+/// An ARP request to be sent on every device of the next hop's network.
 #[derive(Clone, Copy)]
 pub(super) struct Request {
     next_hop: NextHop,
-    device: DeviceIndex,
+    /// How many of the network's devices it was sent on.
+    done: usize,
 }
 
 impl Engine {
@@ -41,8 +42,7 @@ impl Engine {
             self.generation.neighbors.confirm(neighbor, hop, now);
         }
         if arp.is_request && snapshot.local(scope, arp.target).is_some() {
-            let link = self.links.get(device.slot()).copied().flatten();
-            let link = link.ok_or(DropReason::DeviceDown)?;
+            let link = self.link(device).ok_or(DropReason::DeviceDown)?;
             frame.fill(&arp.answer(link.mac).emit());
             return Ok(Verdict::Reply(device));
         }
@@ -61,9 +61,8 @@ impl Engine {
         let scope = self.generation.neighbors.next_hop(neighbor).ok_or(DropReason::Internal)?.scope;
         // The device is not known yet: the packet must fit all that it may turn out to be.
         let devices = self.generation.snapshot.scope_devices(scope).iter();
-        let mut links =
-            devices.filter_map(|device| self.links.get(device.slot()).copied().flatten());
-        if !packet.segmented && links.any(|link| u32::from(packet.ip_bytes) > link.mtu) {
+        let mut links = devices.filter_map(|device| self.link(*device));
+        if links.any(|link| packet.wire_bytes > link.mtu) {
             return Err(DropReason::TooBig);
         }
         match self.hold.push(neighbor, frame, now) {
@@ -81,33 +80,36 @@ impl Engine {
         }
     }
 
-    /// Queues a request for a next hop on each device of its network, unless it was asked for just
-    /// now.
+    /// Queues a request for a next hop, unless it was asked for just now or this worker has no
+    /// device of its network: another may.
     fn request(&mut self, neighbor: NeighborIndex, now: Tick) {
         let generation = &self.generation;
         let Some(next_hop) = generation.neighbors.next_hop(neighbor) else {
             return;
         };
-        if self.requests.len() >= REQUESTS_MAX || !generation.neighbors.claim_request(neighbor, now)
-        {
-            return;
-        }
-        for &device in generation.snapshot.scope_devices(next_hop.scope) {
-            if self.requests.len() < REQUESTS_MAX {
-                self.requests.push_back(Request { next_hop, device });
-            }
+        let mut devices = generation.snapshot.scope_devices(next_hop.scope).iter();
+        let can_ask = devices.any(|device| self.link(*device).is_some());
+        let has_room = self.requests.len() < REQUESTS_MAX;
+        if can_ask && has_room && generation.neighbors.claim_request(neighbor, now) {
+            self.requests.push_back(Request { next_hop, done: 0 });
         }
     }
 
     /// Writes the next request into `frame`.
     pub(super) fn emit_request(&mut self, frame: &mut Frame) -> Option<DeviceIndex> {
-        while let Some(Request { next_hop, device }) = self.requests.pop_front() {
-            let Some(link) = self.links.get(device.slot()).copied().flatten() else {
+        while let Some(request) = self.requests.front_mut() {
+            let next_hop = request.next_hop;
+            let devices = self.generation.snapshot.scope_devices(next_hop.scope);
+            let Some(&device) = devices.get(request.done) else {
+                self.requests.pop_front();
                 continue;
             };
-            let request = Arp::request(link.mac, next_hop.asker, next_hop.address);
-            frame.fill(&request.emit());
-            return Some(device);
+            request.done += 1;
+            if let Some(link) = self.link(device) {
+                let question = Arp::request(link.mac, next_hop.asker, next_hop.address);
+                frame.fill(&question.emit());
+                return Some(device);
+            }
         }
         None
     }

@@ -1,8 +1,8 @@
 //! Packets that wait for their next hop (RFC 1122 2.3.2.2): few, small, and not for long.
 //!
 //! Memory is fixed at start: [`HELD_FRAMES_MAX`] frames of [`HELD_FRAME_BYTES_MAX`] bytes, no more
-//! than [`HELD_FRAMES_PER_NEIGHBOR_MAX`] for one neighbor, so that a dead backend does not take the
-//! room of others. Order among the packets for one neighbor is kept.
+//! than [`HELD_FRAMES_PER_NEIGHBOR_MAX`] for one neighbor, so that one dead backend does not take
+//! all the room; eight can. Order among the packets for one neighbor is kept.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;

@@ -5,7 +5,7 @@ use crate::classify::classify;
 use crate::device::Frame;
 use crate::drop_reason::DropReason;
 use crate::nat::Holder;
-use crate::packet::{FlowKey, Packet, Parsed, parse};
+use crate::packet::{FlowKey, Packet, Parsed, TcpFlags, parse};
 use crate::snapshot::{Local, PoolKey};
 use crate::types::{DeviceIndex, Direction, EndpointIndex, FlowIndex, Hop, PoolIndex, Tick};
 use crate::wire::ethernet;
@@ -50,8 +50,7 @@ impl Engine {
         let snapshot = &self.generation.snapshot;
         // A frame of a device that was just taken away.
         let scope = snapshot.device_scope(device).ok_or(DropReason::DeviceDown)?;
-        let link = self.links.get(device.slot()).copied().flatten();
-        let link = link.ok_or(DropReason::DeviceDown)?;
+        let link = self.link(device).ok_or(DropReason::DeviceDown)?;
         let packet = match parse(frame, link.mac)? {
             Parsed::Packet(packet) => packet,
             Parsed::Arp => return Ok(Step::Arp),
@@ -63,7 +62,7 @@ impl Engine {
                 self.flows.prefetch_index(hash);
                 Ok(Step::Forward(Forward { packet, key, hash, endpoint, candidate: None }))
             }
-            Local::NatIp(_) => {
+            Local::NatIp => {
                 let key = PoolKey {
                     scope,
                     nat_ip: packet.tuple.destination,
@@ -209,8 +208,11 @@ impl Engine {
         now: Tick,
     ) -> Result<(), DropReason> {
         let flow = self.flows.get_mut(number).ok_or(DropReason::Internal)?;
-        flow.last_seen = now;
         let state = flow.state.after(direction, packet.flags);
+        // Resets keep nothing alive (RFC 7857 section 8): they are easily forged.
+        if state != flow.state || !packet.flags.any(TcpFlags::RST) {
+            flow.last_seen = now;
+        }
         if state != flow.state {
             flow.state = state;
             self.refresh_timeout(number, now);
@@ -221,17 +223,14 @@ impl Engine {
     /// Whether the packet fits the device that it leaves by.
     #[inline(always)]
     fn judge_egress(&self, device: DeviceIndex, packet: &Packet) -> Result<(), DropReason> {
-        let link = self.links.get(device.slot()).copied().flatten();
-        let link = link.ok_or(DropReason::DeviceDown)?;
-        let fits = packet.segmented || u32::from(packet.ip_bytes) <= link.mtu;
-        if fits { Ok(()) } else { Err(DropReason::TooBig) }
+        let link = self.link(device).ok_or(DropReason::DeviceDown)?;
+        if packet.wire_bytes <= link.mtu { Ok(()) } else { Err(DropReason::TooBig) }
     }
 
     /// Addresses the frame to its next station.
     #[inline(always)]
     pub(super) fn send(&self, frame: &mut Frame, hop: Hop) -> Result<Verdict, DropReason> {
-        let link = self.links.get(hop.device.slot()).copied().flatten();
-        let link = link.ok_or(DropReason::DeviceDown)?;
+        let link = self.link(hop.device).ok_or(DropReason::DeviceDown)?;
         ethernet::set_stations(frame.bytes_mut(), hop.mac, link.mac);
         Ok(Verdict::Forward(hop.device))
     }
@@ -245,6 +244,5 @@ impl Engine {
 
 /// Whether a packet is the first of a TCP connection.
 pub(super) fn opens(packet: &Packet) -> bool {
-    use crate::wire::tcp::TcpFlags;
     packet.flags.any(TcpFlags::SYN) && !packet.flags.any(TcpFlags::ACK)
 }

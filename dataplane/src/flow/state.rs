@@ -24,9 +24,9 @@ pub enum State {
     ClientClosed,
     /// TCP: the backend has said FIN, the client may still send.
     BackendClosed,
-    /// TCP: both have said FIN.
+    /// TCP: both have said FIN, or one side has refused the handshake.
     Closed,
-    /// TCP: one side has reset the connection.
+    /// TCP: one side has reset the established connection.
     Reset,
 }
 
@@ -50,8 +50,10 @@ impl State {
         };
         match (self, direction) {
             (Udp, _) => Udp,
-            // Nothing but time ends a connection that both sides closed.
+            // Nothing but time ends a connection that is over.
             (Closed, _) => Closed,
+            // A handshake that failed is over: no packet revives what never was established.
+            (Opening | Answered, _) if flags.any(TcpFlags::RST) => Closed,
             _ if flags.any(TcpFlags::RST) => Reset,
             (Opening, Return) if flags.any(TcpFlags::SYN) => Answered,
             (Answered, Forward) if !flags.any(TcpFlags::SYN) => {
@@ -154,7 +156,12 @@ mod tests {
         let reset = [(Return, SYN_ACK), (Forward, ACK), (Return, RST)];
         assert_eq!(walk(&reset), State::Reset);
         assert_eq!(walk(&[&reset[..], &[(Forward, ACK)]].concat()), State::Established);
-        assert_eq!(walk(&[(Return, RST)]), State::Reset);
-        assert_eq!(walk(&[(Return, SYN_ACK), (Forward, RST)]), State::Reset);
+    }
+
+    #[test]
+    fn nothing_but_the_handshake_establishes_after_a_refusal() {
+        assert_eq!(walk(&[(Return, RST)]), State::Closed);
+        assert_eq!(walk(&[(Return, SYN_ACK), (Forward, RST)]), State::Closed);
+        assert_eq!(walk(&[(Forward, RST), (Forward, ACK)]), State::Closed);
     }
 }

@@ -1,7 +1,7 @@
 //! One port pool: a two-level bitmap of what is leased, and who holds each port.
 //!
 //! 1,008 leaf words of 64 ports and 16 summary words that say which leaves have a free port. A
-//! lease looks at no more than the rest of one leaf, 17 summary words and one leaf again, whatever
+//! lease looks at no more than the rest of one leaf, 34 summary words and one leaf again, whatever
 //! the fill (I8); a release at one of each. Leases run through the ports from a start that the seed
 //! chose (RFC 6056 3.3.1) and come back to a port only after all others, so that reuse is as late
 //! as possible (RFC 6888 REQ-8).
@@ -59,12 +59,6 @@ impl Home {
             masks[block / 64] |= 1 << (block % 64);
         }
         Home { worker, masks }
-    }
-
-    /// The worker whose home a port lies in; kernel steering may send its packets there.
-    #[must_use]
-    pub fn worker_of_port(port: u16, workers: u8) -> WorkerId {
-        Self::owner(usize::from(port.saturating_sub(PORT_FIRST)) / PORTS_PER_BLOCK, workers)
     }
 
     fn owner(block: usize, workers: u8) -> WorkerId {
@@ -322,7 +316,8 @@ mod tests {
             let at_home = homes[1].masks.iter().map(|mask| mask.count_ones()).sum::<u32>() * 64;
             for flow in 0..64_512 {
                 let port = pool.lease(&homes[1], FlowIndex(flow)).unwrap();
-                let is_home = Home::worker_of_port(port, workers) == WorkerId(1);
+                let block = usize::from(port - PORT_FIRST) / PORTS_PER_BLOCK;
+                let is_home = Home::owner(block, workers) == WorkerId(1);
                 assert_eq!(is_home, flow < at_home, "flow {flow} of {workers} workers");
             }
             assert_eq!(pool.lease(&homes[0], FlowIndex(0)), None);

@@ -31,12 +31,10 @@ pub struct Packet {
     pub flags: TcpFlags,
     /// Whether the transport checksum is partial.
     pub partial_checksum: bool,
-    /// Whether the packet is a super-packet that will be cut into segments that fit.
-    pub segmented: bool,
     /// Byte in the frame where the transport header begins.
     pub transport_offset: u16,
-    /// Bytes of the IPv4 packet.
-    pub ip_bytes: u16,
+    /// Bytes of the IPv4 packet; of a super-packet, those of its largest segment.
+    pub wire_bytes: u32,
     /// The station that sent it.
     pub station: MacAddress,
 }
@@ -87,6 +85,7 @@ fn fault_reason(fault: FrameFault) -> DropReason {
 }
 
 #[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "headers have at most 14 + 60 + 60 bytes")]
 fn parse_ipv4(frame: &[u8], station: MacAddress, offload: Offload) -> Result<Packet, DropReason> {
     let bytes = &frame[ethernet::HEADER_BYTES..];
     let header = Ipv4::of(bytes).ok_or(DropReason::Ipv4Truncated)?;
@@ -110,9 +109,9 @@ fn parse_ipv4(frame: &[u8], station: MacAddress, offload: Offload) -> Result<Pac
     if header.is_fragment() {
         return Err(DropReason::Ipv4Fragment);
     }
-    let (protocol, flags) = match header.protocol_number() {
+    let (protocol, (flags, transport_header_bytes)) = match header.protocol_number() {
         ipv4::TCP => (Protocol::Tcp, judge_tcp(transport)?),
-        ipv4::UDP => (Protocol::Udp, judge_udp(transport)?),
+        ipv4::UDP => (Protocol::Udp, (judge_udp(transport)?, udp::HEADER_BYTES)),
         ipv4::ICMP => return Err(DropReason::IcmpUnsupported),
         _ => return Err(DropReason::ProtocolUnsupported),
     };
@@ -129,7 +128,6 @@ fn parse_ipv4(frame: &[u8], station: MacAddress, offload: Offload) -> Result<Pac
         source_port,
         destination_port,
     };
-    #[expect(clippy::cast_possible_truncation, reason = "at most 14 + 60")]
     let transport_offset = (ethernet::HEADER_BYTES + header_bytes) as u16;
     judge_offload(offload, protocol, transport_offset)?;
     Ok(Packet {
@@ -137,9 +135,13 @@ fn parse_ipv4(frame: &[u8], station: MacAddress, offload: Offload) -> Result<Pac
         protocol,
         flags,
         partial_checksum: offload.checksum != Checksum::Complete,
-        segmented: offload.segmentation.is_some(),
         transport_offset,
-        ip_bytes: header.total_length(),
+        wire_bytes: match offload.segmentation {
+            None => u32::from(header.total_length()),
+            Some(cut) => {
+                (header_bytes + transport_header_bytes) as u32 + u32::from(cut.segment_bytes)
+            }
+        },
         station,
     })
 }
@@ -163,9 +165,9 @@ fn judge_addresses(source: Ipv4Addr, destination: Ipv4Addr) -> Result<(), DropRe
     }
 }
 
-/// The control bits, if the header is right.
+/// The control bits and the bytes of the header, if it is right.
 #[inline(always)]
-fn judge_tcp(segment: &[u8]) -> Result<TcpFlags, DropReason> {
+fn judge_tcp(segment: &[u8]) -> Result<(TcpFlags, usize), DropReason> {
     let header = Tcp::of(segment).ok_or(DropReason::TcpHeaderInvalid)?;
     if !(tcp::HEADER_BYTES_MIN..=segment.len()).contains(&header.header_bytes()) {
         return Err(DropReason::TcpHeaderInvalid);
@@ -177,7 +179,7 @@ fn judge_tcp(segment: &[u8]) -> Result<TcpFlags, DropReason> {
     {
         return Err(DropReason::TcpFlagsInvalid);
     }
-    Ok(flags)
+    Ok((flags, header.header_bytes()))
 }
 
 /// No control bits, if the header is right.

@@ -196,16 +196,10 @@ impl Builder {
     }
 
     fn services(&mut self, plan: &Plan) -> Result<Box<[Service]>, PlanError> {
-        let services = plan.services.iter().enumerate();
-        services.map(|(at, service)| self.service(plan, at, service)).collect()
+        plan.services.iter().map(|service| self.service(plan, service)).collect()
     }
 
-    fn service(
-        &mut self,
-        plan: &Plan,
-        at: usize,
-        service: &ServicePlan,
-    ) -> Result<Service, PlanError> {
+    fn service(&mut self, plan: &Plan, service: &ServicePlan) -> Result<Service, PlanError> {
         if service.nat_ips.len() > NAT_IPS_MAX {
             return Err(PlanError::TooMany("NAT IPs of a service"));
         }
@@ -213,7 +207,7 @@ impl Builder {
             return Err(PlanError::Missing("NAT IP of a service"));
         };
         for &nat_ip in &service.nat_ips {
-            self.claim(service.scope, nat_ip, Local::NatIp(ServiceIndex(index(at))))?;
+            self.claim(service.scope, nat_ip, Local::NatIp)?;
         }
         let mut rules = HashMap::new();
         for plan_rule in &service.rules {

@@ -15,9 +15,6 @@
 pub struct Delta(u16);
 
 impl Delta {
-    /// No change.
-    pub const ZERO: Delta = Delta(0);
-
     /// A covered 16-bit word changes from `old` to `new`.
     #[inline(always)]
     #[must_use]

@@ -15,6 +15,9 @@ use alloc::vec::Vec;
 /// Time between two attempts to open a device.
 pub(super) const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 
+/// Devices that are tried in one turn.
+const ATTEMPTS_MAX: usize = 8;
+
 /// Time between two questions to a device what it missed; each is a system call.
 const AUDIT_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -69,7 +72,8 @@ impl<D: Device> Attachments<D> {
         }
     }
 
-    /// Opens what is wanted, not open, and due.
+    /// Opens what is wanted, not open, and due; at most [`ATTEMPTS_MAX`] at a time, because packets
+    /// wait meanwhile.
     pub(super) fn open<P: Platform<Device = D>>(
         &mut self,
         platform: &mut P,
@@ -78,11 +82,10 @@ impl<D: Device> Attachments<D> {
         stats: &StatsPage,
         mut changed: impl FnMut(Change),
     ) {
-        for (at, slot) in self.slots.iter_mut().enumerate() {
-            let Some(slot) = slot else { continue };
-            if slot.device.is_some() || now < slot.retry_at {
-                continue;
-            }
+        let slots = self.slots.iter_mut().enumerate();
+        let wanted = slots.filter_map(|(at, slot)| Some((at, slot.as_mut()?)));
+        let due = wanted.filter(|(_, slot)| slot.device.is_none() && now >= slot.retry_at);
+        for (at, slot) in due.take(ATTEMPTS_MAX) {
             match platform.open(&slot.plan, queue) {
                 Ok(device) => {
                     changed(Change::Opened(index(at), device.link()));

@@ -1,8 +1,8 @@
 //! Rings between workers, for frames that arrive at one and belong to another.
 //!
 //! From each worker to each other there is a bounded ring of frames that were allocated at start; a
-//! frame is copied in and out, and an empty one always waits. Kernel steering makes this rare. A
-//! full ring refuses, and the frame is dropped and counted (I8).
+//! frame is copied in and out. Peers are served in turn, so that a busy one does not starve the
+//! others. A full ring refuses, and the frame is dropped and counted (I8).
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -37,6 +37,8 @@ impl Ring {
 pub(super) struct Handover {
     outgoing: Vec<Option<Arc<Ring>>>,
     incoming: Vec<Option<Arc<Ring>>>,
+    /// The peer that is served first next time.
+    turn: usize,
 }
 
 impl Handover {
@@ -52,10 +54,11 @@ impl Handover {
         ring.full.push(copy).is_ok()
     }
 
-    /// Takes the frames that peers gave, up to a batch of them.
-    pub(super) fn take(&self, batch: &mut Batch) {
+    /// Takes the frames that peers gave, up to a batch of them, from one peer after the other.
+    pub(super) fn take(&mut self, batch: &mut Batch) {
         batch.clear();
-        for ring in self.incoming.iter().flatten() {
+        let (late, early) = self.incoming.split_at(self.turn);
+        for ring in early.iter().chain(late).flatten() {
             while batch.len() < BATCH_FRAMES_MAX {
                 let Some(frame) = ring.full.pop() else { break };
                 if let Some(into) = batch.append() {
@@ -64,6 +67,7 @@ impl Handover {
                 drop(ring.empty.push(frame));
             }
         }
+        self.turn = (self.turn + 1) % self.incoming.len().max(1);
     }
 
     /// Whether a frame waits.
@@ -81,6 +85,32 @@ pub(super) fn mesh(workers: u8) -> Vec<Handover> {
     let ends = |worker: usize| Handover {
         outgoing: rings[worker].clone(),
         incoming: rings.iter().map(|row| row[worker].clone()).collect(),
+        turn: 0,
     };
     (0..count).map(ends).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_peer_does_not_starve_the_others() {
+        let mut ends = mesh(3);
+        let mut batch = Batch::new();
+        let mut frame = Frame::new();
+        let mut taken = [0_usize; 2];
+        for _ in 0..100 {
+            for (peer, end) in ends.iter().enumerate().take(2) {
+                frame.fill(&[u8::try_from(peer).unwrap(); 60]);
+                while end.give(WorkerId(2), &frame) {}
+            }
+            ends[2].take(&mut batch);
+            for frame in batch.frames() {
+                taken[usize::from(frame.bytes()[0])] += 1;
+            }
+        }
+        assert_eq!(taken.iter().sum::<usize>(), 100 * BATCH_FRAMES_MAX);
+        assert!(taken.iter().all(|&count| count > 30 * BATCH_FRAMES_MAX), "{taken:?}");
+    }
 }

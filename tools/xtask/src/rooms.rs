@@ -20,7 +20,6 @@ pub(crate) const ROOMS: &[Room] = &[
     room_of("drop_reason", &[]),
     room_of("hash", &[]),
     room_of("stats", &["types", "limits", "drop_reason"]),
-    room_of("trace", &["types", "drop_reason"]),
     // Bytes.
     room_of("wire", &["types"]),
     room_of("device", &["types", "limits"]),
@@ -42,7 +41,6 @@ pub(crate) const ROOMS: &[Room] = &[
             "drop_reason",
             "hash",
             "stats",
-            "trace",
             "wire",
             "device",
             "packet",
