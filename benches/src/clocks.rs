@@ -4,6 +4,12 @@ use dataplane::limits::BATCH_FRAMES_MAX;
 
 use crate::rig::Rig;
 
+/// The time stamp counter, or nanoseconds where there is none.
+#[must_use]
+pub fn now() -> u64 {
+    crate::sys::clocks()
+}
+
 /// What was measured with a number of flows.
 #[derive(Clone, Copy, Debug)]
 pub struct Figures {
