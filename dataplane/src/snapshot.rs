@@ -102,9 +102,7 @@ pub struct Rule {
 /// A server of a backend pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backend {
-    /// Its virtual network, the provider's.
-    pub scope: ScopeId,
-    /// Its address there.
+    /// Its address in the provider's virtual network.
     pub address: Ipv4Addr,
     /// The next hop towards it: itself if it is on the segment, else a router.
     pub next_hop: NeighborIndex,

@@ -68,12 +68,6 @@ impl FlowTable {
         self.len() == 0
     }
 
-    /// How many flows there is room for.
-    #[must_use]
-    pub fn capacity(&self) -> usize {
-        self.capacity
-    }
-
     /// Bytes of memory when full.
     #[must_use]
     pub fn bytes(&self) -> usize {

@@ -267,7 +267,7 @@ impl Builder {
         }
         let next_hop = self.next_hop(scope_id, next_hop_address(scope, address), asker)?;
         let backend = BackendIndex(index(self.backends.len()));
-        self.backends.push(Backend { scope: scope_id, address, next_hop });
+        self.backends.push(Backend { address, next_hop });
         self.backend_of.insert(at, backend);
         Ok(backend)
     }
