@@ -153,8 +153,8 @@ drop_reasons! {
         "RFC 5382 REQ-5";
     UnsolicitedFromProvider, "unsolicited_from_provider",
         "The provider's packet belongs to no flow; only consumers open connections.",
-        "Nothing to do, or look why the backend answers so late: after idling out, or after a reload \
-         took it or its NAT IP away.", "RFC 5382 REQ-4";
+        "Look why the backend answers so late: the flow idled out, or a reload ended it.",
+        "RFC 5382 REQ-4";
     BackendMismatch, "backend_mismatch",
         "The packet comes back from a port of the backend that the flow does not use.",
         "The backend must answer from the address and port that it was asked on.",

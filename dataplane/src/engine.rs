@@ -165,6 +165,8 @@ impl Engine {
     pub fn adopt(&mut self, generation: Arc<Generation>) {
         self.generation = generation;
         self.counters.generation = u64::from(self.generation.number.0);
+        // What was closed after the generation was built is not in doubt there yet.
+        self.generation.neighbors.doubt(|device| self.link(device).is_none());
         self.sweep = Some(FlowIndex(0));
         self.requests.clear();
         let dropped = self.hold.clear();
@@ -181,7 +183,7 @@ impl Engine {
     /// A device is open, with this address and MTU. Its next hops are asked for again: they may
     /// have changed while it was not.
     pub fn attach(&mut self, device: DeviceIndex, link: Link) {
-        self.generation.neighbors.doubt(device);
+        self.generation.neighbors.doubt(|changed| changed == device);
         if let Some(slot) = self.links.get_mut(device.slot()) {
             *slot = Some(link);
         }
@@ -189,7 +191,7 @@ impl Engine {
 
     /// A device is down or gone. Next hops behind it are asked for again: they may have moved.
     pub fn detach(&mut self, device: DeviceIndex) {
-        self.generation.neighbors.doubt(device);
+        self.generation.neighbors.doubt(|changed| changed == device);
         if let Some(slot) = self.links.get_mut(device.slot()) {
             *slot = None;
         }

@@ -120,12 +120,6 @@ impl Pools {
         self.slots.get(index.slot())?.as_deref()
     }
 
-    /// Number of slots, empty ones included.
-    #[must_use]
-    pub fn slot_count(&self) -> usize {
-        self.slots.len()
-    }
-
     /// All pools, those that only drain included.
     pub fn iter(&self) -> impl Iterator<Item = &Pool> {
         self.slots.iter().flatten().map(|pool| &**pool)

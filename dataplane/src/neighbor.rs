@@ -143,12 +143,13 @@ impl Neighbors {
         }
     }
 
-    /// A device was opened or closed: who answered on it before may be another station or elsewhere
-    /// by now, and is asked for again. Until the answer comes, the old station is still used.
-    pub fn doubt(&self, device: DeviceIndex) {
+    /// Devices that `changed` names were opened or closed: who answered on them before may be
+    /// another station or elsewhere by now, and is asked for again. Until the answer comes, the old
+    /// station is still used.
+    pub fn doubt(&self, changed: impl Fn(DeviceIndex) -> bool) {
         for slot in &self.slots {
             let hop = unpack(slot.hop.load(Ordering::Relaxed));
-            if hop.is_some_and(|hop| hop.device == device) {
+            if hop.is_some_and(|hop| changed(hop.device)) {
                 slot.doubtful.store(true, Ordering::Relaxed);
             }
         }

@@ -2,8 +2,11 @@
 //! configuration that it still has.
 
 use dataplane::engine::Verdict;
-use dataplane::types::Protocol;
-use harness::topology::{A, B, CLIENT, ENDPOINT, P, backend};
+use dataplane::generation::Generation;
+use dataplane::nat::{Holder, Home};
+use dataplane::snapshot::PoolKey;
+use dataplane::types::{FlowIndex, Protocol, ScopeId, WorkerId};
+use harness::topology::{A, B, CLIENT, ENDPOINT, NAT_IP, P, backend};
 use harness::world::{Flood, clients};
 use harness::{Shape, Topology, World, observe};
 
@@ -96,4 +99,35 @@ fn a_backend_that_comes_back_does_not_give_the_same_ports_again_first() {
         assert!(world.sessions().is_empty(), "nothing of the old flow is left");
     }
     assert_ne!(ports[0], ports[1], "a late answer to `a` would reach `b`");
+}
+
+/// A backend is removed while nothing of it is leased: its pools survive that change with their
+/// slots, for a worker that is late may still lease; the next change sees whether one did.
+#[test]
+fn a_pool_that_was_wanted_survives_one_more_change() {
+    let (with, without) = ([backend(0), backend(1)], [backend(1)]);
+    let [with, without] = [&with[..], &without[..]].map(Topology::with_backends);
+    let (home, flow) = (Home::new(WorkerId(0), 1), FlowIndex(7));
+    let (scope, protocol) = (ScopeId(P.0), Protocol::Tcp);
+    let key = PoolKey { scope, nat_ip: NAT_IP, backend: backend(0), protocol };
+    let old = Generation::first(with.snapshot(), 1);
+    let at = old.pools.find(&key).expect("it may be leased from");
+    let leased = |generation: &Generation| {
+        let pool = generation.pools.pool(at).filter(|pool| pool.key() == key);
+        pool.map(dataplane::nat::Pool::leased)
+    };
+    let new = old.next(without.snapshot(), 1);
+    assert_eq!((new.pools.find(&key), leased(&new)), (None, Some(0)), "kept, but leases no more");
+    let late = old.pools.pool(at).expect("the late worker's pool");
+    let port = late.lease(&home, flow).expect("it is empty");
+    assert_eq!(leased(&new), Some(1), "the late lease is seen");
+    // As long as it is leased it stays, through any number of changes, and comes back as it was.
+    let third = new.next(without.snapshot(), 1).next(without.snapshot(), 1);
+    assert_eq!(leased(&third), Some(1));
+    let back = third.next(with.snapshot(), 1);
+    assert_eq!((back.pools.find(&key), leased(&back)), (Some(at), Some(1)));
+    assert!(late.release(port, Holder { worker: WorkerId(0), flow }));
+    let gone = third.next(without.snapshot(), 1);
+    assert_eq!(leased(&gone), None, "unwanted before and after, and nothing is leased");
+    assert!(gone.pools.iter().all(|pool| pool.key().backend == backend(1)));
 }

@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,13 +12,14 @@ use dataplane::device::mem::{MemDevice, MemFrame};
 use dataplane::device::{Batch, Device, DeviceError, Frame, Link, Transmitted};
 use dataplane::drop_reason::DropReason;
 use dataplane::generation::Generation;
+use dataplane::packet::FlowKey;
 use dataplane::publish::Cell as GenerationCell;
 use dataplane::snapshot::{DevicePlan, Gate};
 use dataplane::stats::{Counters, DeviceState};
-use dataplane::types::{DeviceIndex, GenerationNumber, Instant, WorkerId};
+use dataplane::types::{DeviceIndex, GenerationNumber, Instant, Protocol, ScopeId, WorkerId};
 use dataplane::worker::{CrewConfig, Platform, Queue, SessionPage, Shared, Worker, crew};
 use harness::encode::{ArpShape, flags};
-use harness::topology::{A, B, ENDPOINT, NAT_IP, P, backend};
+use harness::topology::{A, B, CLIENT, ENDPOINT, NAT_IP, P, backend};
 use harness::world::{Socket, clients};
 use harness::{Observed, Shape, Topology, mac_of, observe};
 
@@ -355,4 +357,30 @@ fn requests_leave_by_the_provider_device_only() {
     assert!(crew.device("a", 0).take_sent().is_none());
     assert!(crew.device("b", 0).take_sent().is_none());
     assert_eq!(crew.counters(0).originated, 2);
+}
+
+/// Linux gives connections ports of one parity first: a single busy client must not keep a single
+/// worker busy.
+#[test]
+fn the_connections_of_one_client_spread_over_workers() {
+    const CONNECTIONS: u16 = 1_000;
+    let owner = |client, client_port, workers| {
+        let (protocol, scope) = (Protocol::Tcp, ScopeId(0));
+        let (endpoint, endpoint_port) = (ENDPOINT, 443);
+        let key = FlowKey { client, endpoint, client_port, endpoint_port, scope, protocol };
+        usize::from(key.owner(workers).0)
+    };
+    let clients = (0..64).map(|number| Ipv4Addr::from_bits(CLIENT.to_bits() + number * 257));
+    for client in clients {
+        for (workers, first) in [(2, 32_768_u16), (2, 32_769), (4, 32_768), (4, 32_769)] {
+            let mut shares = vec![0_u16; usize::from(workers)];
+            for number in 0..CONNECTIONS {
+                shares[owner(client, first + 2 * number, workers)] += 1;
+            }
+            // Within a quarter of an equal share.
+            let equal = CONNECTIONS / u16::from(workers);
+            let fair = equal * 3 / 4..=equal * 5 / 4;
+            assert!(shares.iter().all(|share| fair.contains(share)), "{client}: {shares:?}");
+        }
+    }
 }

@@ -138,8 +138,10 @@ fn parse_ipv4(frame: &[u8], station: MacAddress, offload: Offload) -> Result<Pac
         transport_offset,
         wire_bytes: match offload.segmentation {
             None => u32::from(header.total_length()),
+            // One with less data than a segment holds is its own largest.
             Some(cut) => {
-                (header_bytes + transport_header_bytes) as u32 + u32::from(cut.segment_bytes)
+                let headers = (header_bytes + transport_header_bytes) as u32;
+                u32::from(header.total_length()).min(headers + u32::from(cut.segment_bytes))
             }
         },
         station,
