@@ -34,3 +34,56 @@ pub fn judge_source(
         snapshot.in_address_space(scope, source) && snapshot.local(scope, source).is_none();
     if legitimate { Ok(()) } else { Err(DropReason::SourceSpoofed) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::{EndpointPlan, Gate, Plan, ScopePlan, ServicePlan};
+    use crate::types::{EndpointIndex, LinkId, Prefix, ServiceIndex};
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    const ENDPOINT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
+    const NAT_IP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 4);
+
+    /// Network 0 has an endpoint, network 1 a NAT IP; both have the same address space.
+    fn snapshot() -> Snapshot {
+        let address_space = vec![Prefix::new(Ipv4Addr::new(10, 0, 0, 0), 16).unwrap()];
+        let scope = ScopePlan { address_space, routes: Vec::new() };
+        let service = ServicePlan { scope: ScopeId(1), nat_ips: vec![NAT_IP], rules: Vec::new() };
+        let endpoint = EndpointPlan {
+            link: LinkId(1),
+            scope: ScopeId(0),
+            address: ENDPOINT,
+            service: ServiceIndex(0),
+            gate: Gate::Pending,
+        };
+        Snapshot::build(Plan {
+            scopes: vec![scope.clone(), scope],
+            services: vec![service],
+            endpoints: vec![endpoint],
+            ..Plan::default()
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn i1_an_address_means_something_in_its_own_network_only() {
+        let (snapshot, [a, b]) = (snapshot(), [ScopeId(0), ScopeId(1)]);
+        assert_eq!(classify(&snapshot, a, ENDPOINT), Ok(Local::Endpoint(EndpointIndex(0))));
+        assert_eq!(classify(&snapshot, b, NAT_IP), Ok(Local::NatIp));
+        assert_eq!(classify(&snapshot, b, ENDPOINT), Err(DropReason::NoEndpoint));
+        assert_eq!(classify(&snapshot, a, NAT_IP), Err(DropReason::NoEndpoint));
+        assert_eq!(classify(&snapshot, ScopeId(9), ENDPOINT), Err(DropReason::NoEndpoint));
+    }
+
+    #[test]
+    fn rfc2827_a_source_is_of_the_network_and_not_adits_own() {
+        let (snapshot, scope) = (snapshot(), ScopeId(0));
+        assert_eq!(judge_source(&snapshot, scope, Ipv4Addr::new(10, 0, 9, 9)), Ok(()));
+        for spoofed in [ENDPOINT, Ipv4Addr::new(10, 1, 0, 1), Ipv4Addr::new(192, 0, 2, 1)] {
+            let judged = judge_source(&snapshot, scope, spoofed);
+            assert_eq!(judged, Err(DropReason::SourceSpoofed), "{spoofed}");
+        }
+    }
+}

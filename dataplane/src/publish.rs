@@ -47,3 +47,23 @@ impl Cell {
         (self.number.load(Ordering::Acquire) != known.0).then(|| self.load())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::{Plan, Snapshot};
+
+    #[test]
+    fn a_worker_sees_the_move_once() {
+        let snapshot = || Snapshot::build(Plan::default()).unwrap();
+        let first = Arc::new(Generation::first(snapshot(), 1));
+        let cell = Cell::new(Arc::clone(&first));
+        assert!(cell.moved_from(first.number).is_none());
+        let next = Arc::new(first.next(snapshot(), 1));
+        let before = cell.publish(Arc::clone(&next));
+        assert_eq!(before.number, first.number);
+        let adopted = cell.moved_from(first.number).unwrap();
+        assert_eq!(adopted.number, next.number);
+        assert!(cell.moved_from(adopted.number).is_none());
+    }
+}

@@ -247,3 +247,46 @@ impl Default for StatsPage {
         Self::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_account_balances_only_if_every_packet_is_counted_once() {
+        let mut counters = Counters { received: 5, taken_over: 2, ..Counters::default() };
+        (counters.forwarded, counters.consumed, counters.held) = (3, 1, 1);
+        counters.dropped[DropReason::Land.slot()] = 2;
+        assert_eq!(counters.account_difference(), 0);
+        counters.handed_over = 1;
+        assert_eq!(counters.account_difference(), -1, "counted twice");
+        counters.received += 2;
+        assert_eq!(counters.account_difference(), 1, "lost");
+    }
+
+    #[test]
+    fn sums_add_all_but_the_generation() {
+        let one = Counters { flows: 3, generation: 7, ..Counters::default() };
+        let mut sum = Counters { flows: 4, generation: 8, ..Counters::default() };
+        sum.add(&one);
+        assert_eq!((sum.flows, sum.generation), (7, 8));
+    }
+
+    #[test]
+    fn a_page_gives_back_what_was_written() {
+        let (page, device) = (StatsPage::new(), DeviceIndex(3));
+        let mut counters = Counters { forwarded: 9, generation: 4, ..Counters::default() };
+        counters.dropped[DropReason::Internal.slot()] = 1;
+        page.write(&counters);
+        assert_eq!((page.read(), page.adopted()), (counters, GenerationNumber(4)));
+        for state in [DeviceState::Up, DeviceState::Down(100), DeviceState::Unopened] {
+            page.write_device_state(device, state);
+            assert_eq!(page.device(device).state, state);
+        }
+        page.count_device(device, 2, 1);
+        page.count_missed(device, 5);
+        let report = page.device(device);
+        assert_eq!((report.received, report.sent, report.missed), (2, 1, 5));
+        assert_eq!(page.device(DeviceIndex(u16::MAX)), DeviceReport::NONE);
+    }
+}

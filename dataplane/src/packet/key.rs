@@ -81,3 +81,42 @@ impl FlowKey {
         u64::from(self.client_port) << 16 | u64::from(self.endpoint_port)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(scope: u16, client_port: u16) -> FlowKey {
+        FlowKey {
+            client: Ipv4Addr::new(10, 0, 0, 10),
+            endpoint: Ipv4Addr::new(10, 0, 0, 5),
+            client_port,
+            endpoint_port: 443,
+            scope: ScopeId(scope),
+            protocol: Protocol::Tcp,
+        }
+    }
+
+    #[test]
+    fn i1_equal_tuples_of_two_networks_have_two_keys_and_two_hashes() {
+        let keys = Keys::new(1);
+        assert_ne!(key(0, 4000), key(1, 4000));
+        assert_ne!(key(0, 4000).hash(&keys), key(1, 4000).hash(&keys));
+        let udp = FlowKey { protocol: Protocol::Udp, ..key(0, 4000) };
+        assert_ne!(udp.hash(&keys), key(0, 4000).hash(&keys));
+    }
+
+    #[test]
+    fn equal_tuples_of_two_connections_fall_on_backends_independently() {
+        let keys = Keys::new(1);
+        let half = |port, link| key(0, port).balance_hash(&keys, LinkId(link)) >> 63;
+        let agree = (0..10_000).filter(|&port| half(port, 0x2000_0001) == half(port, 0x2000_0002));
+        assert!((4_700..5_300).contains(&agree.count()), "two backends, chosen by two coins");
+    }
+
+    #[test]
+    fn one_worker_owns_everything() {
+        assert!((0..1000).all(|port| key(0, port).owner(1) == WorkerId(0)));
+        assert!((0..1000).all(|port| key(0, port).owner(3).0 < 3));
+    }
+}
