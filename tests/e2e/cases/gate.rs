@@ -100,8 +100,8 @@ fn rejected_while_transferring(world: &World) -> Outcome {
             let began = Instant::now();
             decide(world, "reject", "Rejected")?;
             wait_until("the transfer stops", || Ok(read().0.elapsed() > STOP_TIME))?;
-            // Whether a packet of the client met the rejection yet is chance: the flow may have been
-            // closed in the background. This one does, and so do its repetitions.
+            // Whether a packet of the client met the rejection yet is chance: the flow may have
+            // been closed in the background. This one does, and so do its repetitions.
             std::io::Write::write_all(&mut session.stream(), b"still there?")?;
             let count = world.adit.wait_for_drops("connection_rejected", before + 1)?;
             Ok((count - before, read().0.saturating_duration_since(began)))
