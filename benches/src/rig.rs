@@ -9,8 +9,8 @@ use dataplane::engine::{Arrival, Engine, EngineConfig, Verdict, Verdicts};
 use dataplane::generation::Generation;
 use dataplane::limits::BATCH_FRAMES_MAX;
 use dataplane::snapshot::{
-    DeviceKind, DevicePlan, EndpointPlan, Gate, Plan, RulePlan, ScopePlan, ServicePlan, Snapshot,
-    Timeouts,
+    DeviceKind, DevicePlan, Ending, EndpointPlan, Gate, Plan, Refusal, RulePlan, ScopePlan,
+    ServicePlan, Snapshot, Timeouts,
 };
 use dataplane::types::{
     DeviceIndex, Hop, Instant, LinkId, MacAddress, NeighborIndex, Prefix, Protocol, ScopeId,
@@ -214,6 +214,7 @@ fn plan(capacity: usize) -> Plan {
         backend_port: BACKEND_PORT,
         backends: (0..backends).map(|at| Ipv4Addr::from_bits(0x0a01_0004 + at)).collect(),
         timeouts: Timeouts::default(),
+        ending: Ending::default(),
     };
     Plan {
         devices: vec![device("consumer", ScopeId(0)), device("provider", ScopeId(1))],
@@ -221,6 +222,7 @@ fn plan(capacity: usize) -> Plan {
         services: vec![ServicePlan {
             scope: ScopeId(1),
             nat_ips: (0..8).map(|at| Ipv4Addr::new(10, 2, 0, 4 + at)).collect(),
+            refusal: Refusal::Silence,
             rules: vec![rule],
         }],
         endpoints: vec![EndpointPlan {

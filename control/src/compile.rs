@@ -86,6 +86,7 @@ fn plan_service(
     Some(ServicePlan {
         scope: scope_at(config, registry, balancer.virtual_network)?,
         nat_ips: service.nat_ips.iter().map(|nat_ip| nat_ip.address).collect(),
+        refusal: service.flows.refusal,
         rules: rules(balancer, service)?,
     })
 }
@@ -97,7 +98,8 @@ fn rules(balancer: &LoadBalancer, service: &PrivateLinkService) -> Option<Vec<Ru
             port: rule.frontend_port,
             backend_port: rule.backend_port,
             backends: balancer.pools.get(rule.pool)?.backend_addresses.clone(),
-            timeouts: service.timeouts.for_rule(rule),
+            timeouts: service.flows.timeouts(rule),
+            ending: service.flows.ending(rule),
         })
     });
     rules.collect()

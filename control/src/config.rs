@@ -6,6 +6,7 @@
 
 mod error;
 mod name;
+mod profile;
 mod raw;
 mod reader;
 pub mod suggest;
@@ -14,9 +15,10 @@ mod validate;
 
 pub use error::{ConfigError, ConfigErrors};
 pub use name::{InterfaceName, Name};
+pub use profile::{FlowSettings, Profile};
 pub use valid::{
     Config, Device, LoadBalancer, NatIp, Pool, PrivateEndpoint, PrivateLinkService, Route, Rule,
-    Setting, Settings, TimeoutSettings, VirtualNetwork,
+    Setting, Settings, VirtualNetwork,
 };
 
 /// Where the control socket is unless the configuration says otherwise.

@@ -38,7 +38,7 @@ pub fn judge_source(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::{EndpointPlan, Gate, Plan, ScopePlan, ServicePlan};
+    use crate::snapshot::{EndpointPlan, Gate, Plan, Refusal, ScopePlan, ServicePlan};
     use crate::types::{EndpointIndex, LinkId, Prefix, ServiceIndex};
     use alloc::vec;
     use alloc::vec::Vec;
@@ -50,7 +50,12 @@ mod tests {
     fn snapshot() -> Snapshot {
         let address_space = vec![Prefix::new(Ipv4Addr::new(10, 0, 0, 0), 16).unwrap()];
         let scope = ScopePlan { address_space, routes: Vec::new() };
-        let service = ServicePlan { scope: ScopeId(1), nat_ips: vec![NAT_IP], rules: Vec::new() };
+        let service = ServicePlan {
+            scope: ScopeId(1),
+            nat_ips: vec![NAT_IP],
+            refusal: Refusal::Silence,
+            rules: Vec::new(),
+        };
         let endpoint = EndpointPlan {
             link: LinkId(1),
             scope: ScopeId(0),

@@ -169,6 +169,10 @@ drop_reasons! {
         "The flow's NAT IP is gone from the service, or its lease went while it was.",
         "The client must connect anew; another NAT IP will serve it.", "-";
 
+    ConnectionReset, "connection_reset",
+        "adit has ended the packet's connection, and told the sender so with a reset.",
+        "Nothing to do: the client must connect anew.", "RFC 9293 3.10.7.1";
+
     // What ran out.
     NatPortsExhausted, "nat_ports_exhausted",
         "Every port of every NAT IP towards the chosen backend is leased.",

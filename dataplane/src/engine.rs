@@ -14,6 +14,8 @@
 //! `decide` does the work, frame by frame, in order.
 
 mod admit;
+mod answer;
+mod ending;
 mod exception;
 mod hold;
 mod path;
@@ -34,9 +36,10 @@ use crate::flow::FlowTable;
 use crate::generation::Generation;
 use crate::hash::Keys;
 use crate::limits::{BATCH_FRAMES_MAX, DEVICES_MAX};
-use crate::nat::{Holder, Home};
+use crate::nat::Home;
 use crate::stats::Counters;
-use crate::types::{DeviceIndex, FlowIndex, Instant, Tick, WorkerId};
+use crate::types::{DeviceIndex, FlowIndex, Instant, WorkerId};
+use answer::Answers;
 use hold::Hold;
 use path::Step;
 
@@ -75,7 +78,7 @@ pub enum Arrival {
 pub enum Origin {
     /// A packet that waited for its next hop.
     Held,
-    /// A request of adit's own.
+    /// A frame of adit's own: a request or an answer.
     Own,
 }
 
@@ -125,6 +128,7 @@ pub struct Engine {
     flows: FlowTable,
     hold: Hold,
     requests: VecDeque<exception::Request>,
+    answers: Answers,
     /// Where the walk over all flows after a change of configuration is; `None` when it is done.
     sweep: Option<FlowIndex>,
     /// The next hop that is looked after next.
@@ -150,6 +154,7 @@ impl Engine {
             flows: FlowTable::new(config.flows_max),
             hold: Hold::new(),
             requests: VecDeque::with_capacity(exception::REQUESTS_MAX),
+            answers: Answers::new(),
             sweep: None,
             neighbor_turn: 0,
             steps: Vec::with_capacity(BATCH_FRAMES_MAX),
@@ -169,6 +174,7 @@ impl Engine {
         self.generation.neighbors.doubt(|device| self.link(device).is_none());
         self.sweep = Some(FlowIndex(0));
         self.requests.clear();
+        self.answers.clear();
         let dropped = self.hold.clear();
         self.counters.held = 0;
         self.drop_held(dropped);
@@ -213,7 +219,13 @@ impl Engine {
         steps.iter_mut().for_each(|step| self.find(step));
         let frames = steps.iter().zip(batch.frames_mut());
         for ((step, frame), verdict) in frames.zip(verdicts.iter_mut()) {
-            *verdict = self.decide(step, arrival, frame, now).unwrap_or_else(Verdict::Drop);
+            *verdict = match self.decide(step, arrival, frame, now) {
+                Ok(verdict) => verdict,
+                Err(reason) => {
+                    self.answer_refused(reason, frame);
+                    Verdict::Drop(reason)
+                }
+            };
         }
         steps.clear();
         self.steps = steps;
@@ -239,7 +251,8 @@ impl Engine {
     #[must_use]
     pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
         use core::time::Duration;
-        let wait = if !self.requests.is_empty() || self.sweep.is_some() {
+        let wait = if !self.requests.is_empty() || !self.answers.is_empty() || self.sweep.is_some()
+        {
             Duration::ZERO
         } else if self.hold.len() > 0 {
             // The answer may reach another worker, which does not know who waits for it.
@@ -260,7 +273,8 @@ impl Engine {
         if let Some(device) = self.release_held(frame) {
             return Some((device, Origin::Held));
         }
-        self.emit_request(frame).map(|device| (device, Origin::Own))
+        let own = self.emit_answer(frame).or_else(|| self.emit_request(frame));
+        own.map(|device| (device, Origin::Own))
     }
 
     /// Hears what became of frames that the engine wanted sent.
@@ -318,33 +332,10 @@ impl Engine {
             }
         }
         self.counters.held = self.hold.len() as u64;
-        self.counters.flows = self.flows.len() as u64;
+        self.count_flows();
     }
 
     fn drop_held(&mut self, count: usize) {
         self.settle(Outcome::Dropped(DropReason::NeighborUnreachable, count));
-    }
-
-    /// Removes a flow and gives its lease back.
-    fn close(&mut self, number: FlowIndex) {
-        let Some(key) = self.flows.get(number).map(|flow| flow.key) else {
-            return;
-        };
-        let hash = key.hash(&self.table_keys);
-        let Some(flow) = self.flows.remove(number, hash) else {
-            return;
-        };
-        let holder = Holder { worker: self.worker, flow: number };
-        if let Some(pool) = self.generation.pools.pool(flow.pool) {
-            pool.release(flow.nat().1, holder);
-        }
-        self.counters.flows_closed += 1;
-        self.counters.flows = self.flows.len() as u64;
-    }
-
-    fn expire(&mut self, now: Tick, steps: &mut u32) {
-        while let Some(number) = self.flows.next_expired(now, steps) {
-            self.close(number);
-        }
     }
 }

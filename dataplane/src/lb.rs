@@ -13,7 +13,7 @@ pub fn choose<'a>(snapshot: &'a Snapshot, rule: &Rule, hash: u64) -> Option<&'a 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::{MaglevTable, Plan, RulePlan, ScopePlan, ServicePlan};
+    use crate::snapshot::{Ending, MaglevTable, Plan, Refusal, RulePlan, ScopePlan, ServicePlan};
     use crate::types::{Protocol, ScopeId, ServiceIndex, Timeouts};
     use alloc::vec;
     use alloc::vec::Vec;
@@ -26,11 +26,17 @@ mod tests {
             backend_port: 8080,
             backends: backends.to_vec(),
             timeouts: Timeouts::default(),
+            ending: Ending::default(),
         };
         let nat_ips = vec![Ipv4Addr::new(10, 1, 0, 4)];
         Snapshot::build(Plan {
             scopes: vec![ScopePlan { address_space: Vec::new(), routes: Vec::new() }],
-            services: vec![ServicePlan { scope: ScopeId(0), nat_ips, rules: vec![rule] }],
+            services: vec![ServicePlan {
+                scope: ScopeId(0),
+                nat_ips,
+                refusal: Refusal::Silence,
+                rules: vec![rule],
+            }],
             ..Plan::default()
         })
         .unwrap()

@@ -7,6 +7,7 @@
 pub mod arp;
 mod key;
 mod parse;
+pub mod reset;
 mod rewrite;
 
 pub use key::FlowKey;

@@ -18,7 +18,7 @@ use core::net::Ipv4Addr;
 
 use hashbrown::HashMap;
 
-pub use crate::types::Timeouts;
+pub use crate::types::{Ending, Timeouts};
 pub use maglev::{MaglevTable, TABLE_SIZES};
 pub use plan::{
     DeviceKind, DevicePlan, EndpointPlan, Plan, PlanError, RoutePlan, RulePlan, ScopePlan,
@@ -74,7 +74,20 @@ pub struct Service {
     pub scope: ScopeId,
     /// 1 to [`crate::limits::NAT_IPS_MAX`] addresses of that network.
     pub nat_ips: Box<[Ipv4Addr]>,
+    /// What clients are told whose TCP segments it refuses.
+    pub refusal: Refusal,
     rules: HashMap<(Protocol, u16), Rule>,
+}
+
+/// What a client is told whose TCP segment is refused: because nothing is approved, offered or left
+/// for it, or because it belongs to no flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Refusal {
+    /// Nothing: it will time out.
+    #[default]
+    Silence,
+    /// A reset: it fails at once.
+    Reset,
 }
 
 impl Service {
@@ -97,6 +110,8 @@ pub struct Rule {
     pub table: Option<MaglevTable>,
     /// How long its flows live without a packet.
     pub timeouts: Timeouts,
+    /// What becomes of them when they end.
+    pub ending: Ending,
 }
 
 /// A server of a backend pool.

@@ -57,7 +57,8 @@ counters! {
     consumed,
     /// Answers of adit: ARP replies. Each of the packets they answer is counted as consumed.
     replied,
-    /// Requests of adit: ARP requests.
+    /// Frames of adit's own: ARP requests, and what those are told whose packets or connections it
+    /// refuses.
     originated,
     /// Frames given to the worker that owns their flow.
     handed_over,
@@ -73,6 +74,10 @@ counters! {
     flows_closed,
     /// Of the flows closed: those whose configuration went away under them.
     flows_revoked,
+    /// Flows that adit ended with resets.
+    flows_reset,
+    /// Ports that rest now, after their flow closed (hold-down).
+    ports_resting,
     /// The generation that the worker works with.
     generation,
 }

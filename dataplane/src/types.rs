@@ -320,6 +320,17 @@ pub struct Lease {
     pub port: u16,
 }
 
+/// What becomes of flows when they end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Ending {
+    /// Whether both sides of an established TCP flow are reset when adit ends it: because it was
+    /// idle for too long, or because the configuration no longer wants it.
+    pub resets: bool,
+    /// How long its port rests before it is leased again (RFC 6888 REQ-8), in ticks of 10 ms; 0:
+    /// not at all.
+    pub hold_down_ticks: u32,
+}
+
 /// How long a flow lives without a packet, by what it is doing. In ticks of 10 ms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {

@@ -1,6 +1,7 @@
 //! All cases, in the order in which they run.
 
 mod connections;
+mod ending;
 mod gate;
 mod idle;
 mod iperf;
@@ -27,6 +28,7 @@ pub(crate) fn all() -> Vec<Case> {
         transfers::CASES,
         connections::CASES,
         gate::CASES,
+        ending::CASES,
         reload::CASES,
         outage::CASES,
         idle::CASES,

@@ -105,6 +105,7 @@ impl World {
             workers: plan.workers,
             socket: adit.socket(),
             devices: stations().map(|station| station.device_of(plan.kind)).collect(),
+            service_settings: String::new(),
             more_pools: String::new(),
             more_rules: String::new(),
             more: String::new(),

@@ -55,7 +55,9 @@ impl Checker {
             let counters = engine.counters();
             assert_eq!(counters.account_difference(), 0, "I9: {counters:?}");
             let alive = counters.flows_opened - counters.flows_closed;
-            assert_eq!(alive, engine.flows().len() as u64, "flows opened and closed");
+            assert_eq!(alive, counters.flows, "flows opened and closed");
+            let records = counters.flows + counters.ports_resting;
+            assert_eq!(records, engine.flows().len() as u64, "flows live or resting");
             given += counters.handed_over;
             taken += counters.taken_over;
         }

@@ -9,7 +9,8 @@
 //! `gate NET approved|pending|rejected|disconnected`, `remove-endpoint NET`, `add-endpoint NET
 //! LINK`,
 //! `remove-rule PORT`, `remove-device NET`, `add-device NET NAME`, `route PREFIX ROUTER`,
-//! `mtu NET BYTES`. Before the start only: `workers N`, `flows-max N`, `arp manual`, `silent IP…`.
+//! `mtu NET BYTES`, `resets`, `hold-down TIME`, `refuse reset|silent`. Before the start only:
+//! `workers N`, `flows-max N`, `arp manual`, `silent IP…`.
 //!
 //! Events: `in[@WORKER] NET PACKET`, `out NET PACKET`, `drop REASON`, `held`, `consumed`,
 //! `handed-over`, `wait TIME`, `leap TIME`, `down NET`, `up NET`, `answer IP`.
@@ -23,9 +24,9 @@ use std::time::Duration;
 
 use dataplane::drop_reason::DropReason;
 use dataplane::engine::Verdict;
-use dataplane::snapshot::{Gate, RoutePlan};
+use dataplane::snapshot::{Gate, Refusal, RoutePlan};
 use dataplane::stats::Counters;
-use dataplane::types::{DeviceIndex, LinkId, Prefix};
+use dataplane::types::{DeviceIndex, LinkId, Prefix, Tick};
 
 use crate::topology::{A, B, P, Topology};
 use crate::world::{Left, World, WorldConfig};
@@ -159,6 +160,13 @@ impl Runner {
             ("timeouts", [a, b, c, d]) => {
                 topology.set_timeouts([*a, *b, *c, *d].map(|word| self.number(word)));
             }
+            ("resets", []) => topology.change_ending(|ending| ending.resets = true),
+            ("hold-down", [time]) => {
+                let ticks = Tick::count(self.duration(time));
+                topology.change_ending(|ending| ending.hold_down_ticks = ticks);
+            }
+            ("refuse", ["reset"]) => topology.set_refusal(Refusal::Reset),
+            ("refuse", ["silent"]) => topology.set_refusal(Refusal::Silence),
             ("gate", [net, gate]) => topology.set_gate(self.device(net), self.gate(gate)),
             ("remove-endpoint", [net]) => topology.remove_endpoint(self.device(net)),
             ("add-endpoint", [net, link]) => {

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use dataplane::device::Link;
 use dataplane::snapshot::{
-    DeviceKind, DevicePlan, EndpointPlan, Gate, Plan, RulePlan, ScopePlan, ServicePlan, Snapshot,
-    Timeouts,
+    DeviceKind, DevicePlan, Ending, EndpointPlan, Gate, Plan, Refusal, RulePlan, ScopePlan,
+    ServicePlan, Snapshot, Timeouts,
 };
 use dataplane::types::{DeviceIndex, LinkId, MacAddress, Prefix, Protocol, ScopeId, ServiceIndex};
 use pnet_base::MacAddr;
@@ -134,6 +134,18 @@ impl Topology {
         }
     }
 
+    /// Changes what becomes of flows of all rules when they end.
+    pub fn change_ending(&mut self, change: impl Fn(&mut Ending)) {
+        for rule in self.plan.services.iter_mut().flat_map(|s| &mut s.rules) {
+            change(&mut rule.ending);
+        }
+    }
+
+    /// Sets what refused clients are told by all services.
+    pub fn set_refusal(&mut self, refusal: Refusal) {
+        self.plan.services.iter_mut().for_each(|service| service.refusal = refusal);
+    }
+
     /// Adds a second service of the same provider, with its own NAT IP and backends, and an
     /// endpoint for it in a tenant's network.
     pub fn add_service(
@@ -221,10 +233,12 @@ fn service(scope: u16, nat_ip: Ipv4Addr) -> ServicePlan {
         backend_port,
         backends: (0..3).map(backend).collect(),
         timeouts: Timeouts::default(),
+        ending: Ending::default(),
     };
     ServicePlan {
         scope: ScopeId(scope),
         nat_ips: vec![nat_ip],
+        refusal: Refusal::Silence,
         rules: vec![rule(Protocol::Tcp, 443, 8080), rule(Protocol::Udp, 53, 5353)],
     }
 }

@@ -20,7 +20,7 @@ use dataplane::limits::BATCH_FRAMES_MAX;
 use dataplane::types::{DeviceIndex, FlowIndex, Instant, WorkerId};
 
 use crate::check::{Checker, Passage};
-use crate::encode::{ArpShape, Image, mac_of};
+use crate::encode::{ArpShape, Image, TCP, mac_of};
 use crate::observe::{Observed, observe};
 use crate::topology::Topology;
 pub use flood::{Flood, Socket, Tally, clients};
@@ -53,6 +53,8 @@ pub enum Kind {
     Replied,
     /// A request of adit's.
     Requested,
+    /// What adit says to whom it refuses or whose connection it ends.
+    Told,
 }
 
 /// A frame that left.
@@ -415,9 +417,15 @@ impl World {
     }
 
     fn request(&mut self, worker: usize, device: DeviceIndex, image: Image) {
-        let observed = observe(&image.bytes);
-        let Observed::Arp { operation: 1, sender, target, from_mac, .. } = observed else {
-            panic!("adit asks in ARP only: {observed:?}");
+        let (sender, target, from_mac) = match observe(&image.bytes) {
+            Observed::Arp { operation: 1, sender, target, from_mac, .. } => {
+                (sender, target, from_mac)
+            }
+            Observed::Transport(said) if said.protocol == TCP => {
+                self.left.push_back(Left { device, kind: Kind::Told, image });
+                return;
+            }
+            other => panic!("adit itself sends ARP and TCP only: {other:?}"),
         };
         if !self.answers_arp {
             self.left.push_back(Left { device, kind: Kind::Requested, image });

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use dataplane::device::FrameFault;
 use dataplane::drop_reason::DropReason;
-use dataplane::snapshot::Gate;
+use dataplane::snapshot::{Ending, Gate, Refusal};
 use dataplane::types::{DeviceIndex, LinkId};
 use harness::check::canary;
 use harness::encode::{ArpShape, TCP, UDP, flags, mac_of};
@@ -189,7 +189,7 @@ impl Play {
     fn reload(&mut self) {
         let random = &mut self.random;
         let topology = &mut self.world.topology;
-        match random.below(6) {
+        match random.below(7) {
             0 => {
                 let mut backends: Vec<_> = (0..4).map(backend).collect();
                 backends.retain(|_| !random.one_in(3));
@@ -211,6 +211,14 @@ impl Play {
             3 => {
                 let gates = [Gate::Approved, Gate::Approved, Gate::Pending, Gate::Rejected];
                 topology.set_gate(*random.pick(&[A, B]), *random.pick(&gates));
+            }
+            5 => {
+                let ending = Ending {
+                    resets: random.one_in(2),
+                    hold_down_ticks: *random.pick(&[0, 200, 2_000]),
+                };
+                topology.change_ending(|old| *old = ending);
+                topology.set_refusal(*random.pick(&[Refusal::Silence, Refusal::Reset]));
             }
             4 => topology.set_timeouts([5, 20 + random.word() as u64 % 100, 5, 20]),
             _ => {

@@ -197,6 +197,12 @@ pub struct Status {
     pub flows: u64,
     /// Flows ever opened.
     pub flows_opened: u64,
+    /// Flows ever closed because the configuration no longer wanted them.
+    pub flows_revoked: u64,
+    /// Flows that adit ended with resets to both sides.
+    pub flows_reset: u64,
+    /// Ports that rest now, after their flows (hold-down).
+    pub ports_resting: u64,
     /// Frames received from devices.
     pub received: u64,
     /// Bytes of those.

@@ -80,10 +80,12 @@ fn status(status: &Status) -> String {
     put(&mut text, format_args!("adit {}, up {}", status.adit, span(status.uptime_seconds)));
     put(&mut text, format_args!("configuration  {}", printable(&status.configuration)));
     put(&mut text, format_args!("generation     {}", status.generation));
-    put(
-        &mut text,
-        format_args!("flows          {} ({} ever opened)", status.flows, status.flows_opened),
-    );
+    let Status { flows, flows_opened, flows_revoked, flows_reset, .. } = status;
+    let ever = format!("{flows_opened} ever opened, {flows_revoked} revoked, {flows_reset} reset");
+    put(&mut text, format_args!("flows          {flows} ({ever})"));
+    if status.ports_resting > 0 {
+        put(&mut text, format_args!("ports resting  {}", status.ports_resting));
+    }
     let bytes = |packets: u64, bytes: u64| format!("{packets} packets, {bytes} bytes");
     let received = bytes(status.received, status.received_bytes);
     let forwarded = bytes(status.forwarded, status.forwarded_bytes);

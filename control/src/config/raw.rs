@@ -77,6 +77,7 @@ pub(super) struct RawRule {
     pub(super) backend_port: Option<Located<i64>>,
     pub(super) backend_address_pool: Option<Text>,
     pub(super) idle_timeout_minutes: Option<Located<i64>>,
+    pub(super) enable_tcp_reset: Option<Located<bool>>,
     pub(super) place: Place,
 }
 
@@ -86,10 +87,13 @@ pub(super) struct RawService {
     pub(super) load_balancer: Option<Text>,
     pub(super) nat_ips: Option<Vec<RawNatIp>>,
     pub(super) auto_approve: Option<Located<bool>>,
+    pub(super) profile: Option<Text>,
     pub(super) tcp_established_timeout: Option<Text>,
     pub(super) tcp_half_open_timeout: Option<Text>,
     pub(super) tcp_closing_timeout: Option<Text>,
     pub(super) udp_timeout: Option<Text>,
+    pub(super) port_hold_down: Option<Text>,
+    pub(super) tcp_refusals: Option<Text>,
     pub(super) place: Place,
 }
 
@@ -209,6 +213,7 @@ fn rule(mut section: Section<'_, '_>) -> RawRule {
         backend_port: section.required("backend_port", "8080"),
         backend_address_pool: section.required("backend_address_pool", "\"pool\""),
         idle_timeout_minutes: section.optional("idle_timeout_minutes"),
+        enable_tcp_reset: section.optional("enable_tcp_reset"),
         place: section.finish(),
     }
 }
@@ -224,10 +229,13 @@ fn service(mut section: Section<'_, '_>) -> RawService {
             )
             .map(|list| list.into_iter().map(nat_ip).collect()),
         auto_approve: section.optional("auto_approve"),
+        profile: section.optional("profile"),
         tcp_established_timeout: section.optional("tcp_established_timeout"),
         tcp_half_open_timeout: section.optional("tcp_half_open_timeout"),
         tcp_closing_timeout: section.optional("tcp_closing_timeout"),
         udp_timeout: section.optional("udp_timeout"),
+        port_hold_down: section.optional("port_hold_down"),
+        tcp_refusals: section.optional("tcp_refusals"),
         place: section.finish(),
     }
 }

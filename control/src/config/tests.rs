@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dataplane::limits::{BACKENDS_PER_RULE_MAX, DEVICES_MAX};
-use dataplane::snapshot::DeviceKind;
+use dataplane::snapshot::{DeviceKind, Ending, Refusal};
 use dataplane::types::Protocol;
 
 use super::*;
@@ -104,7 +104,7 @@ fn a_good_file_is_what_it_says() {
     assert_eq!(balancer.rules[0].idle_timeout, Some(Duration::from_secs(300)));
     assert_eq!(balancer.rules[1].protocol, Protocol::Udp);
     let service = &config.services()[0];
-    let timeouts = service.timeouts.for_rule(&balancer.rules[1]);
+    let timeouts = service.flows.timeouts(&balancer.rules[1]);
     assert_eq!(timeouts.established_ticks, 744_000);
     assert_eq!((timeouts.opening_ticks, timeouts.udp_ticks), (24_000, 12_000));
     let [a, b] = config.endpoints() else { panic!("two endpoints") };
@@ -246,12 +246,48 @@ fn every_rule_of_the_provider() {
     for &(from, to, path, line, words) in cases {
         assert_fault(&spoiled(from, to), path, line, words);
     }
+    // A line put in front of line 46.
+    let added = [
+        ("profile = \"azur\"", "profile", "did you mean \"azure\"?"),
+        ("port_hold_down = \"11m\"", "port_hold_down", "10m"),
+        ("port_hold_down = \"long\"", "port_hold_down", "not a duration"),
+        ("tcp_refusals = \"drop\"", "tcp_refusals", "silent"),
+    ];
+    for (line, key, word) in added {
+        let text = spoiled("udp_timeout", &format!("{line}\nudp_timeout"));
+        assert_fault(&text, &format!("private_link_service[0].{key}"), 46, &[word]);
+    }
     let twice =
         spoiled("protocol = \"Udp\"\nfrontend_port = 53", "protocol = \"Tcp\"\nfrontend_port = 80");
     assert_fault(&twice, "load_balancer[0].load_balancing_rule[1].frontend_port", 36, &["line 29"]);
     let twice = spoiled("\"10.1.9.11\"", "\"10.1.0.10\"");
     let second = "load_balancer[0].backend_address_pool[0].backend_addresses[1]";
     assert_fault(&twice, second, 25, &["twice"]);
+}
+
+#[test]
+fn a_service_has_its_profile_and_what_it_says_itself() {
+    let with = |lines: &str| {
+        let text = spoiled("udp_timeout", &format!("{lines}\nudp_timeout"));
+        let config = check(&text).unwrap().config;
+        (config.services()[0].flows, config.load_balancers()[0].rules[0].clone())
+    };
+    let (flows, rule) = with("profile = \"GCP\"\ntcp_refusals = \"reset\"");
+    let expected = FlowSettings {
+        established: Duration::from_secs(7440),
+        half_open: Duration::from_secs(240),
+        udp: Duration::from_secs(120),
+        refusal: Refusal::Reset,
+        ..Profile::Gcp.settings()
+    };
+    assert_eq!(flows, expected);
+    assert_eq!(flows.ending(&rule), Ending { resets: false, hold_down_ticks: 12_000 });
+    let (flows, rule) = with("profile = \"gcp\"\nport_hold_down = \"0s\"");
+    assert_eq!(flows.ending(&rule), Ending { resets: false, hold_down_ticks: 0 });
+    let text = spoiled("minutes = 5", "minutes = 5\nenable_tcp_reset = false");
+    let config = check(&text).unwrap().config;
+    let ending = config.services()[0].flows.ending(&config.load_balancers()[0].rules[0]);
+    assert!(!ending.resets, "the rule goes before the profile");
 }
 
 #[test]

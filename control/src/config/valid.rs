@@ -7,10 +7,11 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use dataplane::snapshot::{DeviceKind, Timeouts};
+use dataplane::snapshot::DeviceKind;
 use dataplane::types::{Prefix, Protocol};
 
 use super::name::{InterfaceName, Name};
+use super::profile::FlowSettings;
 use super::reader::Located;
 use crate::state::ConnectionState;
 
@@ -136,6 +137,8 @@ pub struct Rule {
     pub pool: usize,
     /// How long an established TCP flow may idle, if the rule says so: 4 to 30 minutes.
     pub idle_timeout: Option<Duration>,
+    /// Whether both sides of its flows are reset when adit ends them, if the rule says so.
+    pub tcp_reset: Option<bool>,
 }
 
 /// A private link service.
@@ -149,8 +152,8 @@ pub struct PrivateLinkService {
     pub nat_ips: Vec<NatIp>,
     /// Whether connections are approved without asking.
     pub auto_approve: bool,
-    /// How long its flows live without a packet.
-    pub timeouts: TimeoutSettings,
+    /// How its flows live and end.
+    pub flows: FlowSettings,
 }
 
 /// A NAT IP configuration.
@@ -160,34 +163,6 @@ pub struct NatIp {
     pub name: Name,
     /// Its address, in the provider's virtual network and used for nothing else.
     pub address: Ipv4Addr,
-}
-
-/// Timeouts that a service sets; `None` where it does not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TimeoutSettings {
-    /// TCP after the handshake.
-    pub established: Option<Duration>,
-    /// TCP before the handshake is done.
-    pub half_open: Option<Duration>,
-    /// TCP after both FINs or a reset.
-    pub closing: Option<Duration>,
-    /// UDP.
-    pub udp: Option<Duration>,
-}
-
-impl TimeoutSettings {
-    /// What holds for a rule: its own idle timeout, else the service's settings, else Azure's.
-    #[must_use]
-    pub fn for_rule(&self, rule: &Rule) -> Timeouts {
-        let seconds = Duration::from_secs;
-        let established = rule.idle_timeout.or(self.established);
-        Timeouts::new(
-            self.half_open.unwrap_or(seconds(30)),
-            established.unwrap_or(seconds(300)),
-            self.closing.unwrap_or(seconds(30)),
-            self.udp.unwrap_or(seconds(240)),
-        )
-    }
 }
 
 /// A private endpoint.
@@ -255,10 +230,12 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
+    use super::super::profile::Profile;
     use super::*;
+    use dataplane::snapshot::{Ending, Timeouts};
 
     #[test]
-    fn timeouts_default_to_those_of_the_data_path_and_the_rule_wins() {
+    fn the_azure_profile_is_the_data_paths_default_and_a_rule_wins() {
         let mut rule = Rule {
             name: Name::new("http").unwrap(),
             protocol: Protocol::Tcp,
@@ -266,13 +243,16 @@ mod tests {
             backend_port: 8080,
             pool: 0,
             idle_timeout: None,
+            tcp_reset: None,
         };
-        assert_eq!(TimeoutSettings::default().for_rule(&rule), Timeouts::default());
-        let seconds = Duration::from_secs;
-        let settings =
-            TimeoutSettings { established: Some(seconds(7440)), ..TimeoutSettings::default() };
-        assert_eq!(settings.for_rule(&rule).established_ticks, 744_000);
-        rule.idle_timeout = Some(seconds(240));
-        assert_eq!(settings.for_rule(&rule).established_ticks, 24_000);
+        let azure = FlowSettings::default();
+        assert_eq!(azure.timeouts(&rule), Timeouts::default());
+        assert_eq!(azure.ending(&rule), Ending { resets: true, hold_down_ticks: 0 });
+        rule.idle_timeout = Some(Duration::from_secs(240));
+        rule.tcp_reset = Some(false);
+        assert_eq!(azure.timeouts(&rule).established_ticks, 24_000);
+        assert!(!azure.ending(&rule).resets);
+        let gcp = Profile::Gcp.settings();
+        assert_eq!(gcp.ending(&rule).hold_down_ticks, 12_000);
     }
 }

@@ -39,6 +39,9 @@ impl Facts<'_> {
             next_hops: self.next_hops(),
             flows: counters.flows,
             flows_opened: counters.flows_opened,
+            flows_revoked: counters.flows_revoked,
+            flows_reset: counters.flows_reset,
+            ports_resting: counters.ports_resting,
             received: counters.received,
             received_bytes: counters.received_bytes,
             forwarded: counters.forwarded,
@@ -198,7 +201,7 @@ fn rules(
             address: backend.address,
             resolved: neighbors.lookup(backend.next_hop).is_some(),
         });
-        let timeouts = service.timeouts.for_rule(rule);
+        let timeouts = service.flows.timeouts(rule);
         let ticks = match rule.protocol {
             Protocol::Tcp => timeouts.established_ticks,
             Protocol::Udp => timeouts.udp_ticks,

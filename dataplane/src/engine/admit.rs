@@ -87,7 +87,7 @@ impl Engine {
         }
         let mut steps = RECLAIM_STEPS;
         let expired = self.flows.next_expired(now, &mut steps);
-        self.close(expired.ok_or(DropReason::FlowTableFull)?);
+        self.end(expired.ok_or(DropReason::FlowTableFull)?, now);
         self.flows.vacancy(hash).ok_or(DropReason::FlowTableFull)
     }
 

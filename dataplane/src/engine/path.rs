@@ -4,6 +4,7 @@ use super::{Arrival, Engine, Verdict};
 use crate::classify::classify;
 use crate::device::Frame;
 use crate::drop_reason::DropReason;
+use crate::flow::State;
 use crate::nat::Holder;
 use crate::packet::{FlowKey, Packet, Parsed, TcpFlags, parse};
 use crate::snapshot::{Local, PoolKey};
@@ -151,9 +152,15 @@ impl Engine {
         let found = found.or_else(|| self.flows.lookup(&forward.key, forward.hash));
         let Some(number) = found else { return Ok(None) };
         let flow = self.flows.get(number).ok_or(DropReason::Internal)?;
-        if flow.is_expired(now) || flow.state.yields_to_syn() && opens(&forward.packet) {
-            self.close(number);
+        let opens = opens(&forward.packet);
+        if opens && (flow.is_expired(now) || flow.state.yields_to_syn()) {
+            self.close(number, now);
             return Ok(None);
+        }
+        if flow.is_expired(now) {
+            self.end(number, now);
+            let resets = self.flows.get(number).is_some_and(|f| f.state == State::Resetting);
+            return if resets { Err(DropReason::ConnectionReset) } else { Ok(None) };
         }
         self.revalidate(number, now)?;
         Ok(Some(number))
@@ -178,9 +185,9 @@ impl Engine {
         let number = holder.flow;
         let flow = self.flows.get(number).ok_or(DropReason::Internal)?;
         if flow.is_expired(now) {
-            self.close(number);
-            return Err(DropReason::UnsolicitedFromProvider);
+            self.end(number, now);
         }
+        let flow = self.flows.get(number).ok_or(DropReason::UnsolicitedFromProvider)?;
         let tuple = &packet.tuple;
         if flow.nat() != (tuple.destination, tuple.destination_port) {
             return Err(DropReason::Internal);

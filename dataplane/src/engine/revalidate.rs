@@ -10,7 +10,7 @@ use super::Engine;
 use super::admit::judge_gate;
 use crate::classify::judge_source;
 use crate::drop_reason::DropReason;
-use crate::flow::Flow;
+use crate::flow::{Flow, State};
 use crate::generation::Generation;
 use crate::nat::Holder;
 use crate::snapshot::{PoolKey, Rule};
@@ -71,6 +71,11 @@ impl Engine {
     #[cold]
     fn renew(&mut self, number: FlowIndex, now: Tick) -> Result<(), DropReason> {
         let flow = self.flows.get_mut(number).ok_or(DropReason::Internal)?;
+        match flow.state {
+            State::Resetting => return Err(DropReason::ConnectionReset),
+            State::Resting => return Err(DropReason::UnsolicitedFromProvider),
+            _ => {}
+        }
         let holder = Holder { worker: self.worker, flow: number };
         match judge(&self.generation, flow, holder) {
             Ok(renewal) => {
@@ -84,8 +89,12 @@ impl Engine {
                 Ok(())
             }
             Err(reason) => {
-                self.close(number);
                 self.counters.flows_revoked += 1;
+                match reason {
+                    // It may have lost its lease: there is nothing left to reset or rest with.
+                    DropReason::NatIpRemoved => self.remove(number),
+                    _ => self.end(number, now),
+                }
                 Err(reason)
             }
         }
@@ -125,7 +134,7 @@ impl Engine {
     }
 }
 
-fn rule_of<'a>(generation: &'a Generation, flow: &Flow) -> Option<&'a Rule> {
+pub(super) fn rule_of<'a>(generation: &'a Generation, flow: &Flow) -> Option<&'a Rule> {
     let snapshot = &generation.snapshot;
     let service = snapshot.service(snapshot.endpoint_of_link(flow.link)?.service)?;
     service.rule(flow.key.protocol, flow.key.endpoint_port)

@@ -70,7 +70,8 @@ impl Engine {
             if into.len() == into.capacity() {
                 return Some(FlowIndex(number));
             }
-            let live = self.flows.get(FlowIndex(number)).filter(|flow| !flow.is_expired(now));
+            let live = self.flows.get(FlowIndex(number));
+            let live = live.filter(|flow| !flow.is_expired(now) && flow.state != State::Resting);
             into.extend(live.map(|flow| Session::of(flow, now)));
         }
         (stop < end).then_some(FlowIndex(stop))

@@ -28,6 +28,10 @@ pub enum State {
     Closed,
     /// TCP: one side has reset the established connection.
     Reset,
+    /// TCP: adit has ended it; whoever still speaks is answered with a reset.
+    Resetting,
+    /// It is over and forgotten under its forward key; only its port is not leased again yet.
+    Resting,
 }
 
 impl State {
@@ -46,12 +50,13 @@ impl State {
     pub fn after(self, direction: Direction, flags: TcpFlags) -> State {
         use Direction::{Forward, Return};
         use State::{
-            Answered, BackendClosed, ClientClosed, Closed, Established, Opening, Reset, Udp,
+            Answered, BackendClosed, ClientClosed, Closed, Established, Opening, Reset, Resetting,
+            Resting, Udp,
         };
         match (self, direction) {
             (Udp, _) => Udp,
             // Nothing but time ends a connection that is over.
-            (Closed, _) => Closed,
+            (Closed | Resetting | Resting, _) => self,
             // A handshake that failed is over: no packet revives what never was established.
             (Opening | Answered, _) if flags.any(TcpFlags::RST) => Closed,
             _ if flags.any(TcpFlags::RST) => Reset,
@@ -87,7 +92,9 @@ impl State {
             State::Established | State::ClientClosed | State::BackendClosed => {
                 timeouts.established_ticks
             }
-            State::Closed | State::Reset => timeouts.closing_ticks,
+            State::Closed | State::Reset | State::Resetting | State::Resting => {
+                timeouts.closing_ticks
+            }
         }
     }
 
@@ -96,7 +103,19 @@ impl State {
     #[inline]
     #[must_use]
     pub fn yields_to_syn(self) -> bool {
-        matches!(self, State::Closed | State::Reset)
+        matches!(self, State::Closed | State::Reset | State::Resetting)
+    }
+
+    /// Whether both sides believe in a TCP connection.
+    #[must_use]
+    pub fn is_established(self) -> bool {
+        matches!(self, State::Established | State::ClientClosed | State::BackendClosed)
+    }
+
+    /// Whether adit has ended the flow: no packet of it passes any more.
+    #[must_use]
+    pub fn is_ended(self) -> bool {
+        matches!(self, State::Resetting | State::Resting)
     }
 
     /// Name for people and programs.
@@ -111,6 +130,8 @@ impl State {
             State::BackendClosed => "backend_closed",
             State::Closed => "closed",
             State::Reset => "reset",
+            State::Resetting => "resetting",
+            State::Resting => "resting",
         }
     }
 }

@@ -155,6 +155,12 @@ impl FlowTable {
         Some(removed)
     }
 
+    /// Takes a flow out of the index: no packet finds it under its forward key any more. The record
+    /// stays until [`FlowTable::remove`].
+    pub fn unlink(&mut self, number: FlowIndex, hash: u64) {
+        self.index.remove(hash, number);
+    }
+
     /// Schedules a flow anew after its deadline came nearer.
     pub fn reschedule(&mut self, number: FlowIndex, now: Tick) {
         let Some(deadline) = self.get(number).map(Flow::deadline) else {

@@ -12,14 +12,14 @@ use core::net::Ipv4Addr;
 use hashbrown::HashMap;
 
 use super::{
-    Backend, Endpoint, Gate, Local, MaglevTable, NextHop, PoolKey, Rule, Scope, Service, Snapshot,
+    Backend, Endpoint, Gate, Local, MaglevTable, NextHop, PoolKey, Refusal, Rule, Scope, Service,
+    Snapshot,
 };
 use crate::limits::{BACKENDS_PER_RULE_MAX, DEVICES_MAX, NAT_IPS_MAX};
 use crate::types::{
-    BackendIndex, DeviceIndex, EndpointIndex, LinkId, NeighborIndex, Prefix, Protocol, ScopeId,
-    ScopedAddress, ServiceIndex, Timeouts,
+    BackendIndex, DeviceIndex, Ending, EndpointIndex, LinkId, NeighborIndex, Prefix, Protocol,
+    ScopeId, ScopedAddress, ServiceIndex, Timeouts,
 };
-
 /// Everything that a snapshot knows, as plain lists.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
@@ -81,6 +81,8 @@ pub struct ServicePlan {
     pub scope: ScopeId,
     /// 1 to 8 addresses, owned by no other service or endpoint of that network.
     pub nat_ips: Vec<Ipv4Addr>,
+    /// What clients are told whose TCP segments it refuses.
+    pub refusal: Refusal,
     /// At most one for each protocol and port.
     pub rules: Vec<RulePlan>,
 }
@@ -98,6 +100,8 @@ pub struct RulePlan {
     pub backends: Vec<Ipv4Addr>,
     /// How long its flows live without a packet.
     pub timeouts: Timeouts,
+    /// What becomes of them when they end.
+    pub ending: Ending,
 }
 
 /// A private endpoint.
@@ -218,7 +222,7 @@ impl Builder {
             }
         }
         let nat_ips = service.nat_ips.clone().into_boxed_slice();
-        Ok(Service { scope: service.scope, nat_ips, rules })
+        Ok(Service { scope: service.scope, nat_ips, refusal: service.refusal, rules })
     }
 
     fn rule(
@@ -251,6 +255,7 @@ impl Builder {
             table: MaglevTable::build(&rule.backends),
             backends: backends.into_boxed_slice(),
             timeouts: rule.timeouts,
+            ending: rule.ending,
         })
     }
 

@@ -92,28 +92,28 @@ fn rejected_while_transferring(world: &World) -> Outcome {
     let session = world.a().namespace().run(|| Session::open(&to_pending(port::HTTP)))??;
     let progress = Mutex::new((Instant::now(), 0));
     let read = || *progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let (count, stopped) = thread::scope(|scope| {
+    let resets = world.adit.status("flows_reset")?;
+    let stopped = thread::scope(|scope| {
         let reader = scope.spawn(|| endless(&session, &progress));
-        let steps = || -> Result<(u64, Duration), Failure> {
+        let steps = || -> Result<Duration, Failure> {
             wait_until("the transfer runs", || Ok(read().1 > 10_000_000))?;
-            let before = world.adit.drops("connection_rejected")?;
             let began = Instant::now();
             decide(world, "reject", "Rejected")?;
-            wait_until("the transfer stops", || Ok(read().0.elapsed() > STOP_TIME))?;
-            // Whether a packet of the client met the rejection yet is chance: the flow may have
-            // been closed in the background. This one does, and so do its repetitions.
-            std::io::Write::write_all(&mut session.stream(), b"still there?")?;
-            let count = world.adit.wait_for_drops("connection_rejected", before + 1)?;
-            Ok((count - before, read().0.saturating_duration_since(began)))
+            wait_until("the client hears of it", || Ok(reader.is_finished()))?;
+            Ok(read().0.saturating_duration_since(began))
         };
         let result = steps();
         // Ends the reader, whatever happened.
         let _ = session.stream().shutdown(std::net::Shutdown::Both);
         let ended = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        result.and_then(|result| ended.map(|()| result))
+        let is_reset = ended.as_ref().is_err_and(|why| why.to_string().contains("reset"));
+        ensure!(is_reset, "the transfer ended as {ended:?}");
+        result
     })?;
     ensure!(stopped < STOP_TIME, "bytes came until {stopped:?} after the rejection");
-    print!("[stopped after {} ms, {count} dropped] ", stopped.as_millis());
+    let resets = world.adit.status("flows_reset")? - resets;
+    ensure!(resets == 1, "{resets} flows were reset");
+    print!("[stopped after {} ms] ", stopped.as_millis());
     let still = world
         .a()
         .namespace()
@@ -125,7 +125,7 @@ fn rejected_while_transferring(world: &World) -> Outcome {
     Ok(session.abort()?)
 }
 
-/// Downloads until the connection is shut down.
+/// Downloads until the connection is shut down or reset.
 fn endless(session: &Session, progress: &Progress) -> Result<(), Failure> {
     let mut stream = session.stream();
     stream.set_read_timeout(None)?;

@@ -21,6 +21,8 @@ pub(crate) struct Config {
     pub(crate) workers: u8,
     pub(crate) socket: PathBuf,
     pub(crate) devices: Vec<Device>,
+    /// More lines of the service.
+    pub(crate) service_settings: String,
     /// More pools of the load balancer.
     pub(crate) more_pools: String,
     /// More rules of the load balancer.
@@ -48,6 +50,7 @@ impl Config {
         self.devices.iter().for_each(|device| text.push_str(&self.device(device)));
         text.push_str(&self.balancer());
         text.push_str(&service("web", NAT_IPS.map(|nat_ip| nat_ip.to_string()).as_slice()));
+        text.push_str(&self.service_settings);
         for (name, network, address, state) in [
             ("pe-a", "a", ENDPOINT, "Approved"),
             ("pe-b", "b", ENDPOINT, "Approved"),

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use dataplane::engine::Engine;
+use dataplane::flow::State;
 use dataplane::generation::Generation;
 use dataplane::hash::Keys;
 use dataplane::nat::Holder;
@@ -26,7 +27,7 @@ pub(super) fn check(engines: &[Engine], generation: &Generation, seed: u64) {
             let pool = engine.generation().pools.pool(flow.pool);
             // A flow that the configuration in force has not judged yet may have lost its lease
             // with its pool; it must not survive that judgement.
-            let is_judged = flow.generation == engine.generation().number;
+            let is_judged = flow.generation == engine.generation().number || flow.state.is_ended();
             let holds = pool.is_some_and(|pool| pool.holder(nat_port) == Some(holder));
             if !is_judged && !holds {
                 continue;
@@ -42,7 +43,10 @@ pub(super) fn check(engines: &[Engine], generation: &Generation, seed: u64) {
                 "I3: the return key {tuple:?}:{backend_port} names its flow"
             );
             let found = engine.flows().lookup(&flow.key, flow.key.hash(&keys));
-            assert_eq!(found, Some(number), "I3: the forward key names its flow");
+            match flow.state {
+                State::Resting => assert_ne!(found, Some(number), "a resting flow is forgotten"),
+                _ => assert_eq!(found, Some(number), "I3: the forward key names its flow"),
+            }
             *leased.entry(flow.pool.0).or_default() += 1;
         }
         assert_eq!(live, engine.flows().len(), "every record is live or free");

@@ -5,18 +5,21 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use dataplane::limits::{BACKENDS_PER_RULE_MAX, NAT_IPS_MAX};
+use dataplane::snapshot::Refusal;
 use dataplane::types::Protocol;
 
+use super::super::profile::{FlowSettings, Profile};
 use super::super::raw::{RawConfig, RawLoadBalancer, RawNatIp, RawPool, RawRule, RawService, Text};
 use super::super::reader::Place;
-use super::super::valid::{
-    LoadBalancer, NatIp, Pool, PrivateLinkService, Rule, TimeoutSettings, VirtualNetwork,
-};
+use super::super::valid::{LoadBalancer, NatIp, Pool, PrivateLinkService, Rule, VirtualNetwork};
 use super::address::{Use, claimed_host};
 use super::{Context, Names, Table, value};
 
 /// Services of one load balancer at most (Private Link FAQ).
 const SERVICES_PER_BALANCER_MAX: usize = 8;
+
+/// What refused clients are told, by name.
+const REFUSALS: &[(&str, Refusal)] = &[("silent", Refusal::Silence), ("reset", Refusal::Reset)];
 
 type Networks<'n> = &'n [Option<VirtualNetwork>];
 
@@ -117,6 +120,10 @@ fn rule(context: &mut Context, pools: &Table<'_>, raw: &RawRule) -> Option<Rule>
         let cure = "it is about TCP: set udp_timeout of the private link service instead";
         context.warn(&minutes.place, "the idle timeout of a UDP rule has no effect", cure);
     }
+    if let (Some(reset), Some(Protocol::Udp)) = (&raw.enable_tcp_reset, protocol) {
+        let cure = "it is about TCP: leave it out";
+        context.warn(&reset.place, "the TCP reset of a UDP rule has no effect", cure);
+    }
     Some(Rule {
         name: name?,
         protocol: protocol?,
@@ -124,6 +131,7 @@ fn rule(context: &mut Context, pools: &Table<'_>, raw: &RawRule) -> Option<Rule>
         backend_port: backend_port?,
         pool: pool?,
         idle_timeout,
+        tcp_reset: raw.enable_tcp_reset.as_ref().map(|reset| reset.value),
     })
 }
 
@@ -190,18 +198,48 @@ fn service(
 ) -> Option<PrivateLinkService> {
     let name = context.name(raw.name.as_ref());
     let nat_ips = nat_ips(context, networks, raw, network);
-    let timeouts = TimeoutSettings {
-        established: value::timeout(context, raw.tcp_established_timeout.as_ref()),
-        half_open: value::timeout(context, raw.tcp_half_open_timeout.as_ref()),
-        closing: value::timeout(context, raw.tcp_closing_timeout.as_ref()),
-        udp: value::timeout(context, raw.udp_timeout.as_ref()),
-    };
+    let flows = flow_settings(context, raw);
     Some(PrivateLinkService {
         name: name?,
         load_balancer: balancer?,
         nat_ips: nat_ips?,
         auto_approve: raw.auto_approve.as_ref().is_some_and(|auto| auto.value),
-        timeouts,
+        flows: flows?,
+    })
+}
+
+/// The profile's settings, and what the service has instead of them.
+fn flow_settings(context: &mut Context, raw: &RawService) -> Option<FlowSettings> {
+    let profile = match &raw.profile {
+        None => Some(Profile::default()),
+        Some(text) => value::word(context, text, Profile::WORDS),
+    };
+    let default = profile.unwrap_or_default().settings();
+    let mut timeout = |text: &Option<Text>, default| match text {
+        None => Some(default),
+        Some(text) => value::timeout(context, text),
+    };
+    let established = timeout(&raw.tcp_established_timeout, default.established);
+    let half_open = timeout(&raw.tcp_half_open_timeout, default.half_open);
+    let closing = timeout(&raw.tcp_closing_timeout, default.closing);
+    let udp = timeout(&raw.udp_timeout, default.udp);
+    let hold_down = match &raw.port_hold_down {
+        None => Some(default.hold_down),
+        Some(text) => value::hold_down(context, text),
+    };
+    let refusal = match &raw.tcp_refusals {
+        None => Some(default.refusal),
+        Some(text) => value::word(context, text, REFUSALS),
+    };
+    profile?;
+    Some(FlowSettings {
+        established: established?,
+        half_open: half_open?,
+        closing: closing?,
+        udp: udp?,
+        hold_down: hold_down?,
+        tcp_reset: default.tcp_reset,
+        refusal: refusal?,
     })
 }
 

@@ -22,6 +22,9 @@ const SOCKET_PATH_BYTES_MAX: usize = 107;
 const TIMEOUT_MIN: Duration = Duration::from_millis(100);
 const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
 
+/// The longest rest of a port that makes sense: five times what RFC 6888 REQ-8 asks for.
+const HOLD_DOWN_MAX: Duration = Duration::from_secs(600);
+
 pub(super) fn settings(context: &mut Context, raw: &RawSettings) -> Option<Settings> {
     let control_socket = match &raw.control_socket {
         None => Some(Setting::default(PathBuf::from(CONTROL_SOCKET))),
@@ -103,20 +106,36 @@ pub(super) fn word<T: Copy>(
 }
 
 /// A timeout such as "30s".
-pub(super) fn timeout(context: &mut Context, text: Option<&Text>) -> Option<Duration> {
-    let text = text?;
-    let Some(duration) = duration(&text.value) else {
-        let problem = format!("{:?} is not a duration", text.value);
-        let cure = "write a number and a unit: \"250ms\", \"30s\", \"4m\" or \"2h\"";
-        context.error(&text.place, problem, cure);
-        return None;
-    };
+pub(super) fn timeout(context: &mut Context, text: &Text) -> Option<Duration> {
+    let duration = any_duration(context, text)?;
     if !(TIMEOUT_MIN..=TIMEOUT_MAX).contains(&duration) {
         let problem = format!("{:?} is out of range", text.value);
         context.error(&text.place, problem, "a timeout lies between \"100ms\" and \"24h\"");
         return None;
     }
     Some(duration)
+}
+
+/// How long a port rests: "0s" for not at all, else up to [`HOLD_DOWN_MAX`].
+pub(super) fn hold_down(context: &mut Context, text: &Text) -> Option<Duration> {
+    let duration = any_duration(context, text)?;
+    if duration > HOLD_DOWN_MAX {
+        let problem = format!("{:?} is out of range", text.value);
+        let cure = "a hold-down lies between \"0s\" and \"10m\": ports that rest serve nobody";
+        context.error(&text.place, problem, cure);
+        return None;
+    }
+    Some(duration)
+}
+
+fn any_duration(context: &mut Context, text: &Text) -> Option<Duration> {
+    let duration = duration(&text.value);
+    if duration.is_none() {
+        let problem = format!("{:?} is not a duration", text.value);
+        let cure = "write a number and a unit: \"250ms\", \"30s\", \"4m\" or \"2h\"";
+        context.error(&text.place, problem, cure);
+    }
+    duration
 }
 
 /// A whole number and one of `ms`, `s`, `m`, `h`.
