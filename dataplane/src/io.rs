@@ -18,7 +18,7 @@ mod platform;
 #[allow(unsafe_code)]
 mod sys;
 mod tap;
-mod vnet_header;
+pub mod vnet_header;
 
 use std::os::fd::BorrowedFd;
 

@@ -13,7 +13,7 @@
 use crate::device::{Checksum, FrameFault, Offload, Segmentation, SegmentationKind};
 
 /// Bytes of the header. The longer form of twelve bytes adds nothing for single buffers.
-pub(super) const VNET_HEADER_BYTES: usize = 10;
+pub const VNET_HEADER_BYTES: usize = 10;
 
 /// The checksum from `csum_start` on is unfinished.
 const FLAG_NEEDS_CHECKSUM: u8 = 1;
@@ -37,10 +37,7 @@ const UDP_CHECKSUM_OFFSET: u16 = 6;
 /// # Errors
 /// [`FrameFault::OffloadInvalid`] if it contradicts the frame or itself, or asks for something that
 /// is not known here.
-pub(super) fn parse(
-    header: &[u8; VNET_HEADER_BYTES],
-    frame_bytes: usize,
-) -> Result<Offload, FrameFault> {
+pub fn parse(header: &[u8; VNET_HEADER_BYTES], frame_bytes: usize) -> Result<Offload, FrameFault> {
     let [flags, gso_type, ..] = *header;
     let [header_bytes, segment_bytes, start, offset] = fields(header);
     if flags & !(FLAG_NEEDS_CHECKSUM | FLAG_DATA_VALID) != 0
@@ -69,7 +66,8 @@ pub(super) fn parse(
 
 /// The header that says this. Inverse of [`parse`] for all that it lets through, but for the hint
 /// that a checksum is valid and fields that mean nothing.
-pub(super) fn emit(offload: &Offload) -> [u8; VNET_HEADER_BYTES] {
+#[must_use]
+pub fn emit(offload: &Offload) -> [u8; VNET_HEADER_BYTES] {
     let (flags, start, offset) = match offload.checksum {
         Checksum::Complete => (0, 0, 0),
         Checksum::Partial { start, offset } => (FLAG_NEEDS_CHECKSUM, start, offset),
