@@ -9,9 +9,11 @@
 //! Bounds: a request line has at most [`REQUEST_BYTES_MAX`] bytes. Whatever arrives is answered,
 //! and no request can end the process.
 
+mod lines;
 mod request;
 mod response;
 
+pub use lines::{Line, Lines};
 pub use request::{Protocol, Request, SESSIONS_LIMIT, SESSIONS_LIMIT_MAX, SessionFilter};
 pub use response::{
     Answer, AnswerResult, Backend, Device, DeviceState, Drop, Endpoint, ErrorCode, Failure,

@@ -17,7 +17,9 @@ use super::crew::Crew;
 use super::sessions::{Found, Lens, Walker};
 use super::socket::ControlSocket;
 use super::{DaemonError, log};
-use crate::api::{Answer, ErrorCode, Failure, REQUEST_BYTES_MAX, Request, Response, SessionFilter};
+use crate::api::{
+    Answer, ErrorCode, Failure, Line, Lines, REQUEST_BYTES_MAX, Request, Response, SessionFilter,
+};
 
 /// Clients at once at most.
 const CLIENTS_MAX: usize = 64;
@@ -135,8 +137,8 @@ impl Drop for Place {
 /// Answers a client's requests until it leaves.
 fn converse(client: &mut UnixStream, daemon: &Daemon) -> io::Result<()> {
     let mut lines = Lines::default();
-    loop {
-        match lines.next(client)? {
+    while let Some(line) = next_line(&mut lines, client)? {
+        match line {
             Line::Request(line) if line.iter().all(u8::is_ascii_whitespace) => {}
             Line::Request(line) => match Request::parse(&line) {
                 Ok(request) => daemon.answer(&request, client)?,
@@ -147,54 +149,27 @@ fn converse(client: &mut UnixStream, daemon: &Daemon) -> io::Result<()> {
                 let failure = Failure::new(ErrorCode::BadRequest, message, "send a shorter one");
                 return write(client, Err(failure));
             }
-            Line::End => return Ok(()),
         }
     }
+    Ok(())
 }
 
-/// What a client sent.
-enum Line {
-    Request(Vec<u8>),
-    TooLong,
-    End,
-}
-
-/// Cuts what a client sends into lines.
-#[derive(Default)]
-struct Lines {
-    buffer: Vec<u8>,
-}
-
-impl Lines {
-    fn next(&mut self, client: &mut UnixStream) -> io::Result<Line> {
-        let deadline = Instant::now() + REQUEST_TIME;
-        let mut searched = 0;
-        loop {
-            let end = self.buffer[searched..].iter().position(|&byte| byte == b'\n');
-            if let Some(end) = end.map(|end| searched + end) {
-                let rest = self.buffer.split_off(end + 1);
-                let mut line = std::mem::replace(&mut self.buffer, rest);
-                line.truncate(end);
-                return Ok(Line::Request(line));
-            }
-            if self.buffer.len() >= REQUEST_BYTES_MAX {
-                return Ok(Line::TooLong);
-            }
-            searched = self.buffer.len();
-            let left = deadline.saturating_duration_since(Instant::now());
-            client.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
-            let mut chunk = [0; 4096];
-            let room = chunk.len().min(REQUEST_BYTES_MAX - searched);
-            match client.read(&mut chunk[..room]) {
-                // A last line without an end is a request too.
-                Ok(0) if !self.buffer.is_empty() => {
-                    return Ok(Line::Request(std::mem::take(&mut self.buffer)));
-                }
-                Ok(0) => return Ok(Line::End),
-                Ok(length) => self.buffer.extend_from_slice(&chunk[..length]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
+/// The next line that a client sends within the time for it; `None` when it has left.
+fn next_line(lines: &mut Lines, client: &mut UnixStream) -> io::Result<Option<Line>> {
+    let deadline = Instant::now() + REQUEST_TIME;
+    let mut chunk = [0; 4096];
+    loop {
+        if let Some(line) = lines.take() {
+            return Ok(Some(line));
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        client.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+        let room = chunk.len().min(lines.room());
+        match client.read(&mut chunk[..room]) {
+            Ok(0) => return Ok(std::mem::take(lines).finish().map(Line::Request)),
+            Ok(length) => lines.push(&chunk[..length]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
 }
