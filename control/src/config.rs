@@ -6,6 +6,7 @@
 
 mod error;
 mod name;
+mod plain;
 mod profile;
 mod raw;
 mod reader;
@@ -15,6 +16,7 @@ mod validate;
 
 pub use error::{ConfigError, ConfigErrors};
 pub use name::{InterfaceName, Name};
+pub(crate) use plain::plain;
 pub use profile::{FlowSettings, Profile};
 pub use valid::{
     Config, Device, LoadBalancer, NatIp, Pool, PrivateEndpoint, PrivateLinkService, Route, Rule,

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::VERSION;
 use super::response::{ErrorCode, Failure};
-use crate::config::suggest;
+use crate::config::{plain, suggest};
 
 /// Sessions in an answer unless the request says otherwise.
 pub const SESSIONS_LIMIT: usize = 1_000;
@@ -132,7 +132,10 @@ impl Request {
     /// The line is none; the failure says how it should look.
     pub fn parse(line: &[u8]) -> Result<Request, Failure> {
         const FORM: &str = "send one line: {\"version\":1,\"request\":\"status\"}";
-        let bad = |message: String, cure: &str| Failure::new(ErrorCode::BadRequest, message, cure);
+        // Names of unknown fields are quoted as they came.
+        let bad = |message: String, cure: &str| {
+            Failure::new(ErrorCode::BadRequest, plain(&message), cure)
+        };
         let value: Value = serde_json::from_slice(line)
             .map_err(|error| bad(format!("the request is not JSON: {error}"), FORM))?;
         let Value::Object(mut fields) = value else {
@@ -191,7 +194,7 @@ fn check_version(fields: &mut Map<String, Value>) -> Result<(), Failure> {
         Some(version) => {
             let message = format!("protocol version {version} is not spoken here");
             let cure = format!("send \"version\":{VERSION}, or use the `adit` of the daemon");
-            Err(Failure::new(ErrorCode::UnsupportedVersion, message, cure))
+            Err(Failure::new(ErrorCode::UnsupportedVersion, plain(&message), cure))
         }
         None => {
             let cure = format!("add \"version\":{VERSION}");
@@ -272,6 +275,8 @@ mod tests {
             assert!(!failure.cure.is_empty());
         }
         assert!(Request::parse(&[0xff, 0xfe]).is_err());
+        let forged = refused("{\"version\":1,\"request\":\"status\",\"x\\nadit: ok\\u007f\":1}");
+        assert!(!forged.message.chars().any(char::is_control), "{}", forged.message);
         let near = refused("{\"version\":1,\"request\":\"statsu\"}");
         assert_eq!(near.cure, "did you mean \"status\"?");
     }

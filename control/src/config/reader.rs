@@ -10,6 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::ConfigError;
+use super::plain::plain;
 use super::suggest;
 
 /// Where a value stands.
@@ -24,8 +25,9 @@ pub(super) struct Place {
 impl Place {
     /// A fault at this place.
     pub(super) fn error(&self, problem: impl Into<String>, cure: impl Into<String>) -> ConfigError {
-        let (path, line) = (self.path.clone(), self.line);
-        ConfigError { path, line, problem: problem.into(), cure: cure.into() }
+        // Keys are the file's own, and a syntax error may quote it.
+        let (path, problem) = (plain(&self.path), plain(&problem.into()));
+        ConfigError { path, line: self.line, problem, cure: cure.into() }
     }
 }
 

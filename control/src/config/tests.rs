@@ -123,6 +123,14 @@ fn the_example_file_and_the_empty_file_are_valid() {
     assert_eq!((config.settings().workers.value, config.settings().flows_max.value), (1, 262_144));
 }
 
+/// A key that would end the line and clear the screen of whoever reads the fault.
+#[test]
+fn control_characters_of_a_file_are_shown_escaped() {
+    let key = r#""x\nadit: ok\u001B[2J" = 1"#;
+    let (path, word) = (r"adit.x\nadit: ok\u{1b}[2J", r#"unknown key "x\nadit: ok\u{1b}[2J""#);
+    assert_fault(&spoiled("workers = 2", key), path, 3, &[word]);
+}
+
 #[test]
 fn every_rule_of_the_process_and_its_networks() {
     let cases: &[(&str, &str, &str, usize, &[&str])] = &[
