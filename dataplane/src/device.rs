@@ -268,8 +268,17 @@ impl fmt::Display for DeviceError {
 
 /// An interface that is read and written in batches. Neither call blocks.
 pub trait Device {
-    /// Address and MTU of the open device.
+    /// Address and MTU of the open device, as they were when it was last looked at.
     fn link(&self) -> Link;
+
+    /// Looks at the device again: its owner may have given it another address or MTU, or its name
+    /// to another device.
+    ///
+    /// # Errors
+    /// The device is no longer the one that was opened and must be opened anew.
+    fn refresh(&mut self) -> Result<Link, DeviceError> {
+        Ok(self.link())
+    }
 
     /// Replaces the batch by what has arrived, up to [`BATCH_FRAMES_MAX`] frames; none is not an
     /// error.

@@ -186,8 +186,8 @@ impl Engine {
         &self.generation
     }
 
-    /// A device is open, with this address and MTU. Its next hops are asked for again: they may
-    /// have changed while it was not.
+    /// A device is open, with this address and MTU, or it was open and these have changed. Its next
+    /// hops are asked for again: they may have changed, too.
     pub fn attach(&mut self, device: DeviceIndex, link: Link) {
         self.generation.neighbors.doubt(|changed| changed == device);
         if let Some(slot) = self.links.get_mut(device.slot()) {

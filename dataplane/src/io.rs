@@ -83,6 +83,13 @@ impl Device for LinuxDevice {
         }
     }
 
+    fn refresh(&mut self) -> Result<Link, DeviceError> {
+        match &mut self.kind {
+            Kind::AfPacket(device) => device.refresh(),
+            Kind::Tap(device) => Ok(device.refresh()),
+        }
+    }
+
     fn receive(&mut self, batch: &mut Batch) -> Result<(), DeviceError> {
         match &mut self.kind {
             Kind::AfPacket(device) => device.receive(batch),

@@ -185,7 +185,8 @@ impl<P: Platform> Worker<P> {
         let engine = &mut self.engine;
         let changed = |change| follow(engine, &change);
         self.devices.open(&mut self.platform, self.queue, now, &self.shared.stats, changed);
-        self.devices.audit(now, &self.shared.stats);
+        let changed = |change| follow(&mut self.engine, &change);
+        self.devices.audit(now, &self.shared.stats, changed);
         let is_behind = self.engine.advance(now);
         self.advanced = (!is_behind).then(|| now.tick());
         dispatch::drain(&mut self.spare, &mut self.engine, &mut self.devices, &self.shared.stats);

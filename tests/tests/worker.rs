@@ -16,23 +16,34 @@ use dataplane::packet::FlowKey;
 use dataplane::publish::Cell as GenerationCell;
 use dataplane::snapshot::{DevicePlan, Gate};
 use dataplane::stats::{Counters, DeviceState};
-use dataplane::types::{DeviceIndex, GenerationNumber, Instant, Protocol, ScopeId, WorkerId};
+use dataplane::types::{
+    DeviceIndex, GenerationNumber, Instant, MacAddress, Protocol, ScopeId, WorkerId,
+};
 use dataplane::worker::{CrewConfig, Platform, Queue, SessionPage, Shared, Worker, crew};
 use harness::encode::{ArpShape, flags};
 use harness::topology::{A, B, CLIENT, ENDPOINT, NAT_IP, P, backend};
 use harness::world::{Socket, clients};
 use harness::{Observed, Shape, Topology, mac_of, observe};
 
-/// A device in memory that can also refuse frames for what they are.
+/// A device in memory that can also refuse frames for what they are, and whose owner can give it
+/// another address and MTU, or its name to another.
 #[derive(Clone)]
 struct TestDevice {
     memory: MemDevice,
     rejects: Rc<Cell<bool>>,
+    /// What a look at it finds.
+    found: Rc<Cell<Result<Link, DeviceError>>>,
+    link: Link,
 }
 
 impl Device for TestDevice {
     fn link(&self) -> Link {
-        self.memory.link()
+        self.link
+    }
+
+    fn refresh(&mut self) -> Result<Link, DeviceError> {
+        self.link = self.found.get()?;
+        Ok(self.link)
     }
 
     fn receive(&mut self, batch: &mut Batch) -> Result<(), DeviceError> {
@@ -65,7 +76,9 @@ impl Platform for Machine {
         let device = devices.get(&(plan.name.clone(), queue.worker.0));
         let device = device.filter(|device| !device.memory.is_down());
         let missing = DeviceError { operation: "open", errno: NO_SUCH_DEVICE };
-        device.cloned().ok_or(missing)
+        let mut device = device.cloned().ok_or(missing)?;
+        device.refresh()?;
+        Ok(device)
     }
 
     fn now(&mut self) -> Instant {
@@ -110,14 +123,21 @@ impl Crew {
     }
 
     fn plug(&self, name: &str, at: usize, worker: usize, room: usize) {
-        let memory = MemDevice::new(self.topology.links[at], room);
-        let device = TestDevice { memory, rejects: Rc::clone(&self.machine.rejects) };
+        let link = self.topology.links[at];
+        let (memory, found) = (MemDevice::new(link, room), Rc::new(Cell::new(Ok(link))));
+        let rejects = Rc::clone(&self.machine.rejects);
+        let device = TestDevice { memory, rejects, found, link };
         let key = (name.to_owned(), u8::try_from(worker).expect("few workers"));
         self.machine.devices.borrow_mut().insert(key, device);
     }
 
     fn device(&self, name: &str, worker: u8) -> MemDevice {
         self.machine.devices.borrow()[&(name.to_owned(), worker)].memory.clone()
+    }
+
+    /// What the owner of a device makes of it.
+    fn change(&self, name: &str, worker: u8, link: Result<Link, DeviceError>) {
+        self.machine.devices.borrow()[&(name.to_owned(), worker)].found.set(link);
     }
 
     /// Turns every worker until none finds anything.
@@ -221,6 +241,43 @@ fn a_device_that_goes_down_is_picked_up_again() {
     assert!(crew.device("p", 0).take_sent().is_some());
     let counters = crew.counters(0);
     assert_eq!((counters.flows_opened, counters.flows), (1, 1));
+}
+
+/// Nothing fails on a device whose owner changes it: adit looks by itself.
+#[test]
+fn another_address_and_mtu_of_an_open_device_are_noticed() {
+    let mut crew = Crew::new(1, 100);
+    let client = some_clients(1)[0];
+    let link = Link { mac: MacAddress([2, 7, 7, 7, 7, 7]), mtu: 300 };
+    crew.change("p", 0, Ok(link));
+    // Noticed in half a second; the backend was asked for less than a second ago.
+    crew.pass(Duration::from_millis(510));
+    crew.pass(Duration::from_millis(500));
+    let asked = crew.device("p", 0).take_sent().expect("who answered before is asked again");
+    assert_eq!(asked.bytes[6..12], link.mac.0);
+    crew.device("a", 0).arrive(crew.syn(A, client));
+    let long = Shape::udp(client, (ENDPOINT, 53), &[7; 400]).to_station(crew.topology.station(A));
+    crew.device("a", 0).arrive(long.encode().bytes);
+    crew.settle();
+    let sent = crew.device("p", 0).take_sent().expect("the SYN left");
+    assert_eq!(sent.bytes[6..12], link.mac.0, "in the name of the new station");
+    assert_eq!(crew.dropped(0, DropReason::TooBig), 1);
+    assert_eq!(crew.shared[0].stats.device(P).state, DeviceState::Up);
+}
+
+#[test]
+fn a_name_that_has_moved_to_another_device_is_followed() {
+    let mut crew = Crew::new(1, 100);
+    let link = crew.topology.links[2];
+    crew.change("p", 0, Err(DeviceError { operation: "find", errno: NO_SUCH_DEVICE }));
+    crew.pass(Duration::from_millis(510));
+    assert_eq!(crew.shared[0].stats.device(P).state, DeviceState::Down(NO_SUCH_DEVICE));
+    crew.device("a", 0).arrive(crew.syn(A, some_clients(1)[0]));
+    crew.settle();
+    assert_eq!(crew.dropped(0, DropReason::DeviceDown), 1);
+    crew.change("p", 0, Ok(link));
+    crew.pass(Duration::from_millis(210));
+    assert_eq!(crew.shared[0].stats.device(P).state, DeviceState::Up);
 }
 
 #[test]

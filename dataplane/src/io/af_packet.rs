@@ -40,6 +40,7 @@ pub(super) struct AfPacket {
     // Closed before the group's number is given up: fields are dropped in this order.
     socket: OwnedFd,
     _group: Option<Arc<GroupId>>,
+    bound: setup::Bound,
     messages: Box<Messages>,
     lost: Option<DeviceError>,
 }
@@ -54,13 +55,20 @@ impl AfPacket {
         workers: u8,
         groups: &FanoutGroups,
     ) -> Result<AfPacket, DeviceError> {
-        let setup::Opened { socket, group, link } = setup::open(name, workers, groups)?;
-        Ok(AfPacket { link, socket, _group: group, messages: Messages::new(), lost: None })
+        let setup::Opened { socket, group, bound, link } = setup::open(name, workers, groups)?;
+        let messages = Messages::new();
+        Ok(AfPacket { link, socket, _group: group, bound, messages, lost: None })
     }
 
     /// See [`crate::device::Device::link`].
     pub(super) fn link(&self) -> Link {
         self.link
+    }
+
+    /// See [`crate::device::Device::refresh`].
+    pub(super) fn refresh(&mut self) -> Result<Link, DeviceError> {
+        self.link = self.bound.link(self.socket.as_fd())?;
+        Ok(self.link)
     }
 
     /// The error that the next [`AfPacket::receive`] will report.

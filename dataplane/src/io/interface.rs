@@ -10,10 +10,13 @@ use super::{Fail, failed};
 use crate::device::{DeviceError, Link};
 use crate::types::MacAddress;
 
+/// The name of an interface, ended by a zero byte.
+pub(super) type InterfaceName = [u8; libc::IFNAMSIZ];
+
 /// An interface, by its name and a socket of its namespace to ask through.
 pub(super) struct Interface<'a> {
     socket: BorrowedFd<'a>,
-    name: [u8; libc::IFNAMSIZ],
+    name: InterfaceName,
 }
 
 impl<'a> Interface<'a> {
@@ -21,6 +24,16 @@ impl<'a> Interface<'a> {
     pub(super) fn new(socket: BorrowedFd<'a>, name: &str) -> Result<Self, DeviceError> {
         let name = request(name).fail("name the interface")?.name;
         Ok(Interface { socket, name })
+    }
+
+    /// The interface that has this name now.
+    pub(super) fn of_name(socket: BorrowedFd<'a>, name: InterfaceName) -> Self {
+        Interface { socket, name }
+    }
+
+    /// Its name.
+    pub(super) fn name(&self) -> InterfaceName {
+        self.name
     }
 
     /// Its number.

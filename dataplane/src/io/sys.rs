@@ -112,6 +112,8 @@ pub(super) enum InterfaceCall {
     SetFlags,
     /// `TUNSETIFF`, on a descriptor of `/dev/net/tun`.
     AttachTap,
+    /// `TUNGETIFF`, on a descriptor that is attached.
+    AttachedTap,
 }
 
 impl InterfaceCall {
@@ -124,6 +126,7 @@ impl InterfaceCall {
             InterfaceCall::Flags => 0x8913,
             InterfaceCall::SetFlags => 0x8914,
             InterfaceCall::AttachTap => libc::TUNSETIFF as c_ulong,
+            InterfaceCall::AttachedTap => libc::TUNGETIFF as c_ulong,
         }
     }
 }

@@ -28,6 +28,7 @@ use crate::device::{Batch, DeviceError, Frame, FrameFault, Link, Transmitted};
 pub(super) struct Tap {
     link: Link,
     tap: OwnedFd,
+    control: OwnedFd,
     lost: Option<DeviceError>,
 }
 
@@ -42,12 +43,21 @@ impl Tap {
         namespace: Option<&str>,
         workers: u8,
     ) -> Result<Tap, DeviceError> {
-        let setup::Opened { tap, link } = setup::open(name, namespace, workers)?;
-        Ok(Tap { link, tap, lost: None })
+        let setup::Opened { tap, control, link } = setup::open(name, namespace, workers)?;
+        Ok(Tap { link, tap, control, lost: None })
     }
 
     /// See [`crate::device::Device::link`].
     pub(super) fn link(&self) -> Link {
+        self.link
+    }
+
+    /// See [`crate::device::Device::refresh`]. What is attached stays attached whatever its owner
+    /// calls it, and adit's own address is nobody's to change: only the MTU can be another.
+    pub(super) fn refresh(&mut self) -> Link {
+        if let Some(mtu) = setup::mtu(self.tap.as_fd(), self.control.as_fd()) {
+            self.link.mtu = mtu;
+        }
         self.link
     }
 

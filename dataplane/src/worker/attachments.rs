@@ -18,7 +18,8 @@ pub(super) const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 /// Devices that are tried in one turn.
 const ATTEMPTS_MAX: usize = 8;
 
-/// Time between two questions to a device what it missed; each is a system call.
+/// Time between two looks at an open device: what it missed, and whether its address and MTU are
+/// still the same. Each is a handful of system calls.
 const AUDIT_INTERVAL: Duration = Duration::from_millis(500);
 
 struct Attachment<D> {
@@ -29,6 +30,7 @@ struct Attachment<D> {
 
 /// What happened to a device, for the engine to know.
 pub(super) enum Change {
+    /// It is open, or open and has another address or MTU.
     Opened(DeviceIndex, Link),
     Closed(DeviceIndex),
 }
@@ -100,15 +102,29 @@ impl<D: Device> Attachments<D> {
         }
     }
 
-    /// Asks open devices, now and then, how many frames they missed.
-    pub(super) fn audit(&mut self, now: Instant, stats: &StatsPage) {
+    /// Asks open devices, now and then, how many frames they missed and what their owners changed.
+    pub(super) fn audit(
+        &mut self,
+        now: Instant,
+        stats: &StatsPage,
+        mut changed: impl FnMut(Change),
+    ) {
         if now < self.audit_at {
             return;
         }
         self.audit_at = now.after(AUDIT_INTERVAL);
-        for (at, slot) in self.slots.iter_mut().enumerate() {
-            if let Some(device) = slot.as_mut().and_then(|slot| slot.device.as_mut()) {
-                stats.count_missed(index(at), device.missed());
+        for at in 0..self.slots.len() {
+            let slot = self.slots.get_mut(at).and_then(Option::as_mut);
+            let Some(device) = slot.and_then(|slot| slot.device.as_mut()) else { continue };
+            stats.count_missed(index(at), device.missed());
+            let before = device.link();
+            match device.refresh() {
+                Ok(link) if link == before => {}
+                Ok(link) => changed(Change::Opened(index(at), link)),
+                Err(error) => {
+                    self.fail(index(at), error, now, stats);
+                    changed(Change::Closed(index(at)));
+                }
             }
         }
     }

@@ -12,7 +12,7 @@ use dataplane::device::{
 use dataplane::io::{LinuxDevice, LinuxPlatform};
 use dataplane::types::{MacAddress, WorkerId};
 use dataplane::worker::{Platform, Queue};
-use lab::{Namespace, Offload as Switch};
+use lab::{Link, LinkEnd, MacAddr, Namespace, Offload as Switch};
 
 use crate::Test;
 use crate::world::{
@@ -36,6 +36,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("packet_down_is_an_error_until_up", down_is_an_error_until_up),
     ("packet_down_seen_by_transmit_is_still_reported", down_seen_by_transmit_is_still_reported),
     ("packet_deleted_and_recreated", deleted_and_recreated),
+    ("packet_new_mtu_and_address_are_seen", new_mtu_and_address_are_seen),
+    ("packet_another_interface_of_its_name_is_an_error", another_of_its_name_is_an_error),
     ("packet_joining_under_traffic_doubles_nothing", joining_under_traffic_doubles_nothing),
 ];
 
@@ -165,7 +167,7 @@ fn vlan_tag_is_flagged() {
 fn frames_for_other_stations_are_seen() {
     let wire = Wire::new();
     let mut device = wire.open();
-    let stranger = lab::MacAddr([2, 0, 0, 0, 0, 0x77]);
+    let stranger = MacAddr([2, 0, 0, 0, 0, 0x77]);
     wire.near.add_neighbour(FAR, stranger).unwrap();
     wire.send_udp(4000, &[b"not for you"]);
     let seen = receive_ipv4(&mut device, 1).remove(0);
@@ -387,6 +389,32 @@ fn deleted_and_recreated() {
     let send = || UdpSocket::bind((CLIENT, 0)).unwrap().send_to(b"again", (FAR, 9)).unwrap();
     client.run(send).unwrap();
     assert_eq!(receive_ipv4(&mut device, 1)[0].bytes[42..47], *b"again");
+}
+
+fn new_mtu_and_address_are_seen() {
+    let wire = Wire::new();
+    let mut device = wire.open();
+    let before = device.link();
+    assert_eq!(device.refresh(), Ok(before));
+    let mac = MacAddr([2, 0, 0, 0, 0, 0xb]);
+    wire.far.set_mtu(1300).unwrap();
+    wire.far.set_mac(mac).unwrap();
+    assert_eq!(device.link(), before, "nobody has looked yet");
+    let link = device.refresh().unwrap();
+    assert_eq!((link.mtu, link.mac), (1300, MacAddress(mac.0)));
+    assert_eq!(device.link(), link);
+}
+
+fn another_of_its_name_is_an_error() {
+    let wire = Wire::new();
+    let mut device = wire.open();
+    wire.far.rename("a1").unwrap();
+    let error = device.refresh().unwrap_err();
+    assert_eq!(error.errno, libc_errno::ENODEV);
+    let _links =
+        Link::veth(&LinkEnd::new(&wire.client, "eth1"), &LinkEnd::new(&wire.adit, "a0")).unwrap();
+    let error = device.refresh().unwrap_err();
+    assert_eq!(error.operation, "find the interface under its name");
 }
 
 /// Error numbers of Linux, by hand: these tests name no crate of system calls.

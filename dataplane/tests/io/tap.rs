@@ -24,6 +24,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("tap_queues_are_shared_by_workers", queues_are_shared_by_workers),
     ("tap_joining_says_why_it_cannot", joining_says_why_it_cannot),
     ("tap_down_is_silent_until_up", down_is_silent_until_up),
+    ("tap_new_mtu_is_seen_under_any_name", new_mtu_is_seen_under_any_name),
     ("tap_deleted_is_an_error_and_is_made_anew", deleted_is_an_error_and_is_made_anew),
 ];
 
@@ -216,4 +217,22 @@ fn deleted_is_an_error_and_is_made_anew() {
     let _link = configure(&namespace, device.link().mac.0);
     send(&namespace, 4000, b"again");
     assert_eq!(receive_ipv4(&mut device, 1)[0].bytes[42..47], *b"again");
+}
+
+fn new_mtu_is_seen_under_any_name() {
+    let namespace = Namespace::create("tap").unwrap();
+    let mut device = alone().open(&tap_plan("tap0", &namespace), ONLY).unwrap();
+    let link = Link::find(&namespace, "tap0").unwrap();
+    let before = device.link();
+    link.set_mtu(1300).unwrap();
+    link.set_mac(CLIENT_MAC).unwrap();
+    let seen = device.refresh().unwrap();
+    assert_eq!((seen.mtu, seen.mac), (1300, before.mac), "adit's own address is not the owner's");
+    link.down().unwrap();
+    link.rename("tap1").unwrap();
+    link.set_mtu(1200).unwrap();
+    assert_eq!(device.refresh().unwrap().mtu, 1200);
+    Link::find(&namespace, "tap1").unwrap().delete().unwrap();
+    assert_eq!(device.refresh().unwrap().mtu, 1200, "receiving says that it is gone");
+    assert_eq!(receive_error(&mut device).errno, EBADFD);
 }

@@ -268,6 +268,17 @@ impl Link {
         })
     }
 
+    /// Gives it another name; handles keep the one that they were made with. Older kernels want it
+    /// to be down.
+    ///
+    /// # Errors
+    /// When the name is taken or too long.
+    pub fn rename(&self, name: &str) -> Result<(), LabError> {
+        self.change("rename", &ifinfo(self.index, 0, 0), |message| {
+            message.text(libc::IFLA_IFNAME, name)
+        })
+    }
+
     /// Makes it a member of a bridge of the same namespace.
     ///
     /// # Errors

@@ -3,8 +3,8 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use super::super::interface::Interface;
-use super::super::{Fail, sys};
+use super::super::interface::{Interface, InterfaceName};
+use super::super::{Fail, failed, sys};
 use super::fanout::{FanoutGroups, GroupId};
 use super::sys::bind;
 use crate::device::{DeviceError, Link};
@@ -30,7 +30,29 @@ const EVERY_PROTOCOL: u16 = (libc::ETH_P_ALL as u16).to_be();
 pub(super) struct Opened {
     pub(super) socket: OwnedFd,
     pub(super) group: Option<Arc<GroupId>>,
+    pub(super) bound: Bound,
     pub(super) link: Link,
+}
+
+/// The interface that a socket is bound to, and the name that it had then.
+#[derive(Clone, Copy)]
+pub(super) struct Bound {
+    name: InterfaceName,
+    index: i32,
+}
+
+impl Bound {
+    /// Address and MTU of the interface as they are now.
+    ///
+    /// # Errors
+    /// The name is that of another interface by now, or of none.
+    pub(super) fn link(&self, socket: BorrowedFd<'_>) -> Result<Link, DeviceError> {
+        let interface = Interface::of_name(socket, self.name);
+        if interface.index()? != self.index {
+            return Err(failed("find the interface under its name")(libc::ENODEV));
+        }
+        interface.link()
+    }
 }
 
 /// Opens the interface `name` of the calling thread's namespace.
@@ -49,7 +71,8 @@ pub(super) fn open(name: &str, workers: u8, groups: &FanoutGroups) -> Result<Ope
     }
     bind(socket.as_fd(), EVERY_PROTOCOL, index).fail("bind the packet socket")?;
     let group = if shared { Some(groups.join(&socket, index)?) } else { None };
-    Ok(Opened { socket, group, link })
+    let bound = Bound { name: interface.name(), index };
+    Ok(Opened { socket, group, bound, link })
 }
 
 fn set_options(socket: BorrowedFd<'_>) -> Result<(), DeviceError> {

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 
 use super::super::interface::{self, Interface};
-use super::super::sys::{Errno, InterfaceCall};
+use super::super::sys::{Errno, InterfaceCall, InterfaceRequest};
 use super::super::vnet_header::VNET_HEADER_BYTES;
 use super::super::{Fail, failed, sys};
 use super::station;
@@ -19,6 +19,8 @@ const DRIVER: &str = "/dev/net/tun";
 /// One queue of a TAP device that is ready.
 pub(super) struct Opened {
     pub(super) tap: OwnedFd,
+    /// Belongs to the device's namespace, to ask about the device through.
+    pub(super) control: OwnedFd,
     pub(super) link: Link,
 }
 
@@ -54,7 +56,15 @@ pub(super) fn open(
     }
     let theirs = interface.link()?;
     let mac = station::address(namespace, name, theirs.mac);
-    Ok(Opened { tap, link: Link { mac, mtu: theirs.mtu } })
+    Ok(Opened { tap, control, link: Link { mac, mtu: theirs.mtu } })
+}
+
+/// The MTU of an attached device as it is now, whatever it is called by now; `None` if that cannot
+/// be told, because it was moved to another namespace.
+pub(super) fn mtu(tap: BorrowedFd<'_>, control: BorrowedFd<'_>) -> Option<u32> {
+    let mut request = InterfaceRequest::default();
+    sys::interface(tap, InterfaceCall::AttachedTap, &mut request).ok()?;
+    Interface::of_name(control, request.name).link().ok().map(|link| link.mtu)
 }
 
 /// Attaches to the device, creating it if need be.
