@@ -164,6 +164,25 @@ impl Engine {
         engine
     }
 
+    /// Goes on where a worker of the same number ended, whatever it ended by: with what it counted
+    /// and without its flows, whose leases are given back here because nobody else knows of them.
+    /// Packets that waited with it are lost by a fault of adit. For an engine without flows.
+    pub fn inherit(&mut self, counters: Counters) {
+        self.generation.pools.release_all(self.worker);
+        let generation = self.counters.generation;
+        let flows_closed = counters.flows_closed + counters.flows;
+        let (held, flows) = (counters.held, 0);
+        self.counters = Counters { generation, flows_closed, flows, held: 0, ..counters };
+        self.settle(Outcome::Dropped(DropReason::Internal, usize::try_from(held).unwrap_or(0)));
+    }
+
+    /// Accounts for the packets that it was about to judge or to send when a fault of adit ended it
+    /// (I9). Does nothing between two batches.
+    pub fn abandon(&mut self) {
+        let lost = usize::try_from(self.counters.account_difference()).unwrap_or(0);
+        self.settle(Outcome::Dropped(DropReason::Internal, lost));
+    }
+
     /// Works with another configuration from the next packet on (I7, I11). Flows are judged by it
     /// when their next packet comes, and in the background; packets that wait for a next hop are
     /// dropped.

@@ -22,7 +22,7 @@ use hashbrown::HashMap;
 pub use pool::{Holder, Home, Pool};
 
 use crate::snapshot::{PoolKey, Service, Snapshot};
-use crate::types::{FlowIndex, Lease, PoolIndex, Protocol};
+use crate::types::{FlowIndex, Lease, PoolIndex, Protocol, WorkerId};
 
 /// The pools of one generation. A pool keeps its slot for as long as a port of it is leased.
 pub struct Pools {
@@ -118,6 +118,11 @@ impl Pools {
     #[must_use]
     pub fn pool(&self, index: PoolIndex) -> Option<&Pool> {
         self.slots.get(index.slot())?.as_deref()
+    }
+
+    /// Gives back every port that a worker holds, see [`Pool::release_all`].
+    pub fn release_all(&self, worker: WorkerId) {
+        self.iter().for_each(|pool| pool.release_all(worker));
     }
 
     /// All pools, those that only drain included.

@@ -3,8 +3,9 @@
 //!
 //! Knows no protocol, names no concrete device and no clock: those come with a [`Platform`]. A
 //! device that cannot be opened or fails is tried again every so often, so that its return is
-//! picked up. Polls for [`POLL_TIME`] after the last packet and then blocks, so that an idle worker
-//! costs nothing.
+//! picked up. A worker may take the seat of one that ended: it begins without flows and goes on
+//! with its counters. Polls for [`POLL_TIME`] after the last packet and then blocks, so that an
+//! idle worker costs nothing.
 
 mod attachments;
 mod dispatch;
@@ -63,6 +64,7 @@ impl<P: Platform> Worker<P> {
             seed: config.seed,
         };
         let mut engine = Engine::new(&sizes, Arc::clone(&generation));
+        engine.inherit(shared.stats.read());
         let mut devices = Attachments::new();
         let changed = |change| follow(&mut engine, &change);
         devices.adopt(generation.snapshot.devices(), &shared.stats, changed);
@@ -81,8 +83,8 @@ impl<P: Platform> Worker<P> {
         }
     }
 
-    /// Works until it is stopped, then writes its counters a last time. Packets in flight are lost;
-    /// devices close when the worker is dropped.
+    /// Works until it is stopped. Packets in flight are lost; devices close when the worker is
+    /// dropped.
     pub fn run(&mut self) {
         let mut last_work = self.platform.now();
         while !self.shared.is_stopped() {
@@ -93,7 +95,6 @@ impl<P: Platform> Worker<P> {
                 self.rest(now);
             }
         }
-        self.shared.stats.write(self.engine.counters());
     }
 
     /// One turn: everything that is there now, at most a batch from each device. Returns whether
@@ -196,20 +197,26 @@ impl<P: Platform> Worker<P> {
 
     /// Goes on with the page of sessions that control asked for.
     fn answer_sessions(&mut self, now: Instant) {
-        let Some(mut page) = self.page.take().or_else(|| self.shared.next_request()) else {
-            return;
-        };
+        if self.page.is_none() {
+            self.page = self.shared.next_request();
+        }
+        let Some(page) = &mut self.page else { return };
         match self.engine.sessions(now, page.next, SESSION_STEPS, &mut page.sessions) {
             Some(next) => page.next = next,
             None => page.done = true,
         }
         let is_full = page.sessions.len() == page.sessions.capacity();
         if page.done || is_full {
-            self.shared.answer(page);
+            self.give_page_back();
         } else {
-            self.page = Some(page);
             // On with it in the next turn, not in the next tick.
             self.advanced = None;
+        }
+    }
+
+    fn give_page_back(&mut self) {
+        if let Some(page) = self.page.take() {
+            self.shared.answer(page);
         }
     }
 
@@ -225,6 +232,16 @@ impl<P: Platform> Worker<P> {
         self.platform.wait(&mut self.devices.open_devices(), timeout);
         // Whatever it was, a request of control may wait too.
         self.advanced = None;
+    }
+}
+
+impl<P: Platform> Drop for Worker<P> {
+    /// Leaves the account in order however the worker ends, and nobody waiting for it.
+    fn drop(&mut self) {
+        self.engine.abandon();
+        self.give_page_back();
+        self.devices.adopt(&[], &self.shared.stats, |_| {});
+        self.shared.stats.write(self.engine.counters());
     }
 }
 

@@ -4,6 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use dataplane::stats::{Counters, DeviceState};
 use dataplane::types::{
     DeviceIndex, GenerationNumber, Instant, MacAddress, Protocol, ScopeId, WorkerId,
 };
-use dataplane::worker::{CrewConfig, Platform, Queue, SessionPage, Shared, Worker, crew};
+use dataplane::worker::{CrewConfig, Platform, Queue, Seat, SessionPage, Shared, Worker, crew};
 use harness::encode::{ArpShape, flags};
 use harness::topology::{A, B, CLIENT, ENDPOINT, NAT_IP, P, backend};
 use harness::world::{Socket, clients};
@@ -31,6 +32,7 @@ use harness::{Observed, Shape, Topology, mac_of, observe};
 struct TestDevice {
     memory: MemDevice,
     rejects: Rc<Cell<bool>>,
+    panics: Rc<Cell<bool>>,
     /// What a look at it finds.
     found: Rc<Cell<Result<Link, DeviceError>>>,
     link: Link,
@@ -51,6 +53,7 @@ impl Device for TestDevice {
     }
 
     fn transmit(&mut self, frames: &[&Frame]) -> Transmitted {
+        assert!(!self.panics.get(), "a bug of adit, played by the device");
         if self.rejects.get() {
             return Transmitted { rejected: frames.len(), ..Transmitted::default() };
         }
@@ -64,6 +67,7 @@ struct Machine {
     devices: Rc<RefCell<BTreeMap<(String, u8), TestDevice>>>,
     woken: Rc<RefCell<Vec<WorkerId>>>,
     rejects: Rc<Cell<bool>>,
+    panics: Rc<Cell<bool>>,
 }
 
 const NO_SUCH_DEVICE: i32 = 19;
@@ -98,6 +102,8 @@ struct Crew {
     machine: Machine,
     workers: Vec<Worker<Machine>>,
     shared: Vec<Arc<Shared>>,
+    /// For those who come in place of others.
+    seats: Vec<Seat>,
     cell: Arc<GenerationCell>,
     now: Instant,
 }
@@ -111,9 +117,10 @@ impl Crew {
         let config = CrewConfig { workers, flows_max: 10_000, seed: 1 };
         let seats = crew(config, &cell);
         let shared = seats.iter().map(|seat| Arc::clone(&seat.shared)).collect();
-        let workers = seats.into_iter().map(|seat| Worker::new(seat, machine.clone())).collect();
+        let worker = |seat: &Seat| Worker::new(seat.successor(), machine.clone());
+        let workers = seats.iter().map(worker).collect();
         let now = Instant::from_nanos(1_000_000_000);
-        let mut all = Crew { topology, machine, workers, shared, cell, now };
+        let mut all = Crew { topology, machine, workers, shared, seats, cell, now };
         for worker in 0..all.workers.len() {
             ["a", "b", "p"].iter().zip(0..).for_each(|(name, at)| all.plug(name, at, worker, room));
         }
@@ -125,8 +132,8 @@ impl Crew {
     fn plug(&self, name: &str, at: usize, worker: usize, room: usize) {
         let link = self.topology.links[at];
         let (memory, found) = (MemDevice::new(link, room), Rc::new(Cell::new(Ok(link))));
-        let rejects = Rc::clone(&self.machine.rejects);
-        let device = TestDevice { memory, rejects, found, link };
+        let (rejects, panics) = (Rc::clone(&self.machine.rejects), Rc::clone(&self.machine.panics));
+        let device = TestDevice { memory, rejects, panics, found, link };
         let key = (name.to_owned(), u8::try_from(worker).expect("few workers"));
         self.machine.devices.borrow_mut().insert(key, device);
     }
@@ -177,6 +184,10 @@ impl Crew {
         assert_eq!(counters.account_difference(), 0, "{counters:?}");
         assert_eq!(&counters, self.workers[worker].engine().counters(), "the page is current");
         counters
+    }
+
+    fn leased(&self) -> u32 {
+        self.cell.load().pools.iter().map(|pool| pool.leased()).sum()
     }
 
     fn dropped(&self, worker: usize, reason: DropReason) -> u64 {
@@ -369,6 +380,50 @@ fn devices_come_and_go_with_the_configuration() {
     crew.device("elsewhere", 0).arrive(crew.syn(B, some_clients(1)[0]));
     crew.settle();
     assert_eq!(crew.counters(0).flows, 1);
+}
+
+/// A fault of adit ends a worker in the middle of a batch. Whoever comes in its place begins
+/// without flows; no port stays leased, no packet is forgotten, and the other worker goes on.
+#[test]
+fn a_worker_in_place_of_one_that_ended_begins_empty_and_accounts_for_everything() {
+    let mut crew = Crew::new(2, 1_000);
+    let open = |crew: &mut Crew, count| {
+        let all = some_clients(count).into_iter();
+        all.for_each(|client| crew.device("a", 0).arrive(crew.syn(A, client)));
+        crew.settle();
+    };
+    open(&mut crew, 200);
+    let (ended, other) = (crew.counters(0), crew.counters(1));
+    assert!(ended.flows > 50 && other.flows > 50);
+    assert_eq!(u64::from(crew.leased()), ended.flows + other.flows);
+    crew.shared[0].request_sessions(SessionPage::new(10)).expect("no other page is under way");
+    crew.machine.panics.set(true);
+    for client in some_clients(64) {
+        crew.device("a", 0).arrive(crew.syn(A, client));
+    }
+    let now = crew.now;
+    let worker = crew.workers.remove(0);
+    let end = catch_unwind(AssertUnwindSafe(move || {
+        let mut worker = worker;
+        worker.turn(now)
+    }));
+    assert!(end.is_err());
+    crew.machine.panics.set(false);
+    assert_eq!(crew.shared[0].stats.device(A).state, DeviceState::Unopened);
+    crew.workers.insert(0, Worker::new(crew.seats[0].successor(), crew.machine.clone()));
+    crew.settle();
+    let now = crew.counters(0);
+    let lost = crew.dropped(0, DropReason::Internal);
+    assert_eq!(now.received, ended.received + 64, "the batch is accounted for");
+    assert!(lost > 0 && lost + now.handed_over - ended.handed_over == 64, "{lost} were lost");
+    assert_eq!((now.flows, now.flows_closed), (0, ended.flows_closed + ended.flows));
+    assert_eq!(u64::from(crew.leased()), crew.counters(1).flows);
+    let page = crew.shared[0].take_sessions().expect("nobody waits for the list in vain");
+    assert!(page.sessions.is_empty());
+    open(&mut crew, 200);
+    let flows = (crew.counters(0).flows, crew.counters(1).flows);
+    assert_eq!(flows, (ended.flows, other.flows));
+    assert_eq!(u64::from(crew.leased()), ended.flows + other.flows);
 }
 
 #[test]

@@ -37,7 +37,8 @@ impl Waker {
     }
 }
 
-/// The operating system, for one worker.
+/// The operating system, for one worker. A clone is for a worker in place of it.
+#[derive(Clone)]
 pub struct LinuxPlatform {
     worker: WorkerId,
     wakers: Arc<[Waker]>,

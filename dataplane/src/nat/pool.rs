@@ -144,6 +144,20 @@ impl Pool {
         true
     }
 
+    /// Gives back every port that a worker holds. For a worker that has ended, whose flows are gone
+    /// without having released them; a walk over all ports.
+    pub fn release_all(&self, worker: WorkerId) {
+        if self.leased() == 0 {
+            return;
+        }
+        for (port, entry) in (PORT_FIRST..=u16::MAX).zip(&self.holders) {
+            let holder = Holder::unpack(entry.load(Ordering::Acquire));
+            if let Some(holder) = holder.filter(|holder| holder.worker == worker) {
+                self.release(port, holder);
+            }
+        }
+    }
+
     /// Who holds a port.
     #[inline]
     #[must_use]
@@ -322,6 +336,26 @@ mod tests {
             }
             assert_eq!(pool.lease(&homes[0], FlowIndex(0)), None);
         }
+    }
+
+    #[test]
+    fn what_one_worker_holds_comes_back_without_the_others() {
+        let pool = pool(5);
+        for worker in [0_u8, 1] {
+            let home = Home::new(WorkerId(worker), 2);
+            (0..40_000).for_each(|flow| drop(pool.lease(&home, FlowIndex(flow))));
+        }
+        assert_eq!(pool.leased(), 64_512);
+        pool.release_all(WorkerId(0));
+        assert_eq!((pool.leased(), pool.count_leases()), (24_512, 24_512));
+        let holders: BTreeSet<u8> = (PORT_FIRST..=u16::MAX)
+            .filter_map(|port| pool.holder(port))
+            .map(|held| held.worker.0)
+            .collect();
+        assert_eq!(holders, BTreeSet::from([1]));
+        let home = Home::new(WorkerId(0), 2);
+        assert!((0..40_000).all(|flow| pool.lease(&home, FlowIndex(flow)).is_some()));
+        assert_eq!(pool.lease(&home, FlowIndex(0)), None, "every port can be leased again");
     }
 
     #[test]

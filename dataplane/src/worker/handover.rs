@@ -33,7 +33,8 @@ impl Ring {
     }
 }
 
-/// One worker's ends of its rings; positions are those of the peers.
+/// One worker's ends of its rings, for one user at a time; positions are those of the peers.
+#[derive(Clone)]
 pub(super) struct Handover {
     outgoing: Vec<Option<Arc<Ring>>>,
     incoming: Vec<Option<Arc<Ring>>>,

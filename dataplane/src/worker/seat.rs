@@ -118,6 +118,16 @@ pub struct Seat {
     pub(super) handover: Handover,
 }
 
+impl Seat {
+    /// The seat for a worker in place of the one that was born with this. There must be only one at
+    /// a time: the first must have ended and have been dropped.
+    #[must_use]
+    pub fn successor(&self) -> Seat {
+        let Seat { worker, config, ref shared, ref handover } = *self;
+        Seat { worker, config, shared: Arc::clone(shared), handover: handover.clone() }
+    }
+}
+
 /// The seats of all workers, connected to each other; they start with the cell's generation. A
 /// number of workers beyond the limits is brought within them.
 #[must_use]
