@@ -19,7 +19,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use dataplane::drop_reason::DropReason;
@@ -77,7 +77,7 @@ fn log(line: impl fmt::Display) {
 /// Runs until a signal ends it.
 ///
 /// # Errors
-/// It could not start, or a worker ended by itself.
+/// It could not start, or a part of it ended by itself and cannot be started again.
 pub fn run(configuration: &Path) -> Result<(), DaemonError> {
     let path = std::path::absolute(configuration).unwrap_or_else(|_| configuration.to_owned());
     let events = listen_for_signals()?;
@@ -92,9 +92,9 @@ pub fn run(configuration: &Path) -> Result<(), DaemonError> {
     let is_default = socket_path == Path::new(CONTROL_SOCKET);
     let socket = ControlSocket::bind(&socket_path, is_default)?;
     let daemon = start(&path, checked.config)?;
-    server::serve(&socket, &daemon)?;
+    let control = server::serve(&socket, &daemon)?;
     log(format_args!("ready, control socket {}", socket_path.display()));
-    let outcome = supervise(&daemon, &events);
+    let outcome = supervise(&daemon, &events, &control);
     // No request may start something once the workers end; the last one is waited for.
     let controller = daemon.controller.lock();
     drop(socket);
@@ -156,17 +156,32 @@ fn start(path: &Path, config: Config) -> Result<Arc<Daemon>, DaemonError> {
     Ok(Arc::new(Daemon::new(controller, crew)))
 }
 
-/// Waits for signals and looks after things meanwhile.
-fn supervise(daemon: &Daemon, events: &Receiver<Event>) -> Result<(), DaemonError> {
+/// Waits for signals and looks after things meanwhile. What only half works ends.
+fn supervise(
+    daemon: &Daemon,
+    events: &Receiver<Event>,
+    control: &JoinHandle<()>,
+) -> Result<(), DaemonError> {
     let mut watch = Watch::default();
     loop {
         match events.recv_timeout(TICK) {
-            Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            Ok(Event::Stop) => return Ok(()),
+            Err(RecvTimeoutError::Disconnected) => {
+                let problem = "signals are heard no more: a bug of adit";
+                return Err(DaemonError::new(problem, "please report it with the lines above"));
+            }
             Ok(Event::Reload) => reload(daemon),
             Err(RecvTimeoutError::Timeout) => {}
         }
         if let Some(worker) = daemon.crew.ended() {
-            let problem = format!("worker {worker} ended by itself: this is a bug of adit");
+            log(format_args!(
+                "worker {worker} ended by itself: this is a bug of adit, please report it with the \
+                 lines above. Its flows are lost; it starts again without any"
+            ));
+            daemon.crew.revive(worker)?;
+        }
+        if control.is_finished() {
+            let problem = "the thread of the control socket ended by itself: a bug of adit";
             return Err(DaemonError::new(problem, "please report it with the lines above"));
         }
         let devices = {

@@ -1,5 +1,7 @@
-//! The worker threads: starting, waking, waiting for and ending them.
+//! The worker threads: starting, waking, waiting for and ending them, and starting another in place
+//! of one that ended by a fault of adit.
 
+use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -8,7 +10,7 @@ use dataplane::io::{LinuxPlatform, Waker, pin_to_cpu, usable_cpus};
 use dataplane::publish::Cell;
 use dataplane::stats::Counters;
 use dataplane::types::GenerationNumber;
-use dataplane::worker::{CrewConfig, Shared, Worker, crew};
+use dataplane::worker::{CrewConfig, Platform, Seat, Shared, Worker, crew};
 use parking_lot::Mutex;
 
 use super::{DaemonError, log};
@@ -17,11 +19,22 @@ use crate::config::Settings;
 /// Time between two looks at what workers say.
 const LOOK: Duration = Duration::from_millis(1);
 
+/// Workers that are started in place of others within [`REVIVAL_TIME`] at most: after that they
+/// would only end again.
+const REVIVALS_MAX: usize = 3;
+const REVIVAL_TIME: Duration = Duration::from_secs(60);
+
+/// Starts the thread of a worker; may be called again once that has ended.
+type Spawn = Box<dyn Fn(usize) -> io::Result<JoinHandle<()>> + Send + Sync>;
+
 /// All workers of the process.
 pub(super) struct Crew {
     shared: Vec<Arc<Shared>>,
     wakers: Arc<[Waker]>,
+    spawn: Spawn,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// When workers were started in place of others.
+    revivals: Mutex<Vec<Instant>>,
 }
 
 impl Crew {
@@ -35,24 +48,36 @@ impl Crew {
         let platforms = LinuxPlatform::for_workers(workers).map_err(|error| {
             DaemonError::new(format!("workers cannot start: {error}"), "raise `ulimit -n`")
         })?;
-        let seats = crew(CrewConfig { workers, flows_max, seed }, cell);
-        let shared: Vec<_> = seats.iter().map(|seat| Arc::clone(&seat.shared)).collect();
         let wakers = platforms.first().map(LinuxPlatform::wakers).unwrap_or_else(|| Arc::new([]));
         let cpus = usable_cpus();
         if usize::from(workers) > cpus.len() {
             log(format_args!("warning: {workers} workers share {} CPUs", cpus.len()));
         }
-        let mut crew = Crew { shared, wakers, threads: Mutex::default() };
-        for (at, (seat, platform)) in seats.into_iter().zip(platforms).enumerate() {
-            let cpu = cpus.get(at % cpus.len().max(1)).copied();
-            let work = move || {
-                if let Some(Err(error)) = cpu.map(pin_to_cpu) {
-                    log(format_args!("worker {at}: {error}; it runs on any CPU"));
-                }
-                Worker::new(seat, platform).run();
-            };
-            let thread = thread::Builder::new().name(format!("worker-{at}")).spawn(work);
-            match thread {
+        let seats = crew(CrewConfig { workers, flows_max, seed }, cell);
+        Crew::of(seats, platforms, wakers, &cpus)
+    }
+
+    /// Starts workers on these seats, each with its platform.
+    fn of<P: Platform + Clone + Send + Sync + 'static>(
+        seats: Vec<Seat>,
+        platforms: Vec<P>,
+        wakers: Arc<[Waker]>,
+        cpus: &[usize],
+    ) -> Result<Crew, DaemonError> {
+        let shared: Vec<_> = seats.iter().map(|seat| Arc::clone(&seat.shared)).collect();
+        let count = shared.len();
+        let cpu = |at: usize| cpus.get(at % cpus.len().max(1)).copied();
+        let places = seats.into_iter().zip(platforms).enumerate();
+        let places = places.map(|(at, (seat, platform))| (seat, platform, cpu(at)));
+        let places: Vec<_> = places.collect();
+        let spawn = move |at: usize| {
+            let (seat, platform, cpu) = places.get(at).ok_or(io::ErrorKind::NotFound)?;
+            spawn_worker(seat.successor(), platform.clone(), *cpu)
+        };
+        let (threads, revivals) = (Mutex::default(), Mutex::default());
+        let mut crew = Crew { shared, wakers, spawn: Box::new(spawn), threads, revivals };
+        for at in 0..count {
+            match (crew.spawn)(at) {
                 Ok(thread) => crew.threads.get_mut().push(thread),
                 Err(error) => {
                     crew.stop();
@@ -112,6 +137,28 @@ impl Crew {
         self.threads.lock().iter().position(JoinHandle::is_finished)
     }
 
+    /// Starts another worker in place of one that ended, which takes over its counters and nothing
+    /// else. Fails if that happens too often.
+    pub(super) fn revive(&self, worker: usize) -> Result<(), DaemonError> {
+        const CURE: &str = "please report it with the lines above";
+        let now = Instant::now();
+        let mut revivals = self.revivals.lock();
+        revivals.retain(|then| now.duration_since(*then) < REVIVAL_TIME);
+        if revivals.len() >= REVIVALS_MAX {
+            let problem = format!("worker {worker} ended by itself once more: adit gives up");
+            return Err(DaemonError::new(problem, CURE));
+        }
+        revivals.push(now);
+        let mut threads = self.threads.lock();
+        let Some(ended) = threads.get_mut(worker) else { return Ok(()) };
+        let thread = (self.spawn)(worker).map_err(|error| {
+            DaemonError::new(format!("worker {worker} cannot start again: {error}"), CURE)
+        })?;
+        // It has ended already, and what it panicked with has been printed.
+        drop(std::mem::replace(ended, thread).join());
+        Ok(())
+    }
+
     /// Ends all workers, waits for them, and returns what they counted.
     pub(super) fn stop(&self) -> Counters {
         self.shared.iter().for_each(|shared| shared.stop());
@@ -124,3 +171,21 @@ impl Crew {
         self.counters()
     }
 }
+
+fn spawn_worker<P: Platform + Send + 'static>(
+    seat: Seat,
+    platform: P,
+    cpu: Option<usize>,
+) -> io::Result<JoinHandle<()>> {
+    let number = seat.worker.0;
+    let work = move || {
+        if let Some(Err(error)) = cpu.map(pin_to_cpu) {
+            log(format_args!("worker {number}: {error}; it runs on any CPU"));
+        }
+        Worker::new(seat, platform).run();
+    };
+    thread::Builder::new().name(format!("worker-{number}")).spawn(work)
+}
+
+#[cfg(test)]
+mod tests;

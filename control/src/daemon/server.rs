@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -78,16 +78,18 @@ impl Daemon {
     }
 }
 
-/// Accepts clients for as long as the process lives.
-pub(super) fn serve(socket: &ControlSocket, daemon: &Arc<Daemon>) -> Result<(), DaemonError> {
+/// Accepts clients on a thread that lives as long as the process.
+pub(super) fn serve(
+    socket: &ControlSocket,
+    daemon: &Arc<Daemon>,
+) -> Result<JoinHandle<()>, DaemonError> {
     let failed = |error: io::Error| {
         DaemonError::new(format!("the control socket cannot be served: {error}"), "try again")
     };
     let listener = socket.listener().map_err(failed)?;
     let daemon = Arc::clone(daemon);
     let accept = move || accept(&listener, &daemon);
-    thread::Builder::new().name("control".to_owned()).spawn(accept).map_err(failed)?;
-    Ok(())
+    thread::Builder::new().name("control".to_owned()).spawn(accept).map_err(failed)
 }
 
 fn accept(listener: &UnixListener, daemon: &Arc<Daemon>) {
