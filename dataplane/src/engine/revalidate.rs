@@ -109,9 +109,12 @@ impl Engine {
                 return;
             }
             *steps -= 1;
-            if self.flows.get(at).is_some() {
+            match self.flows.get(at).map(|flow| flow.is_expired(now)) {
+                // Its time is over; longer timeouts do not bring it back.
+                Some(true) => self.close(at),
                 // A flow that is not wanted is closed and counted as revoked; no packet died of it.
-                let _ = self.revalidate(at, now);
+                Some(false) => drop(self.revalidate(at, now)),
+                None => {}
             }
             at = FlowIndex(at.0 + 1);
         }
