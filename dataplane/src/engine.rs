@@ -171,9 +171,11 @@ impl Engine {
         self.generation.pools.release_all(self.worker);
         let generation = self.counters.generation;
         let flows_closed = counters.flows_closed + counters.flows;
-        let (held, flows) = (counters.held, 0);
-        self.counters = Counters { generation, flows_closed, flows, held: 0, ..counters };
-        self.settle(Outcome::Dropped(DropReason::Internal, usize::try_from(held).unwrap_or(0)));
+        let lost = usize::try_from(counters.held).unwrap_or(0);
+        let (held, flows, ports_resting) = (0, 0, 0);
+        self.counters =
+            Counters { generation, flows_closed, flows, ports_resting, held, ..counters };
+        self.settle(Outcome::Dropped(DropReason::Internal, lost));
     }
 
     /// Accounts for the packets that it was about to judge or to send when a fault of adit ended it

@@ -111,7 +111,7 @@ impl Engine {
             *steps -= 1;
             match self.flows.get(at).map(|flow| flow.is_expired(now)) {
                 // Its time is over; longer timeouts do not bring it back.
-                Some(true) => self.close(at),
+                Some(true) => self.end(at, now),
                 // A flow that is not wanted is closed and counted as revoked; no packet died of it.
                 Some(false) => drop(self.revalidate(at, now)),
                 None => {}
