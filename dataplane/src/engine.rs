@@ -15,6 +15,7 @@
 
 mod admit;
 mod answer;
+mod embryo;
 mod ending;
 mod exception;
 mod hold;
@@ -40,6 +41,7 @@ use crate::nat::Home;
 use crate::stats::Counters;
 use crate::types::{DeviceIndex, FlowIndex, Instant, WorkerId};
 use answer::Answers;
+use embryo::Embryos;
 use hold::Hold;
 use path::Step;
 
@@ -129,6 +131,7 @@ pub struct Engine {
     hold: Hold,
     requests: VecDeque<exception::Request>,
     answers: Answers,
+    embryos: Embryos,
     /// Where the walk over all flows after a change of configuration is; `None` when it is done.
     sweep: Option<FlowIndex>,
     /// The next hop that is looked after next.
@@ -155,6 +158,7 @@ impl Engine {
             hold: Hold::new(),
             requests: VecDeque::with_capacity(exception::REQUESTS_MAX),
             answers: Answers::new(),
+            embryos: Embryos::new(config.flows_max),
             sweep: None,
             neighbor_turn: 0,
             steps: Vec::with_capacity(BATCH_FRAMES_MAX),
@@ -172,9 +176,15 @@ impl Engine {
         let generation = self.counters.generation;
         let flows_closed = counters.flows_closed + counters.flows;
         let lost = usize::try_from(counters.held).unwrap_or(0);
-        let (held, flows, ports_resting) = (0, 0, 0);
-        self.counters =
-            Counters { generation, flows_closed, flows, ports_resting, held, ..counters };
+        self.counters = Counters {
+            generation,
+            flows_closed,
+            flows: 0,
+            flows_unanswered: 0,
+            ports_resting: 0,
+            held: 0,
+            ..counters
+        };
         self.settle(Outcome::Dropped(DropReason::Internal, lost));
     }
 

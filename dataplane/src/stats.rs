@@ -68,12 +68,16 @@ counters! {
     held,
     /// Flows that live now.
     flows,
+    /// Of those: flows that nobody has answered yet.
+    flows_unanswered,
     /// Flows ever opened.
     flows_opened,
     /// Flows ever closed, for whatever reason.
     flows_closed,
     /// Of the flows closed: those whose configuration went away under them.
     flows_revoked,
+    /// Of the flows closed: those that nobody had answered and that gave way to newer ones.
+    flows_displaced,
     /// Flows that adit ended with resets.
     flows_reset,
     /// Ports that rest now, after their flow closed (hold-down).

@@ -23,7 +23,7 @@ use crate::check::{Checker, Passage};
 use crate::encode::{ArpShape, Image, TCP, mac_of};
 use crate::observe::{Observed, observe};
 use crate::topology::Topology;
-pub use flood::{Flood, Socket, Tally, clients};
+pub use flood::{Flood, Reach, Socket, Tally, clients};
 
 /// Sizes and secret of a world.
 #[derive(Clone, Copy, Debug)]

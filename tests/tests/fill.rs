@@ -14,7 +14,7 @@ use dataplane::packet::FlowKey;
 use dataplane::types::{Protocol, ScopeId, ServiceIndex, WorkerId};
 use harness::encode::flags;
 use harness::topology::{A, B, ENDPOINT, NAT_IP, P, backend};
-use harness::world::{Flood, Socket, Tally, clients};
+use harness::world::{Flood, Reach, Socket, Tally, clients};
 use harness::{Shape, Topology, World, WorldConfig, observe};
 
 const PORTS: usize = 64_512;
@@ -124,6 +124,24 @@ fn eight_nat_ips_and_two_backends_give_1032192_tcp_flows() {
 #[test]
 fn eight_nat_ips_and_two_backends_give_1032192_udp_flows() {
     fill_eight_by_two(Protocol::Udp);
+}
+
+#[test]
+fn a_flood_that_nobody_answers_takes_no_port_from_anybody() {
+    for protocol in Protocol::ALL {
+        let mut world = World::with(Topology::with_backends(&[backend(0)]), config(1, 200_000));
+        let kept = world.pour(Flood::new(B, protocol), clients(0, 40_000), |_, _| {});
+        let flood = Flood { reach: Reach::First, ..Flood::new(A, protocol) };
+        let flooded = world.pour(flood, clients(0, 100_000), |_, _| {});
+        assert_eq!((kept.forwarded, flooded.forwarded), (40_000, 100_000), "{protocol:?}");
+        // Those who came before stay, and those who come now get in, until no port is left.
+        let again = world.pour(Flood::new(B, protocol), clients(0, 64_512), |_, _| {});
+        assert_eq!(again.forwarded, 64_512);
+        assert_eq!(leased(&world), PORTS);
+        assert_eq!(world.engines[0].counters().flows_displaced, 100_000);
+        assert!(world.sessions().iter().all(|flow| flow.key.scope == ScopeId(1)));
+        world.check_tables();
+    }
 }
 
 #[test]

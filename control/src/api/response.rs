@@ -195,8 +195,12 @@ pub struct Status {
     pub next_hops: Vec<NextHop>,
     /// Flows that live now.
     pub flows: u64,
+    /// Of those: flows that nobody has answered yet.
+    pub flows_unanswered: u64,
     /// Flows ever opened.
     pub flows_opened: u64,
+    /// Flows ever closed because nobody had answered them and newer ones needed the room.
+    pub flows_displaced: u64,
     /// Flows ever closed because the configuration no longer wanted them.
     pub flows_revoked: u64,
     /// Flows that adit ended with resets to both sides.

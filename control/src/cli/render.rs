@@ -80,9 +80,20 @@ fn status(status: &Status) -> String {
     put(&mut text, format_args!("adit {}, up {}", status.adit, span(status.uptime_seconds)));
     put(&mut text, format_args!("configuration  {}", printable(&status.configuration)));
     put(&mut text, format_args!("generation     {}", status.generation));
-    let Status { flows, flows_opened, flows_revoked, flows_reset, .. } = status;
-    let ever = format!("{flows_opened} ever opened, {flows_revoked} revoked, {flows_reset} reset");
-    put(&mut text, format_args!("flows          {flows} ({ever})"));
+    let Status { flows, flows_unanswered, flows_opened, .. } = status;
+    put(
+        &mut text,
+        format_args!(
+            "flows          {flows} ({flows_unanswered} unanswered), {flows_opened} ever opened"
+        ),
+    );
+    let ended = [
+        ("revoked", status.flows_revoked),
+        ("reset", status.flows_reset),
+        ("displaced", status.flows_displaced),
+    ];
+    let ended = ended.map(|(how, count)| format!("{count} {how}")).join(", ");
+    put(&mut text, format_args!("ended by adit  {ended}"));
     if status.ports_resting > 0 {
         put(&mut text, format_args!("ports resting  {}", status.ports_resting));
     }

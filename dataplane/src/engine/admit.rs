@@ -3,6 +3,8 @@
 //! The configuration is asked before anything changes; then come the lease and the one insert (I3).
 //! A refusal leaves no flow and no lease behind; a full table may have lost expired flows.
 
+use alloc::sync::Arc;
+
 use super::Engine;
 use super::path::{Forward, opens};
 use crate::classify::judge_source;
@@ -10,6 +12,7 @@ use crate::drop_reason::DropReason;
 use crate::flow::{Flow, Vacancy};
 use crate::generation::Generation;
 use crate::lb;
+use crate::nat::Pool;
 use crate::snapshot::{Backend, Gate};
 use crate::types::{
     DeviceIndex, FlowIndex, Hop, Lease, LinkId, MacAddress, Protocol, ServiceIndex, Tick, Timeouts,
@@ -44,8 +47,7 @@ impl Engine {
     /// Opens a flow for a client's packet that belongs to none.
     pub(super) fn admit(&mut self, forward: &Forward, now: Tick) -> Result<FlowIndex, DropReason> {
         let grant = self.grant(forward)?;
-        let vacancy = self.vacancy(forward.hash, now)?;
-        let lease = self.lease(&grant, vacancy.flow())?;
+        let (vacancy, lease) = self.room(&grant, forward.hash, now)?;
         // Where the client is, the caller notes: it does so for every packet.
         let nowhere = Hop { device: DeviceIndex(0), mac: MacAddress::ZERO };
         let backend = (grant.backend.address, grant.backend_port);
@@ -56,6 +58,7 @@ impl Engine {
         flow.last_seen = now;
         flow.timeout_ticks = flow.state.timeout_ticks(&grant.timeouts);
         self.flows.insert(vacancy, flow, now);
+        self.note_embryo(vacancy.flow(), &lease);
         self.counters.flows_opened += 1;
         Ok(vacancy.flow())
     }
@@ -79,28 +82,56 @@ impl Engine {
         Ok(Grant { link, service, backend, backend_port, timeouts, protocol: key.protocol, hash })
     }
 
+    /// A record and a port for a flow. When there is no port, a flow that was never answered gives
+    /// way.
+    fn room(
+        &mut self,
+        grant: &Grant,
+        hash: u64,
+        now: Tick,
+    ) -> Result<(Vacancy, Lease), DropReason> {
+        let vacancy = self.vacancy(hash, now)?;
+        if let Some(lease) = self.lease(grant, vacancy.flow())? {
+            return Ok((vacancy, lease));
+        }
+        let generation = Arc::clone(&self.generation);
+        let service = generation.snapshot.service(grant.service).ok_or(DropReason::Internal)?;
+        let (backend, protocol) = (grant.backend.address, grant.protocol);
+        let frees_port = |flow: &Flow| {
+            let Some(key) = generation.pools.pool(flow.pool).map(Pool::key) else { return false };
+            let is_way =
+                (key.scope, key.backend, key.protocol) == (service.scope, backend, protocol);
+            is_way && service.nat_ips.contains(&key.nat_ip)
+        };
+        if !self.make_room(frees_port) {
+            return Err(DropReason::NatPortsExhausted);
+        }
+        let vacancy = self.vacancy(hash, now)?;
+        let lease = self.lease(grant, vacancy.flow())?;
+        Ok((vacancy, lease.ok_or(DropReason::NatPortsExhausted)?))
+    }
+
     /// Room for a flow. A full table first gives up flows that have expired (a full table of
-    /// expired flows takes new ones at full rate), never a live one.
+    /// expired flows takes new ones at full rate), then one that was never answered.
     fn vacancy(&mut self, hash: u64, now: Tick) -> Result<Vacancy, DropReason> {
         if let Some(vacancy) = self.flows.vacancy(hash) {
             return Ok(vacancy);
         }
         let mut steps = RECLAIM_STEPS;
-        let expired = self.flows.next_expired(now, &mut steps);
-        self.end(expired.ok_or(DropReason::FlowTableFull)?, now);
+        if let Some(expired) = self.flows.next_expired(now, &mut steps) {
+            self.end(expired, now);
+        }
+        if let Some(vacancy) = self.flows.vacancy(hash) {
+            return Ok(vacancy);
+        }
+        self.make_room(|_| true);
         self.flows.vacancy(hash).ok_or(DropReason::FlowTableFull)
     }
 
-    fn lease(&self, grant: &Grant, flow: FlowIndex) -> Result<Lease, DropReason> {
+    fn lease(&self, grant: &Grant, flow: FlowIndex) -> Result<Option<Lease>, DropReason> {
         let Generation { snapshot, pools, .. } = &*self.generation;
         let service = snapshot.service(grant.service).ok_or(DropReason::Internal)?;
-        let lease = pools.lease(
-            service,
-            grant.backend.address,
-            grant.protocol,
-            grant.hash,
-            (&self.home, flow),
-        );
-        lease.ok_or(DropReason::NatPortsExhausted)
+        let holder = (&self.home, flow);
+        Ok(pools.lease(service, grant.backend.address, grant.protocol, grant.hash, holder))
     }
 }

@@ -53,6 +53,7 @@ impl Engine {
         if hold_down_ticks == 0 {
             return self.remove(number);
         }
+        self.counters.flows_unanswered -= u64::from(flow.state.is_embryonic());
         flow.state = State::Resting;
         flow.generation = ENDED;
         flow.last_seen = now;
@@ -73,6 +74,7 @@ impl Engine {
         if let Some(pool) = self.generation.pools.pool(flow.pool) {
             pool.release(flow.nat().1, holder);
         }
+        self.counters.flows_unanswered -= u64::from(flow.state.is_embryonic());
         match flow.state {
             State::Resting => self.counters.ports_resting -= 1,
             _ => self.counters.flows_closed += 1,

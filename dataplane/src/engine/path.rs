@@ -121,7 +121,8 @@ impl Engine {
             return Ok(Verdict::HandOver(owner));
         }
         let packet = &forward.packet;
-        let number = match self.live_flow(forward, now)? {
+        let found = self.live_flow(forward, now)?;
+        let number = match found {
             Some(number) => number,
             None => self.admit(forward, now)?,
         };
@@ -134,7 +135,10 @@ impl Engine {
         if let Some(hop) = hop {
             self.judge_egress(hop.device, packet)?;
         }
-        self.touch(number, Direction::Forward, packet, now)?;
+        // The packet that opens a flow says nothing about it that is not known.
+        if found.is_some() {
+            self.touch(number, Direction::Forward, packet, now)?;
+        }
         rewrite.apply(frame.bytes_mut(), packet).ok_or(DropReason::Internal)?;
         match hop {
             Some(hop) => self.send(frame, hop),
@@ -221,6 +225,8 @@ impl Engine {
             flow.last_seen = now;
         }
         if state != flow.state {
+            let was_embryonic = flow.state.is_embryonic();
+            self.counters.flows_unanswered -= u64::from(was_embryonic && !state.is_embryonic());
             flow.state = state;
             self.refresh_timeout(number, now);
         }

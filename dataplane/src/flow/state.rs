@@ -12,7 +12,9 @@ use crate::types::{Direction, Protocol, Timeouts};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum State {
-    /// UDP: every packet is like the first.
+    /// UDP: only its first packet came.
+    Unanswered,
+    /// UDP: every packet is like the last.
     Udp,
     /// TCP: the client has sent its SYN.
     Opening,
@@ -40,7 +42,7 @@ impl State {
     pub fn opened(protocol: Protocol) -> State {
         match protocol {
             Protocol::Tcp => State::Opening,
-            Protocol::Udp => State::Udp,
+            Protocol::Udp => State::Unanswered,
         }
     }
 
@@ -51,10 +53,10 @@ impl State {
         use Direction::{Forward, Return};
         use State::{
             Answered, BackendClosed, ClientClosed, Closed, Established, Opening, Reset, Resetting,
-            Resting, Udp,
+            Resting, Udp, Unanswered,
         };
         match (self, direction) {
-            (Udp, _) => Udp,
+            (Unanswered | Udp, _) => Udp,
             // Nothing but time ends a connection that is over.
             (Closed | Resetting | Resting, _) => self,
             // A handshake that failed is over: no packet revives what never was established.
@@ -87,7 +89,7 @@ impl State {
     #[must_use]
     pub fn timeout_ticks(self, timeouts: &Timeouts) -> u32 {
         match self {
-            State::Udp => timeouts.udp_ticks,
+            State::Unanswered | State::Udp => timeouts.udp_ticks,
             State::Opening | State::Answered => timeouts.opening_ticks,
             State::Established | State::ClientClosed | State::BackendClosed => {
                 timeouts.established_ticks
@@ -112,6 +114,12 @@ impl State {
         matches!(self, State::Established | State::ClientClosed | State::BackendClosed)
     }
 
+    /// Whether it may have come from anybody: TCP whose handshake is not done, UDP of one packet.
+    #[must_use]
+    pub fn is_embryonic(self) -> bool {
+        matches!(self, State::Opening | State::Answered | State::Unanswered)
+    }
+
     /// Whether adit has ended the flow: no packet of it passes any more.
     #[must_use]
     pub fn is_ended(self) -> bool {
@@ -122,6 +130,7 @@ impl State {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            State::Unanswered => "unanswered",
             State::Udp => "udp",
             State::Opening => "opening",
             State::Answered => "answered",

@@ -14,12 +14,13 @@ pub(super) fn check(engines: &[Engine], generation: &Generation, seed: u64) {
     let mut leased: HashMap<u32, u32> = HashMap::new();
     let keys = Keys::new(seed);
     for (worker, engine) in (0..).map(WorkerId).zip(engines) {
-        let mut live = 0;
+        let (mut live, mut unanswered) = (0, 0);
         for number in (0..).map(FlowIndex).take(engine.flows().extent()) {
             let Some(flow) = engine.flows().get(number) else {
                 continue;
             };
             live += 1;
+            unanswered += u64::from(flow.state.is_embryonic());
             let (nat_ip, nat_port) = flow.nat();
             let (backend, backend_port) = flow.backend();
             let protocol: Protocol = flow.key.protocol;
@@ -50,6 +51,8 @@ pub(super) fn check(engines: &[Engine], generation: &Generation, seed: u64) {
             *leased.entry(flow.pool.0).or_default() += 1;
         }
         assert_eq!(live, engine.flows().len(), "every record is live or free");
+        let counted = engine.counters().flows_unanswered;
+        assert_eq!(unanswered, counted, "flows that nobody has answered yet");
     }
     let same_generation = |engine: &Engine| engine.generation().number == generation.number;
     if engines.iter().all(same_generation) {

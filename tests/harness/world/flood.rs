@@ -1,8 +1,8 @@
 //! Opens flows by the million: one template, patched for each client, and only verdicts looked at.
 //!
 //! The frames are those of the encoder but for their transport checksums, which are absent or
-//! wrong: nothing here looks at them. What passes is not judged packet by packet; the tables are,
-//! afterwards.
+//! wrong: nothing here looks at them. Backends answer and clients acknowledge, unless the flood is to
+//! come to nothing. What passes is not judged packet by packet; the tables are, afterwards.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -15,7 +15,7 @@ use dataplane::types::{DeviceIndex, Protocol};
 use super::World;
 use crate::encode::{Shape, Sum, TCP, UDP, flags, mac_of};
 use crate::sum::sum;
-use crate::topology::CLIENT;
+use crate::topology::{CLIENT, P};
 
 /// An address and a port.
 pub type Socket = (Ipv4Addr, u16);
@@ -40,6 +40,17 @@ pub struct Flood {
     pub protocol: Protocol,
     /// The endpoint.
     pub to: Socket,
+    /// How far its flows get.
+    pub reach: Reach,
+}
+
+/// How far the flows of a flood get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Nobody answers: they give way to others.
+    First,
+    /// Backends answer, and TCP clients acknowledge that.
+    Established,
 }
 
 impl Flood {
@@ -50,7 +61,8 @@ impl Flood {
             Protocol::Tcp => 443,
             Protocol::Udp => 53,
         };
-        Flood { worker: 0, device, protocol, to: (crate::topology::ENDPOINT, port) }
+        let to = (crate::topology::ENDPOINT, port);
+        Flood { worker: 0, device, protocol, to, reach: Reach::Established }
     }
 }
 
@@ -64,7 +76,8 @@ pub fn clients(from: u32, count: u32) -> impl Iterator<Item = Socket> {
 }
 
 impl World {
-    /// A first packet of each client arrives; `heard` is told each verdict.
+    /// A first packet of each client arrives, and is answered if it is forwarded; `heard` is told
+    /// the first packet's verdict.
     pub fn pour(
         &mut self,
         flood: Flood,
@@ -84,23 +97,70 @@ impl World {
                 patch(frame.bytes_mut(), client);
                 sockets.push(client);
             }
-            let engine = &mut self.engines[flood.worker];
-            engine.process(self.now, Arrival::Device, &mut self.batch, &mut self.verdicts);
-            for ((client, verdict), frame) in
-                sockets.into_iter().zip(self.verdicts).zip(self.batch.frames())
-            {
-                heard(client, verdict);
+            let answers = self.flow_through(flood.worker);
+            for (client, verdict) in sockets.iter().zip(self.verdicts) {
+                heard(*client, verdict);
                 match verdict {
-                    Verdict::Forward(_) => {
-                        engine.settle(Outcome::Forwarded(1, frame.bytes().len()));
-                        tally.forwarded += 1;
-                    }
+                    Verdict::Forward(_) => tally.forwarded += 1,
                     Verdict::Drop(reason) => *tally.dropped.entry(reason).or_default() += 1,
                     other => panic!("{other:?} of {client:?}"),
                 }
             }
+            if flood.reach == Reach::Established {
+                let admitted = sockets.iter().zip(self.verdicts);
+                let admitted: Vec<Socket> = admitted
+                    .filter(|(_, verdict)| matches!(verdict, Verdict::Forward(_)))
+                    .map(|(client, _)| *client)
+                    .collect();
+                self.establish(&flood, &template, &answers, &admitted);
+            }
         }
         tally
+    }
+
+    /// Has the batch judged; gives what would answer each frame that left.
+    fn flow_through(&mut self, worker: usize) -> Vec<Vec<u8>> {
+        let engine = &mut self.engines[worker];
+        engine.process(self.now, Arrival::Device, &mut self.batch, &mut self.verdicts);
+        let mut answers = Vec::with_capacity(self.batch.len());
+        for (verdict, frame) in self.verdicts.iter().zip(self.batch.frames()) {
+            if let Verdict::Forward(_) = verdict {
+                engine.settle(Outcome::Forwarded(1, frame.bytes().len()));
+                answers.push(turn_round(frame.bytes()));
+            }
+        }
+        answers
+    }
+
+    fn establish(
+        &mut self,
+        flood: &Flood,
+        template: &[u8],
+        answers: &[Vec<u8>],
+        clients: &[Socket],
+    ) {
+        self.batch.clear();
+        for answer in answers {
+            let frame = self.batch.append().expect("a batch has room");
+            frame.fill(answer);
+            frame.ingress = P;
+            if flood.protocol == Protocol::Tcp {
+                frame.bytes_mut()[TCP_FLAGS_AT] = flags::SYN | flags::ACK;
+            }
+        }
+        self.flow_through(flood.worker);
+        if flood.protocol == Protocol::Udp {
+            return;
+        }
+        self.batch.clear();
+        for client in clients {
+            let frame = self.batch.append().expect("a batch has room");
+            frame.fill(template);
+            frame.ingress = flood.device;
+            patch(frame.bytes_mut(), *client);
+            frame.bytes_mut()[TCP_FLAGS_AT] = flags::ACK;
+        }
+        self.flow_through(flood.worker);
     }
 
     fn template(&self, flood: &Flood) -> Vec<u8> {
@@ -115,6 +175,20 @@ impl World {
         shape.to_mac = self.topology.station(flood.device);
         shape.encode().bytes
     }
+}
+
+/// Byte of the control bits in a TCP frame without IPv4 options.
+const TCP_FLAGS_AT: usize = 47;
+
+/// The frame back to where it came from: stations, addresses and ports change places.
+fn turn_round(frame: &[u8]) -> Vec<u8> {
+    let mut turned = frame.to_vec();
+    for (at, bytes) in [(0, 6), (26, 4), (34, 2)] {
+        let (one, other) = (at..at + bytes, at + bytes..at + 2 * bytes);
+        turned[one.clone()].copy_from_slice(&frame[other.clone()]);
+        turned[other].copy_from_slice(&frame[one]);
+    }
+    turned
 }
 
 fn patch(frame: &mut [u8], (address, port): Socket) {
