@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dataplane::publish::Cell;
+use dataplane::snapshot::Snapshot;
 use dataplane::types::GenerationNumber;
 
 use super::crew::Crew;
-use super::publisher::Publisher;
+use super::publisher::{Lag, Publisher};
 use super::{log, view};
 use crate::api::{Device, ErrorCode, Failure, Request, Response};
 use crate::compile;
@@ -167,12 +168,10 @@ impl Controller {
         self.refuse_fixed(checked.config.settings())?;
         let (snapshot, registry) =
             compile::compile(&checked.config, &self.registry).map_err(invalid)?;
-        let crew = self.crew()?;
-        // Nothing below fails but the wait.
-        self.config = checked.config;
-        self.registry = registry;
-        let published = self.publisher.publish(snapshot, &crew);
-        let generation = published.map_err(|laggards| self.lag(&laggards))?.0;
+        let generation = self.put_in_force(snapshot, |controller| {
+            controller.config = checked.config;
+            controller.registry = registry;
+        })?;
         log(format_args!("reloaded: generation {generation}"));
         Ok(Response::Reloaded { generation, warnings: checked.warnings })
     }
@@ -235,12 +234,12 @@ impl Controller {
             registry.set_state(&name, state, message.unwrap_or(default).to_owned());
             let snapshot = compile::snapshot(&self.config, &registry);
             let snapshot = snapshot.map_err(|errors| Failure::of_configuration(&errors))?;
-            let crew = self.crew()?;
-            self.registry = registry;
             if changed {
-                let published = self.publisher.publish(snapshot, &crew);
-                let generation = published.map_err(|laggards| self.lag(&laggards))?.0;
+                let follow = |controller: &mut Controller| controller.registry = registry;
+                let generation = self.put_in_force(snapshot, follow)?;
                 log(format_args!("endpoint {name}: {state}, generation {generation}"));
+            } else {
+                self.registry = registry;
             }
         }
         let generation = self.number().0;
@@ -251,16 +250,86 @@ impl Controller {
         self.crew.clone().ok_or_else(|| internal("no worker has started"))
     }
 
-    fn lag(&self, laggards: &str) -> Failure {
+    /// Puts a snapshot in force, and lets `follow` note what it was compiled from, unless workers
+    /// are behind already: then nothing changes.
+    fn put_in_force(
+        &mut self,
+        snapshot: Snapshot,
+        follow: impl FnOnce(&mut Controller),
+    ) -> Result<u32, Failure> {
+        let crew = self.crew()?;
+        let published = self.publisher.publish(snapshot, &crew);
+        if !matches!(published, Err(Lag::Before(_))) {
+            follow(self);
+        }
         let number = self.number().0;
-        let message =
-            format!("generation {number} is in force, but {laggards} has not adopted it in time");
+        let (code, message) = match published {
+            Ok(_) => return Ok(number),
+            Err(Lag::Before(laggards)) => (
+                ErrorCode::Refused,
+                format!("nothing was changed: {laggards} has not adopted generation {number} yet"),
+            ),
+            Err(Lag::After(laggards)) => (
+                ErrorCode::Timeout,
+                format!("generation {number} is in force, but {laggards} has not adopted it yet"),
+            ),
+        };
         log(&message);
-        let cure = "look at `adit status`: a worker that stays behind is a bug of adit";
-        Failure::new(ErrorCode::Timeout, message, cure)
+        let cure = "wait a moment and try again; if it stays so, the worker hangs, which is a bug \
+                    of adit: restart adit, and report it";
+        Err(Failure::new(code, message, cure))
     }
 }
 
 fn internal(message: &str) -> Failure {
     Failure::new(ErrorCode::Internal, message, "this is a bug of adit: please report it")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::ConnectionState;
+
+    /// The demo's configuration, in a file, with endpoints under this address.
+    fn configuration(dir: &Path, endpoints: &str) -> PathBuf {
+        let path = dir.join("adit.toml");
+        let text = include_str!("../demo/adit.toml").replace("@CONTROL_SOCKET@", "/tmp/socket");
+        std::fs::write(&path, text.replace("10.0.0.5", endpoints)).unwrap();
+        path
+    }
+
+    #[test]
+    fn while_a_worker_is_behind_nothing_changes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = configuration(dir.path(), "10.0.0.5");
+        let (text, _) = read_configuration(&path).unwrap();
+        let config = config::check(&text).unwrap().config;
+        let mut controller = Controller::new(&path, config, 1).unwrap();
+        controller.publisher = controller.publisher.impatient();
+        let crew = Arc::new(Crew::played(2, controller.cell()));
+        controller.attach(Arc::clone(&crew));
+        (0..2).for_each(|worker| crew.play_adoption(worker, 1));
+
+        let late = controller.reload().unwrap_err();
+        assert_eq!((late.code, controller.number().0), (ErrorCode::Timeout, 2));
+        crew.play_adoption(0, 2);
+        configuration(dir.path(), "10.0.0.77");
+        let name = controller.config.endpoints()[0].name.clone();
+        let before = controller.config.endpoints()[0].address;
+        let reject = Request::Reject { endpoint: name.to_string(), message: None };
+        for request in [Request::Reload {}, reject.clone()] {
+            let refused = controller.answer(&request).unwrap_err();
+            assert_eq!((refused.code, controller.number().0), (ErrorCode::Refused, 2));
+            assert!(refused.message.contains("worker 1 has not adopted generation 2"));
+            assert!(refused.cure.contains("restart adit"));
+            assert_eq!(controller.config.endpoints()[0].address, before);
+            let state = controller.registry.connection(&name).map(|connection| connection.state);
+            assert_eq!(state, Some(ConnectionState::Approved));
+        }
+        crew.play_adoption(1, 2);
+        let late = controller.answer(&reject).unwrap_err();
+        assert_eq!((late.code, controller.number().0), (ErrorCode::Timeout, 3));
+        let state = controller.registry.connection(&name).map(|connection| connection.state);
+        assert_eq!(state, Some(ConnectionState::Rejected), "it is in force");
+    }
 }

@@ -132,6 +132,22 @@ impl Crew {
         }
     }
 
+    /// A crew whose workers are played by a test: nothing runs.
+    #[cfg(test)]
+    pub(super) fn played(workers: u8, cell: &Arc<Cell>) -> Crew {
+        let seats = crew(CrewConfig { workers, flows_max: 1, seed: 1 }, cell);
+        let shared = seats.into_iter().map(|seat| seat.shared).collect();
+        let (threads, revivals) = (Mutex::default(), Mutex::default());
+        let spawn = Box::new(|_| Err(io::ErrorKind::Unsupported.into()));
+        Crew { shared, wakers: Arc::new([]), spawn, threads, revivals }
+    }
+
+    /// Says, as a worker would, that it works with a generation.
+    #[cfg(test)]
+    pub(super) fn play_adoption(&self, worker: usize, generation: u64) {
+        self.shared[worker].stats.write(&Counters { generation, ..Counters::default() });
+    }
+
     /// A worker that ended although nobody stopped it.
     pub(super) fn ended(&self) -> Option<usize> {
         self.threads.lock().iter().position(JoinHandle::is_finished)

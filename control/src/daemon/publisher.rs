@@ -1,5 +1,9 @@
 //! Puts configurations in force and keeps them until the last worker has let go of them, so that no
 //! worker ever spends its time on freeing one.
+//!
+//! Workers are never more than one generation apart: what is in force is replaced only when every
+//! worker works with it. Two that were further apart could lease one port twice, from a pool that
+//! went and from the one that came back in its place (I2).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +18,23 @@ use super::crew::Crew;
 /// How long workers may take to adopt a generation; they look at the start of every batch.
 const ADOPTION_TIME: Duration = Duration::from_secs(2);
 
+/// Workers that are behind, as one names them: `worker 0, 2`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Lag {
+    /// Nothing was put in force: they do not work with the generation in force yet.
+    Before(String),
+    /// The new generation is in force, and they did not adopt it in time.
+    After(String),
+}
+
 /// The generation in force and those before it that are still in use.
 pub(super) struct Publisher {
     cell: Arc<Cell>,
     current: Arc<Generation>,
     retired: Vec<Arc<Generation>>,
     seed: u64,
+    /// How long it waits for workers.
+    patience: Duration,
 }
 
 impl Publisher {
@@ -27,7 +42,7 @@ impl Publisher {
     pub(super) fn new(snapshot: Snapshot, seed: u64) -> Publisher {
         let current = Arc::new(Generation::first(snapshot, seed));
         let cell = Arc::new(Cell::new(Arc::clone(&current)));
-        Publisher { cell, current, retired: Vec::new(), seed }
+        Publisher { cell, current, retired: Vec::new(), seed, patience: ADOPTION_TIME }
     }
 
     /// Where workers find the generation.
@@ -40,18 +55,19 @@ impl Publisher {
         &self.current
     }
 
-    /// Puts a snapshot in force and waits until every worker works with it. It is in force even if
-    /// some do not answer in time; the error says which.
+    /// Puts a snapshot in force when every worker works with what is, and waits until every worker
+    /// works with it.
     pub(super) fn publish(
         &mut self,
         snapshot: Snapshot,
         crew: &Crew,
-    ) -> Result<GenerationNumber, String> {
+    ) -> Result<GenerationNumber, Lag> {
+        crew.wait_until_adopted(self.current.number, self.patience).map_err(Lag::Before)?;
         let number = self.replace(snapshot);
         crew.wake();
-        let adopted = crew.wait_until_adopted(number, ADOPTION_TIME);
+        let adopted = crew.wait_until_adopted(number, self.patience);
         self.reap();
-        adopted.map(|()| number)
+        adopted.map(|()| number).map_err(Lag::After)
     }
 
     fn replace(&mut self, snapshot: Snapshot) -> GenerationNumber {
@@ -69,6 +85,15 @@ impl Publisher {
 }
 
 #[cfg(test)]
+impl Publisher {
+    /// With no patience at all, for workers that are played.
+    pub(super) fn impatient(mut self) -> Publisher {
+        self.patience = Duration::ZERO;
+        self
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use dataplane::snapshot::Plan;
 
@@ -76,6 +101,26 @@ mod tests {
 
     fn empty() -> Snapshot {
         Snapshot::build(Plan::default()).unwrap()
+    }
+
+    #[test]
+    fn workers_are_never_two_generations_apart() {
+        let mut publisher = Publisher::new(empty(), 1).impatient();
+        let crew = Crew::played(3, publisher.cell());
+        let mut publish = || publisher.publish(empty(), &crew);
+        let named = |workers: &str| format!("worker {workers}");
+        assert_eq!(publish(), Err(Lag::Before(named("0, 1, 2"))), "none works yet");
+        (0..3).for_each(|worker| crew.play_adoption(worker, 1));
+        assert_eq!(publish(), Err(Lag::After(named("0, 1, 2"))), "in force all the same");
+        crew.play_adoption(0, 2);
+        crew.play_adoption(2, 2);
+        for _ in 0..3 {
+            assert_eq!(publish(), Err(Lag::Before(named("1"))), "nothing moves without it");
+        }
+        crew.play_adoption(1, 2);
+        assert_eq!(publish(), Err(Lag::After(named("0, 1, 2"))));
+        (0..3).for_each(|worker| crew.play_adoption(worker, 3));
+        assert_eq!(publisher.current().number.0, 3);
     }
 
     #[test]
