@@ -29,6 +29,7 @@ pub mod packet;
 pub mod publish;
 pub mod snapshot;
 pub mod stats;
+mod sync;
 pub mod types;
 pub mod wire;
 #[cfg(feature = "io")]

@@ -4,7 +4,7 @@
 
 /// Frames that are handled together: long enough to hide memory latency behind prefetches, short
 /// enough to stay in the first-level cache.
-pub const BATCH_FRAMES_MAX: usize = 64;
+pub const BATCH_FRAMES_MAX: usize = if cfg!(loom) { 4 } else { 64 };
 
 /// Bytes of a frame at most: the largest IPv4 packet (65,535) behind an Ethernet header, rounded
 /// up.
@@ -14,14 +14,18 @@ pub const FRAME_BYTES_MAX: usize = 65_600;
 /// REQ-3).
 pub const PORT_FIRST: u16 = 1024;
 
-/// Leases of one port pool: every port from [`PORT_FIRST`] to 65,535.
-pub const PORTS_PER_POOL: usize = 65_536 - PORT_FIRST as usize;
+/// Leases of one port pool: every port from [`PORT_FIRST`] to 65,535; two blocks of two for a model
+/// checker, which can try every order only in a small world.
+pub const PORTS_PER_POOL: usize = if cfg!(loom) { 4 } else { 65_536 - PORT_FIRST as usize };
 
 /// Ports of a block, the unit in which workers divide a pool; one bitmap word.
-pub const PORTS_PER_BLOCK: usize = 64;
+pub const PORTS_PER_BLOCK: usize = if cfg!(loom) { 2 } else { 64 };
 
 /// Blocks of one port pool.
 pub const BLOCKS_PER_POOL: usize = PORTS_PER_POOL / PORTS_PER_BLOCK;
+
+/// Frames that wait for one worker from one other at most.
+pub const HANDOVER_FRAMES_MAX: usize = if cfg!(loom) { 2 } else { 256 };
 
 /// NAT IPs of one service.
 pub const NAT_IPS_MAX: usize = 8;
@@ -45,11 +49,11 @@ pub const HELD_FRAMES_PER_NEIGHBOR_MAX: usize = 8;
 pub const HELD_FRAME_BYTES_MAX: usize = 9_216;
 
 /// Devices of a snapshot at most.
-pub const DEVICES_MAX: usize = 1_024;
+pub const DEVICES_MAX: usize = if cfg!(loom) { 2 } else { 1_024 };
 
 const _: () = {
     assert!(BLOCKS_PER_POOL * PORTS_PER_BLOCK == PORTS_PER_POOL);
-    assert!(PORTS_PER_POOL == 64_512);
+    assert!(PORTS_PER_POOL == 64_512 || cfg!(loom));
     assert!(FRAME_BYTES_MAX >= 65_535 + 14);
     assert!(WORKERS_MAX * (FLOWS_PER_WORKER_MAX + 1) == 1 << 32);
     assert!(BACKENDS_PER_RULE_MAX <= u16::MAX as usize);

@@ -10,11 +10,11 @@
 
 use alloc::boxed::Box;
 use core::net::Ipv4Addr;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use hashbrown::HashMap;
 
 use crate::snapshot::{NextHop, Snapshot};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::types::{DeviceIndex, Hop, MacAddress, NeighborIndex, ScopeId, ScopedAddress, Tick};
 
 /// Packs a hop into 64 bits; never 0, because no hop has the station 0.

@@ -5,11 +5,9 @@
 //! of it, so that no worker ever frees a snapshot.
 
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU32, Ordering};
-
-use parking_lot::Mutex;
 
 use crate::generation::Generation;
+use crate::sync::{AtomicU32, Mutex, Ordering};
 use crate::types::GenerationNumber;
 
 /// Holds the generation that is in force.

@@ -5,10 +5,9 @@
 //! how many packets wait for a next hop at the moment. Replies and requests that adit makes itself
 //! are counted apart.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-
 use crate::drop_reason::DropReason;
 use crate::limits::DEVICES_MAX;
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::types::{DeviceIndex, GenerationNumber};
 
 use alloc::boxed::Box;

@@ -10,13 +10,16 @@
 //! that may lag for an instant, and a lease that finds it wrong tries on.
 
 use alloc::boxed::Box;
-use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use crate::limits::{BLOCKS_PER_POOL, PORT_FIRST, PORTS_PER_BLOCK, PORTS_PER_POOL, WORKERS_MAX};
 use crate::snapshot::PoolKey;
+use crate::sync::{AtomicU16, AtomicU32, AtomicU64, Ordering, zeroed};
 use crate::types::{FlowIndex, WorkerId};
 
 const SUMMARY_WORDS: usize = BLOCKS_PER_POOL.div_ceil(64);
+
+/// A leaf without a free port.
+const FULL: u64 = u64::MAX >> (64 - PORTS_PER_BLOCK);
 
 /// Which flow of which worker holds a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,8 +96,8 @@ impl Pool {
             summary: core::array::from_fn(|word| {
                 AtomicU64::new(if word < full_words { u64::MAX } else { rest })
             }),
-            leaves: bytemuck::zeroed_slice_box(BLOCKS_PER_POOL),
-            holders: bytemuck::zeroed_slice_box(PORTS_PER_POOL),
+            leaves: zeroed(BLOCKS_PER_POOL),
+            holders: zeroed(PORTS_PER_POOL),
         }
     }
 
@@ -137,7 +140,7 @@ impl Pool {
         }
         let (block, bit) = (position / PORTS_PER_BLOCK, position % PORTS_PER_BLOCK);
         let before = self.leaves[block].fetch_and(!(1 << bit), Ordering::AcqRel);
-        if before == u64::MAX {
+        if before == FULL {
             self.summary[block / 64].fetch_or(1 << (block % 64), Ordering::AcqRel);
         }
         self.leased.fetch_sub(1, Ordering::Relaxed);
@@ -216,7 +219,7 @@ impl Pool {
         let leaf = &self.leaves[block];
         let mut taken = leaf.load(Ordering::Acquire);
         loop {
-            let free = !taken & among;
+            let free = !taken & FULL & among;
             if free == 0 {
                 return None;
             }
@@ -224,7 +227,7 @@ impl Pool {
             let claimed = taken | 1 << bit;
             match leaf.compare_exchange(taken, claimed, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => {
-                    if claimed == u64::MAX {
+                    if claimed == FULL {
                         self.mark_full(block);
                     }
                     return Some(block * PORTS_PER_BLOCK + bit as usize);
@@ -239,7 +242,7 @@ impl Pool {
     fn mark_full(&self, block: usize) {
         let (word, bit) = (&self.summary[block / 64], 1 << (block % 64));
         word.fetch_and(!bit, Ordering::AcqRel);
-        if self.leaves[block].load(Ordering::Acquire) != u64::MAX {
+        if self.leaves[block].load(Ordering::Acquire) != FULL {
             word.fetch_or(bit, Ordering::AcqRel);
         }
     }

@@ -8,14 +8,10 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crossbeam_queue::ArrayQueue;
-
 use crate::device::{Batch, Frame};
-use crate::limits::BATCH_FRAMES_MAX;
+use crate::limits::{BATCH_FRAMES_MAX, HANDOVER_FRAMES_MAX};
+use crate::sync::ArrayQueue;
 use crate::types::WorkerId;
-
-/// Frames that wait for one worker from one other at most.
-const RING_FRAMES: usize = 256;
 
 /// One direction between two workers.
 struct Ring {
@@ -25,11 +21,11 @@ struct Ring {
 
 impl Ring {
     fn new() -> Ring {
-        let empty = ArrayQueue::new(RING_FRAMES);
-        for _ in 0..RING_FRAMES {
+        let empty = ArrayQueue::new(HANDOVER_FRAMES_MAX);
+        for _ in 0..HANDOVER_FRAMES_MAX {
             drop(empty.push(Box::new(Frame::new())));
         }
-        Ring { full: ArrayQueue::new(RING_FRAMES), empty }
+        Ring { full: ArrayQueue::new(HANDOVER_FRAMES_MAX), empty }
     }
 }
 

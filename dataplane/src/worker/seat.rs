@@ -6,15 +6,13 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, Ordering};
-
-use crossbeam_queue::ArrayQueue;
 
 use super::handover::{self, Handover};
 use crate::engine::Session;
 use crate::limits::WORKERS_MAX;
 use crate::publish::Cell;
 use crate::stats::StatsPage;
+use crate::sync::{ArrayQueue, AtomicBool, Ordering};
 use crate::types::{FlowIndex, WorkerId};
 
 /// Sizes that are fixed at start.

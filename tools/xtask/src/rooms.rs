@@ -19,15 +19,16 @@ pub(crate) const ROOMS: &[Room] = &[
     room_of("limits", &[]),
     room_of("drop_reason", &[]),
     room_of("hash", &[]),
-    room_of("stats", &["types", "limits", "drop_reason"]),
+    room_of("sync", &[]),
+    room_of("stats", &["types", "limits", "drop_reason", "sync"]),
     // Bytes.
     room_of("wire", &["types"]),
     room_of("device", &["types", "limits"]),
     room_of("packet", &["wire", "types", "hash", "drop_reason", "device"]),
     // What control compiles.
     room_of("snapshot", &["types", "limits"]),
-    room_of("neighbor", &["snapshot", "types", "limits"]),
-    room_of("nat", &["snapshot", "types", "limits", "hash"]),
+    room_of("neighbor", &["snapshot", "types", "limits", "sync"]),
+    room_of("nat", &["snapshot", "types", "limits", "hash", "sync"]),
     room_of("generation", &["snapshot", "nat", "neighbor", "hash", "types", "limits"]),
     // What a packet meets.
     room_of("classify", &["packet", "snapshot", "types", "drop_reason"]),
@@ -54,7 +55,7 @@ pub(crate) const ROOMS: &[Room] = &[
         ],
     ),
     // The edge.
-    room_of("publish", &["generation", "types"]),
+    room_of("publish", &["generation", "types", "sync"]),
     room_of(
         "worker",
         &[
@@ -67,6 +68,7 @@ pub(crate) const ROOMS: &[Room] = &[
             "limits",
             "generation",
             "drop_reason",
+            "sync",
         ],
     ),
     room_of("io", &["device", "worker", "snapshot", "types", "limits"]),

@@ -1,0 +1,61 @@
+//! The smallest configuration with a lease in it: one virtual network for clients, one with a
+//! service of one backend.
+
+use std::net::Ipv4Addr;
+use std::sync::LazyLock;
+
+use dataplane::snapshot::{
+    DeviceKind, DevicePlan, EndpointPlan, Gate, Plan, PoolKey, Refusal, RulePlan, ScopePlan,
+    ServicePlan, Snapshot, Timeouts,
+};
+use dataplane::types::{Ending, LinkId, Prefix, Protocol, ScopeId, ServiceIndex};
+
+pub(crate) const ENDPOINT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
+pub(crate) const NAT_IP: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 4);
+pub(crate) const BACKEND: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 10);
+
+/// The one pool that can be leased from.
+pub(crate) const POOL: PoolKey =
+    PoolKey { scope: ScopeId(1), nat_ip: NAT_IP, backend: BACKEND, protocol: Protocol::Tcp };
+
+// Built once: a model runs its test thousands of times.
+static WITH_POOL: LazyLock<Snapshot> = LazyLock::new(|| build(true));
+static WITHOUT_POOL: LazyLock<Snapshot> = LazyLock::new(|| build(false));
+
+/// The configuration, with its backend or without; without there is no pool.
+pub(crate) fn snapshot(with_pool: bool) -> Snapshot {
+    if with_pool { WITH_POOL.clone() } else { WITHOUT_POOL.clone() }
+}
+
+fn build(with_pool: bool) -> Snapshot {
+    let prefix = |second| Prefix::new(Ipv4Addr::new(10, second, 0, 0), 16).unwrap();
+    let scope = |second| ScopePlan { address_space: vec![prefix(second)], routes: Vec::new() };
+    let device = |name: &str, scope| {
+        let (name, kind) = (name.to_owned(), DeviceKind::AfPacket);
+        Some(DevicePlan { name, kind, namespace: None, scope: ScopeId(scope) })
+    };
+    let rule = RulePlan {
+        protocol: Protocol::Tcp,
+        port: 443,
+        backend_port: 8080,
+        backends: if with_pool { vec![BACKEND] } else { Vec::new() },
+        timeouts: Timeouts::default(),
+        ending: Ending::default(),
+    };
+    let (nat_ips, refusal) = (vec![NAT_IP], Refusal::Silence);
+    let service = ServicePlan { scope: ScopeId(1), nat_ips, refusal, rules: vec![rule] };
+    let endpoint = EndpointPlan {
+        link: LinkId(1),
+        scope: ScopeId(0),
+        address: ENDPOINT,
+        service: ServiceIndex(0),
+        gate: Gate::Approved,
+    };
+    let plan = Plan {
+        devices: vec![device("client", 0), device("provider", 1)],
+        scopes: vec![scope(0), scope(1)],
+        services: vec![service],
+        endpoints: vec![endpoint],
+    };
+    Snapshot::build(plan).unwrap()
+}
