@@ -59,6 +59,23 @@ impl Slot {
             doubtful: AtomicBool::new(self.doubtful.load(Ordering::Relaxed)),
         }
     }
+
+    /// Forgets a hop that was confirmed last at that time; no if an answer came in between.
+    fn forget(&self, hop: u64, confirmed: Tick) -> bool {
+        let swap = |from, to| {
+            let swapped = self.hop.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed);
+            swapped.is_ok()
+        };
+        if !swap(hop, 0) {
+            return false;
+        }
+        // The same station may have answered: then the word looked as before, and goes back.
+        let is_silent = self.confirmed.load(Ordering::Relaxed) == confirmed.0;
+        if !is_silent {
+            swap(0, hop);
+        }
+        is_silent
+    }
 }
 
 /// The next hops of one generation. Positions are those of [`Snapshot::next_hops`].
@@ -139,7 +156,8 @@ impl Neighbors {
         if let Some(slot) = self.slots.get(neighbor.slot()) {
             slot.confirmed.store(now.0, Ordering::Relaxed);
             slot.doubtful.store(false, Ordering::Relaxed);
-            slot.hop.store(pack(hop), Ordering::Release);
+            // A swap, so that a model checker too knows it before or after what forgets the hop.
+            slot.hop.swap(pack(hop), Ordering::AcqRel);
         }
     }
 
@@ -176,12 +194,9 @@ impl Neighbors {
             return false;
         }
         let was_asked = requested != 0 && Tick(requested).since(confirmed) > 0;
-        if hop != 0 && was_asked && silent >= FORGOTTEN_TICKS {
-            // Not if an answer came in between.
-            let forget = slot.hop.compare_exchange(hop, 0, Ordering::AcqRel, Ordering::Relaxed);
-            if forget.is_err() {
-                return false;
-            }
+        let is_lost = hop != 0 && was_asked && silent >= FORGOTTEN_TICKS;
+        if is_lost && !slot.forget(hop, confirmed) {
+            return false;
         }
         let stamp = now.0.max(1);
         let swap = |to| {

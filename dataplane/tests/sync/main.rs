@@ -6,6 +6,7 @@
 //! comes is a deadlock here, and a failure. `cargo xtask sync` runs this.
 #![cfg(loom)]
 
+mod neighbor;
 mod plan;
 mod pool;
 mod publish;
