@@ -207,6 +207,9 @@ pub struct Status {
     pub flows_reset: u64,
     /// Ports that rest now, after their flows (hold-down).
     pub ports_resting: u64,
+    /// NAT ports that are leased now, those of NAT IPs and backends that were taken away included:
+    /// one for each flow, and those that rest.
+    pub nat_ports_leased: u64,
     /// Frames received from devices.
     pub received: u64,
     /// Bytes of those.

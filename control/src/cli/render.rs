@@ -94,9 +94,11 @@ fn status(status: &Status) -> String {
     ];
     let ended = ended.map(|(how, count)| format!("{count} {how}")).join(", ");
     put(&mut text, format_args!("ended by adit  {ended}"));
-    if status.ports_resting > 0 {
-        put(&mut text, format_args!("ports resting  {}", status.ports_resting));
-    }
+    let Status { nat_ports_leased, ports_resting, .. } = status;
+    put(
+        &mut text,
+        format_args!("NAT ports      {nat_ports_leased} leased, {ports_resting} of them resting"),
+    );
     let bytes = |packets: u64, bytes: u64| format!("{packets} packets, {bytes} bytes");
     let received = bytes(status.received, status.received_bytes);
     let forwarded = bytes(status.forwarded, status.forwarded_bytes);

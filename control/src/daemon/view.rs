@@ -44,6 +44,12 @@ impl Facts<'_> {
             flows_revoked: counters.flows_revoked,
             flows_reset: counters.flows_reset,
             ports_resting: counters.ports_resting,
+            nat_ports_leased: self
+                .generation
+                .pools
+                .iter()
+                .map(|pool| u64::from(pool.leased()))
+                .sum(),
             received: counters.received,
             received_bytes: counters.received_bytes,
             forwarded: counters.forwarded,
