@@ -5,6 +5,7 @@
 //! one lock around `controller`, so they happen one after the other, whole or not at all. No worker
 //! waits for any of this.
 
+mod clients;
 mod controller;
 mod crew;
 mod publisher;

@@ -1,17 +1,17 @@
 //! Serves the control socket: a thread for each client, a line for each request.
 //!
-//! Bounds: so many clients at once, so many bytes a line, so much time for it. Whatever a client
-//! sends or fails to send, only its own connection ends.
+//! Bounds: so many clients at once (see `clients`), so many bytes a line, so much time for it.
+//! Whatever a client sends or fails to send, only its own connection ends.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::clients::{CLIENTS_MAX, Clients, Place};
 use super::controller::Controller;
 use super::crew::Crew;
 use super::sessions::{Found, Lens, Walker};
@@ -20,9 +20,6 @@ use super::{DaemonError, log};
 use crate::api::{
     Answer, ErrorCode, Failure, Line, Lines, REQUEST_BYTES_MAX, Request, Response, SessionFilter,
 };
-
-/// Clients at once at most.
-const CLIENTS_MAX: usize = 64;
 
 /// How long a client may take to send a request, from the answer before it.
 const REQUEST_TIME: Duration = Duration::from_secs(60);
@@ -38,17 +35,17 @@ pub(super) struct Daemon {
     pub(super) controller: Mutex<Controller>,
     pub(super) crew: Arc<Crew>,
     walker: Walker,
-    clients: AtomicUsize,
+    clients: Arc<Clients>,
 }
 
 impl Daemon {
     pub(super) fn new(controller: Controller, crew: Arc<Crew>) -> Daemon {
         let walker = Walker::new(Arc::clone(&crew));
-        let (controller, clients) = (Mutex::new(controller), AtomicUsize::new(0));
+        let (controller, clients) = (Mutex::new(controller), Arc::default());
         Daemon { controller, crew, walker, clients }
     }
 
-    fn answer(&self, request: &Request, client: &mut UnixStream) -> io::Result<()> {
+    fn answer(&self, request: &Request, client: &UnixStream) -> io::Result<()> {
         match request {
             Request::Sessions(filter) => match self.find_sessions(filter) {
                 Ok(found) => write_sessions(client, found),
@@ -105,41 +102,30 @@ fn accept(listener: &UnixListener, daemon: &Arc<Daemon>) {
     }
 }
 
-fn greet(mut client: UnixStream, daemon: &Arc<Daemon>) {
-    let place = Place::take(daemon);
-    let ready = client.set_write_timeout(Some(WRITE_TIME));
-    let (Some(place), Ok(())) = (place, ready) else {
-        let message = format!("{CLIENTS_MAX} clients are connected already");
+fn greet(client: UnixStream, daemon: &Arc<Daemon>) {
+    if client.set_write_timeout(Some(WRITE_TIME)).is_err() {
+        return;
+    }
+    let client = Arc::new(client);
+    let Some(place) = daemon.clients.admit(&client) else {
+        let message = format!("{CLIENTS_MAX} clients are busy already");
         let failure = Failure::new(ErrorCode::Busy, message, "try again in a moment");
-        drop(write(&mut client, Err(failure)));
+        drop(write(&client, Err(failure)));
         return;
     };
     // What ends a conversation concerns only its client, and a thread that cannot start gives its
     // place back.
-    let talk = move || drop(converse(&mut client, &place.0));
+    let daemon = Arc::clone(daemon);
+    let talk = move || drop(converse(&place, &daemon));
     drop(thread::Builder::new().name("client".to_owned()).spawn(talk));
 }
 
-/// One of [`CLIENTS_MAX`].
-struct Place(Arc<Daemon>);
-
-impl Place {
-    fn take(daemon: &Arc<Daemon>) -> Option<Place> {
-        let place = Place(Arc::clone(daemon));
-        (daemon.clients.fetch_add(1, Ordering::Relaxed) < CLIENTS_MAX).then_some(place)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.clients.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// Answers a client's requests until it leaves.
-fn converse(client: &mut UnixStream, daemon: &Daemon) -> io::Result<()> {
+fn converse(place: &Place, daemon: &Daemon) -> io::Result<()> {
+    let client = place.stream();
     let mut lines = Lines::default();
     while let Some(line) = next_line(&mut lines, client)? {
+        place.answer();
         match line {
             Line::Request(line) if line.iter().all(u8::is_ascii_whitespace) => {}
             Line::Request(line) => match Request::parse(&line) {
@@ -152,12 +138,13 @@ fn converse(client: &mut UnixStream, daemon: &Daemon) -> io::Result<()> {
                 return write(client, Err(failure));
             }
         }
+        place.listen();
     }
     Ok(())
 }
 
 /// The next line that a client sends within the time for it; `None` when it has left.
-fn next_line(lines: &mut Lines, client: &mut UnixStream) -> io::Result<Option<Line>> {
+fn next_line(lines: &mut Lines, client: &UnixStream) -> io::Result<Option<Line>> {
     let deadline = Instant::now() + REQUEST_TIME;
     let mut chunk = [0; 4096];
     loop {
@@ -167,7 +154,7 @@ fn next_line(lines: &mut Lines, client: &mut UnixStream) -> io::Result<Option<Li
         let left = deadline.saturating_duration_since(Instant::now());
         client.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
         let room = chunk.len().min(lines.room());
-        match client.read(&mut chunk[..room]) {
+        match (&mut &*client).read(&mut chunk[..room]) {
             Ok(0) => return Ok(std::mem::take(lines).finish().map(Line::Request)),
             Ok(length) => lines.push(&chunk[..length]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -176,13 +163,13 @@ fn next_line(lines: &mut Lines, client: &mut UnixStream) -> io::Result<Option<Li
     }
 }
 
-fn write(client: &mut UnixStream, result: Result<Response, Failure>) -> io::Result<()> {
+fn write(client: &UnixStream, result: Result<Response, Failure>) -> io::Result<()> {
     let mut line = serde_json::to_vec(&Answer::new(result))?;
     line.push(b'\n');
-    client.write_all(&line)
+    (&mut &*client).write_all(&line)
 }
 
-fn write_sessions(client: &mut UnixStream, found: Found) -> io::Result<()> {
+fn write_sessions(client: &UnixStream, found: Found) -> io::Result<()> {
     let Found { mut sessions, more } = found;
     while sessions.len() > LINE_SESSIONS {
         let rest = sessions.split_off(LINE_SESSIONS);
