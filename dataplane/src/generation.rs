@@ -36,7 +36,7 @@ impl Generation {
     /// The generation after this one: leases and resolved next hops carry over.
     #[must_use]
     pub fn next(&self, snapshot: Snapshot, seed: u64) -> Generation {
-        // 0 is no configuration's number.
+        // Never 0, which records of no flow and of ended flows have.
         let number = GenerationNumber(self.number.0.wrapping_add(1).max(1));
         // A pool that comes back must not start where it started before: a late answer to a flow of
         // its former life would meet the first flow of the new one, perhaps another tenant's.

@@ -13,21 +13,21 @@
 mod pool;
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
-use hashbrown::HashMap;
-
 pub use pool::{Holder, Home, Pool};
 
+use crate::hash::FixedMap;
 use crate::snapshot::{PoolKey, Service, Snapshot};
 use crate::types::{FlowIndex, Lease, PoolIndex, Protocol, WorkerId};
 
 /// The pools of one generation. A pool keeps its slot for as long as a port of it is leased.
 pub struct Pools {
     slots: Box<[Option<Arc<Pool>>]>,
-    by_key: HashMap<PoolKey, PoolIndex>,
+    by_key: FixedMap,
 }
 
 impl Pools {
@@ -44,7 +44,7 @@ impl Pools {
     #[must_use]
     pub fn next(&self, snapshot: &Snapshot, seed: u64) -> Pools {
         let wanted = |pool: &Arc<Pool>| {
-            let was_wanted = self.by_key.contains_key(&pool.key());
+            let was_wanted = self.find(&pool.key()).is_some();
             let is_wanted = snapshot.pool_keys().binary_search(&pool.key()).is_ok();
             pool.leased() > 0 || was_wanted || is_wanted
         };
@@ -53,17 +53,11 @@ impl Pools {
     }
 
     fn build(mut slots: Vec<Option<Arc<Pool>>>, snapshot: &Snapshot, seed: u64) -> Pools {
-        let mut by_key: HashMap<PoolKey, PoolIndex> = HashMap::new();
-        let index = |at: usize| PoolIndex(u32::try_from(at).unwrap_or(u32::MAX));
-        for (at, pool) in slots.iter().enumerate() {
-            let Some(pool) = pool else { continue };
-            if snapshot.pool_keys().binary_search(&pool.key()).is_ok() {
-                by_key.insert(pool.key(), index(at));
-            }
-        }
+        let pools = slots.iter().flatten();
+        let existing: BTreeSet<PoolKey> = pools.map(|pool| pool.key()).collect();
         let mut free = 0;
         for &key in snapshot.pool_keys() {
-            if by_key.contains_key(&key) {
+            if existing.contains(&key) {
                 continue;
             }
             while slots.get(free).is_some_and(Option::is_some) {
@@ -74,16 +68,21 @@ impl Pools {
                 Some(slot) => *slot = pool,
                 None => slots.push(pool),
             }
-            by_key.insert(key, index(free));
         }
-        Pools { slots: slots.into_boxed_slice(), by_key }
+        let numbered = slots.iter().enumerate();
+        let filled = numbered.filter_map(|(at, pool)| Some((at, pool.as_ref()?.key())));
+        let wanted = filled.filter(|(_, key)| snapshot.pool_keys().binary_search(key).is_ok());
+        let index = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        let entries: Vec<_> = wanted.map(|(at, key)| (key.words(), index(at))).collect();
+        Pools { by_key: FixedMap::build(&entries), slots: slots.into_boxed_slice() }
     }
 
     /// The slot of a pool that may be leased from.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn find(&self, key: &PoolKey) -> Option<PoolIndex> {
-        self.by_key.get(key).copied()
+        let (high, low) = key.words();
+        self.by_key.get(high, low).map(PoolIndex)
     }
 
     /// Leases a port of one of the service's NAT IPs towards a backend: of two that `hash` picks

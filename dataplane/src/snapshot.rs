@@ -13,10 +13,11 @@ mod maglev;
 mod plan;
 
 use alloc::boxed::Box;
-use core::hash::{Hash, Hasher};
 use core::net::Ipv4Addr;
 
 use hashbrown::HashMap;
+
+use crate::hash::FixedMap;
 
 pub use crate::types::{Ending, Timeouts};
 pub use maglev::{MaglevTable, TABLE_SIZES};
@@ -27,7 +28,7 @@ pub use plan::{
 
 use crate::types::{
     BackendIndex, DeviceIndex, EndpointIndex, LinkId, NeighborIndex, Prefix, Protocol, ScopeId,
-    ScopedAddress, ServiceIndex,
+    ServiceIndex,
 };
 
 /// What adit is under an address of a virtual network.
@@ -76,7 +77,9 @@ pub struct Service {
     pub nat_ips: Box<[Ipv4Addr]>,
     /// What clients are told whose TCP segments it refuses.
     pub refusal: Refusal,
-    rules: HashMap<(Protocol, u16), Rule>,
+    rules: Box<[Rule]>,
+    /// Positions in `rules`, by protocol and port.
+    by_port: FixedMap,
 }
 
 /// What a client is told whose TCP segment is refused: because nothing is approved, offered or left
@@ -95,7 +98,8 @@ impl Service {
     #[inline]
     #[must_use]
     pub fn rule(&self, protocol: Protocol, port: u16) -> Option<&Rule> {
-        self.rules.get(&(protocol, port))
+        let (high, low) = rule_key(protocol, port);
+        self.rules.get(self.by_port.get(high, low)? as usize)
     }
 }
 
@@ -147,13 +151,13 @@ pub struct PoolKey {
     pub protocol: Protocol,
 }
 
-impl Hash for PoolKey {
-    /// Two words: this is hashed for every packet that returns.
-    #[inline]
-    fn hash<H: Hasher>(&self, state: &mut H) {
+impl PoolKey {
+    /// As the key of a [`FixedMap`].
+    #[inline(always)]
+    #[must_use]
+    pub fn words(&self) -> (u64, u32) {
         let addresses = u64::from(self.nat_ip.to_bits()) << 32 | u64::from(self.backend.to_bits());
-        state.write_u64(addresses);
-        state.write_u32(u32::from(self.scope.0) << 8 | self.protocol as u32);
+        (addresses, u32::from(self.scope.0) << 8 | self.protocol as u32)
     }
 }
 
@@ -169,13 +173,27 @@ struct Scope {
 pub struct Snapshot {
     devices: Box<[Option<DevicePlan>]>,
     scopes: Box<[Scope]>,
-    locals: HashMap<ScopedAddress, Local>,
+    /// Endpoints by their index, NAT IPs as [`NAT_IP`].
+    locals: FixedMap,
     endpoints: Box<[Endpoint]>,
     by_link: HashMap<LinkId, EndpointIndex>,
     services: Box<[Service]>,
     backends: Box<[Backend]>,
     next_hops: Box<[NextHop]>,
     pool_keys: Box<[PoolKey]>,
+}
+
+/// Stands for a NAT IP where endpoints are numbered.
+const NAT_IP: u32 = u32::MAX - 1;
+
+#[inline(always)]
+fn local_key(scope: ScopeId, address: Ipv4Addr) -> (u64, u32) {
+    (u64::from(address.to_bits()), u32::from(scope.0))
+}
+
+#[inline(always)]
+fn rule_key(protocol: Protocol, port: u16) -> (u64, u32) {
+    (u64::from(port), protocol as u32)
 }
 
 impl Snapshot {
@@ -215,10 +233,14 @@ impl Snapshot {
     }
 
     /// What adit is under this address.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn local(&self, scope: ScopeId, address: Ipv4Addr) -> Option<Local> {
-        self.locals.get(&ScopedAddress { scope, address }).copied()
+        let (high, low) = local_key(scope, address);
+        match self.locals.get(high, low)? {
+            NAT_IP => Some(Local::NatIp),
+            endpoint => Some(Local::Endpoint(EndpointIndex(endpoint))),
+        }
     }
 
     /// An endpoint by its index.

@@ -5,7 +5,8 @@ use core::net::Ipv4Addr;
 use super::State;
 use crate::packet::{Delta, FlowKey, Rewrite, Tuple};
 use crate::types::{
-    Direction, GenerationNumber, Hop, Lease, LinkId, MacAddress, NeighborIndex, PoolIndex, Tick,
+    Direction, FlowIndex, GenerationNumber, Hop, Lease, LinkId, MacAddress, NeighborIndex,
+    PoolIndex, Tick,
 };
 
 /// A two-way conversation between a client and a backend.
@@ -35,7 +36,7 @@ pub struct Flow {
     neighbor: u16,
     /// What it is doing.
     pub state: State,
-    /// Whether the slot holds a flow at all.
+    /// Whether the record is a flow's at all.
     pub(super) live: bool,
 }
 
@@ -150,6 +151,19 @@ impl Flow {
     /// Forgets where the client was heard: its device is no longer its network's (I1).
     pub fn forget_client(&mut self) {
         self.client.mac = MacAddress::ZERO;
+    }
+
+    /// Ends it; the record is vacant from now on and remembers the one that was vacant before.
+    pub(super) fn vacate(&mut self, before: Option<FlowIndex>) {
+        self.live = false;
+        // No generation has this number: whoever asks for a flow of the one in force finds none.
+        self.generation = GenerationNumber(0);
+        self.timeout_ticks = before.map_or(u32::MAX, |number| number.0);
+    }
+
+    /// Of a vacant record: the one that was vacant before it.
+    pub(super) fn next_vacant(&self) -> Option<FlowIndex> {
+        (self.timeout_ticks != u32::MAX).then_some(FlowIndex(self.timeout_ticks))
     }
 
     /// Whether it was silent for longer than it may be.

@@ -3,14 +3,14 @@
 //!
 //! [`FlowTable::vacancy`] reserves nothing; it says where the next flow would go, so that a port
 //! can be leased in its name before [`FlowTable::insert`], which cannot fail. Memory: 64 bytes a
-//! record, 8 a timer, 16 to 32 of index; fixed at start, touched as it is used.
+//! record, 8 of index, 1.5 of timer; fixed at start, touched as it is used.
 
 use alloc::vec::Vec;
 
 use super::index::{EmptySlot, Index};
 use super::prefetch::prefetch;
 use super::record::Flow;
-use super::wheel::Wheel;
+use super::wheel::{Timer, Wheel};
 use crate::limits::FLOWS_PER_WORKER_MAX;
 use crate::packet::FlowKey;
 use crate::types::{FlowIndex, Tick};
@@ -34,8 +34,9 @@ impl Vacancy {
 /// See the module's documentation.
 pub struct FlowTable {
     flows: Vec<Flow>,
-    /// Numbers of records that were used and are free again.
-    free: Vec<FlowIndex>,
+    /// The record that became vacant last; each vacant record names the one before it.
+    vacant: Option<FlowIndex>,
+    live: usize,
     index: Index,
     wheel: Wheel,
     capacity: usize,
@@ -48,7 +49,8 @@ impl FlowTable {
         let capacity = capacity.clamp(1, FLOWS_PER_WORKER_MAX);
         FlowTable {
             flows: Vec::with_capacity(capacity),
-            free: Vec::with_capacity(capacity),
+            vacant: None,
+            live: 0,
             index: Index::new(capacity),
             wheel: Wheel::new(capacity),
             capacity,
@@ -59,7 +61,7 @@ impl FlowTable {
     #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
-        self.flows.len() - self.free.len()
+        self.live
     }
 
     /// Whether no flow lives.
@@ -72,8 +74,7 @@ impl FlowTable {
     #[must_use]
     pub fn bytes(&self) -> usize {
         let records = self.flows.capacity() * size_of::<Flow>();
-        let free = self.free.capacity() * size_of::<FlowIndex>();
-        records + free + self.index.bytes() + self.wheel.bytes()
+        records + self.index.bytes() + self.wheel.bytes()
     }
 
     /// Starts loading the part of the index that a hash needs.
@@ -94,7 +95,7 @@ impl FlowTable {
     #[inline]
     #[must_use]
     pub fn candidate(&self, hash: u64) -> Option<FlowIndex> {
-        self.index.find(hash, |_| true)
+        self.index.candidate(hash)
     }
 
     /// The flow with this key.
@@ -125,7 +126,7 @@ impl FlowTable {
             let next = u32::try_from(self.flows.len()).ok()?;
             (self.flows.len() < self.capacity).then_some(FlowIndex(next))
         };
-        let flow = self.free.last().copied().or_else(fresh)?;
+        let flow = self.vacant.or_else(fresh)?;
         Some(Vacancy { flow, slot: self.index.empty_slot(hash)?, hash })
     }
 
@@ -134,24 +135,25 @@ impl FlowTable {
         let Vacancy { flow: number, slot, hash } = vacancy;
         match self.flows.get_mut(number.slot()) {
             Some(record) => {
+                self.vacant = record.next_vacant();
                 *record = flow;
-                self.free.pop();
             }
             None => self.flows.push(flow),
         }
+        self.live += 1;
         self.index.insert(slot, hash, number);
-        self.wheel.schedule(number, flow.deadline(), now);
+        self.wheel.schedule(Timer::of(number), flow.deadline(), now);
     }
 
     /// Removes a flow, under both keys as far as this table is concerned; its lease is the caller's
     /// to release. `hash` is that of its key.
     pub fn remove(&mut self, number: FlowIndex, hash: u64) -> Option<Flow> {
         let flow = self.flows.get_mut(number.slot()).filter(|flow| flow.live)?;
-        flow.live = false;
         let removed = *flow;
-        self.wheel.cancel(number);
+        flow.vacate(self.vacant);
+        self.vacant = Some(number);
+        self.live -= 1;
         self.index.remove(hash, number);
-        self.free.push(number);
         Some(removed)
     }
 
@@ -166,23 +168,30 @@ impl FlowTable {
         let Some(deadline) = self.get(number).map(Flow::deadline) else {
             return;
         };
-        self.wheel.cancel(number);
-        self.wheel.schedule(number, deadline, now);
+        self.wheel.schedule(Timer::of(number), deadline, now);
     }
 
-    /// The next flow that has expired, still in the table for the caller to remove. Looks at no
-    /// more than `steps` timers, which it counts down; flows that turn out to be alive are put
-    /// back.
+    /// The next flow that has expired, still in the table for the caller to remove: it is named
+    /// again until it is removed or lives on. Looks at no more than `steps` timers, which it counts
+    /// down; timers of flows that turn out to be alive are put back.
     pub fn next_expired(&mut self, now: Tick, steps: &mut u32) -> Option<FlowIndex> {
-        while let Some(number) = self.wheel.next_due(now, steps) {
-            let Some(flow) = self.get(number) else {
-                continue;
-            };
-            if flow.is_expired(now) {
-                return Some(number);
+        while let Some(timer) = self.wheel.next_due(now, steps) {
+            let mut nearest: Option<Tick> = None;
+            for number in timer.flows() {
+                let Some(flow) = self.get(number) else { continue };
+                if flow.is_expired(now) {
+                    return Some(number);
+                }
+                let deadline = flow.deadline();
+                let is_nearer = |than: Tick| deadline.since(now) < than.since(now);
+                if nearest.is_none_or(is_nearer) {
+                    nearest = Some(deadline);
+                }
             }
-            let deadline = flow.deadline();
-            self.wheel.schedule(number, deadline, now);
+            self.wheel.cancel(timer);
+            if let Some(deadline) = nearest {
+                self.wheel.schedule(timer, deadline, now);
+            }
         }
         None
     }

@@ -4,6 +4,7 @@
 //! positions in its lists.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -12,9 +13,10 @@ use core::net::Ipv4Addr;
 use hashbrown::HashMap;
 
 use super::{
-    Backend, Endpoint, Gate, Local, MaglevTable, NextHop, PoolKey, Refusal, Rule, Scope, Service,
-    Snapshot,
+    Backend, Endpoint, Gate, Local, MaglevTable, NAT_IP, NextHop, PoolKey, Refusal, Rule, Scope,
+    Service, Snapshot, local_key, rule_key,
 };
+use crate::hash::FixedMap;
 use crate::limits::{BACKENDS_PER_RULE_MAX, DEVICES_MAX, NAT_IPS_MAX};
 use crate::types::{
     BackendIndex, DeviceIndex, Ending, EndpointIndex, LinkId, NeighborIndex, Prefix, Protocol,
@@ -157,7 +159,7 @@ pub(super) fn build(plan: Plan) -> Result<Snapshot, PlanError> {
         devices: plan.devices.into_boxed_slice(),
         scopes,
         by_link: links.map(|(at, endpoint)| (endpoint.link, EndpointIndex(index(at)))).collect(),
-        locals: builder.locals,
+        locals: locals(&builder.locals),
         endpoints,
         services,
         backends: builder.backends.into_boxed_slice(),
@@ -213,16 +215,23 @@ impl Builder {
         for &nat_ip in &service.nat_ips {
             self.claim(service.scope, nat_ip, Local::NatIp)?;
         }
-        let mut rules = HashMap::new();
+        let mut rules = Vec::with_capacity(service.rules.len());
+        let mut by_port = Vec::with_capacity(service.rules.len());
+        let mut known = BTreeSet::new();
         for plan_rule in &service.rules {
-            let rule = self.rule(plan, service, plan_rule, asker)?;
-            if rules.insert((plan_rule.protocol, plan_rule.port), rule).is_some() {
-                let which = alloc::format!("{}/{}", plan_rule.protocol.name(), plan_rule.port);
+            let RulePlan { protocol, port, .. } = *plan_rule;
+            let key = rule_key(protocol, port);
+            if !known.insert(key) {
+                let which = alloc::format!("{}/{port}", protocol.name());
                 return Err(PlanError::Duplicate("rule", which));
             }
+            by_port.push((key, index(rules.len())));
+            rules.push(self.rule(plan, service, plan_rule, asker)?);
         }
         let nat_ips = service.nat_ips.clone().into_boxed_slice();
-        Ok(Service { scope: service.scope, nat_ips, refusal: service.refusal, rules })
+        let (rules, by_port) = (rules.into_boxed_slice(), FixedMap::build(&by_port));
+        let (scope, refusal) = (service.scope, service.refusal);
+        Ok(Service { scope, nat_ips, refusal, rules, by_port })
     }
 
     fn rule(
@@ -322,6 +331,17 @@ impl Builder {
             Some(_) => Err(PlanError::Duplicate("address", alloc::format!("{address}"))),
         }
     }
+}
+
+fn locals(locals: &HashMap<ScopedAddress, Local>) -> FixedMap {
+    let entry = |(at, local): (&ScopedAddress, &Local)| {
+        let value = match *local {
+            Local::Endpoint(endpoint) => endpoint.0,
+            Local::NatIp => NAT_IP,
+        };
+        (local_key(at.scope, at.address), value)
+    };
+    FixedMap::build(&locals.iter().map(entry).collect::<Vec<_>>())
 }
 
 /// A backend is its own next hop unless a route covers it; the longest prefix wins.

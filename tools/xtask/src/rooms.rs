@@ -26,7 +26,7 @@ pub(crate) const ROOMS: &[Room] = &[
     room_of("device", &["types", "limits"]),
     room_of("packet", &["wire", "types", "hash", "drop_reason", "device"]),
     // What control compiles.
-    room_of("snapshot", &["types", "limits"]),
+    room_of("snapshot", &["types", "limits", "hash"]),
     room_of("neighbor", &["snapshot", "types", "limits", "sync"]),
     room_of("nat", &["snapshot", "types", "limits", "hash", "sync"]),
     room_of("generation", &["snapshot", "nat", "neighbor", "hash", "types", "limits"]),
