@@ -10,7 +10,6 @@
 pub mod mem;
 
 use alloc::boxed::Box;
-use alloc::vec;
 use core::fmt;
 
 use crate::limits::{BATCH_FRAMES_MAX, FRAME_BYTES_MAX};
@@ -78,7 +77,7 @@ pub enum FrameFault {
 
 /// One Ethernet frame without its check sequence, and what the kernel said about it.
 pub struct Frame {
-    buffer: Box<[u8]>,
+    buffer: Box<[u8; FRAME_BYTES_MAX]>,
     length: usize,
     /// Work left to whoever puts the frame on a wire.
     pub offload: Offload,
@@ -94,7 +93,7 @@ impl Frame {
     #[must_use]
     pub fn new() -> Frame {
         Frame {
-            buffer: vec![0; FRAME_BYTES_MAX].into_boxed_slice(),
+            buffer: bytemuck::zeroed_box(),
             length: 0,
             offload: Offload::default(),
             fault: None,
@@ -120,7 +119,36 @@ impl Frame {
     #[inline]
     #[must_use]
     pub fn buffer_mut(&mut self) -> &mut [u8] {
-        &mut self.buffer
+        &mut *self.buffer
+    }
+
+    /// The first bytes of the buffer: those of the frame, and what is stale behind its end.
+    #[inline(always)]
+    #[must_use]
+    pub fn head<const BYTES: usize>(&self) -> &[u8; BYTES] {
+        const { assert!(BYTES <= FRAME_BYTES_MAX) };
+        match self.buffer.first_chunk() {
+            Some(head) => head,
+            None => &[0; BYTES],
+        }
+    }
+
+    /// As [`Frame::head`], writable; nothing behind the frame's end is ever sent.
+    #[inline(always)]
+    #[must_use]
+    pub fn head_mut<const BYTES: usize>(&mut self) -> &mut [u8; BYTES] {
+        const { assert!(BYTES <= FRAME_BYTES_MAX) };
+        match self.buffer.first_chunk_mut() {
+            Some(head) => head,
+            None => unreachable!("the buffer is longer, as is checked above"),
+        }
+    }
+
+    /// Number of bytes of the frame.
+    #[inline(always)]
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.length
     }
 
     /// Declares the first `length` bytes of the buffer to be the frame; more than fit are cut.

@@ -9,15 +9,15 @@
 //! what became of a device. Out: [`Engine::poll_transmit`] gives frames that the engine itself
 //! sends, [`Engine::settle`] hears what became of all of them, [`Engine::counters`] tells.
 //!
-//! A batch goes through three passes so that memory is asked for before it is needed: `survey`
-//! parses and hashes every frame and starts loading index lines; `find` starts loading records;
-//! `decide` does the work, frame by frame, in order.
+//! A batch goes through three passes (`express`), which carry the plain packets of established
+//! flows and leave all others to `path`, frame by frame, in order.
 
 mod admit;
 mod answer;
 mod embryo;
 mod ending;
 mod exception;
+mod express;
 mod hold;
 mod path;
 mod revalidate;
@@ -39,11 +39,11 @@ use crate::hash::Keys;
 use crate::limits::{BATCH_FRAMES_MAX, DEVICES_MAX};
 use crate::nat::Home;
 use crate::stats::Counters;
-use crate::types::{DeviceIndex, FlowIndex, Instant, WorkerId};
+use crate::types::{DeviceIndex, FlowIndex, Instant, Tick, WorkerId};
 use answer::Answers;
 use embryo::Embryos;
+use express::{Exits, Lane, Step};
 use hold::Hold;
-use path::Step;
 
 /// What shall become of a frame. For `Forward` and `Reply` the frame has been changed to what shall
 /// be sent.
@@ -127,6 +127,8 @@ pub struct Engine {
     balance_keys: Keys,
     generation: Arc<Generation>,
     links: Box<[Option<Link>]>,
+    /// What the short way needs of `links`.
+    exits: Exits,
     flows: FlowTable,
     hold: Hold,
     requests: VecDeque<exception::Request>,
@@ -154,6 +156,7 @@ impl Engine {
             balance_keys: Keys::new(!config.seed),
             generation,
             links: vec![None; DEVICES_MAX].into_boxed_slice(),
+            exits: Exits::new(),
             flows: FlowTable::new(config.flows_max),
             hold: Hold::new(),
             requests: VecDeque::with_capacity(exception::REQUESTS_MAX),
@@ -171,7 +174,7 @@ impl Engine {
     /// Goes on where a worker of the same number ended, whatever it ended by: with what it counted
     /// and without its flows, whose leases are given back here because nobody else knows of them.
     /// Packets that waited with it are lost by a fault of adit. For an engine without flows.
-    pub fn inherit(&mut self, counters: Counters) {
+    pub fn inherit(&mut self, counters: &Counters) {
         self.generation.pools.release_all(self.worker);
         let generation = self.counters.generation;
         let flows_closed = counters.flows_closed + counters.flows;
@@ -183,7 +186,7 @@ impl Engine {
             flows_unanswered: 0,
             ports_resting: 0,
             held: 0,
-            ..counters
+            ..counters.clone()
         };
         self.settle(Outcome::Dropped(DropReason::Internal, lost));
     }
@@ -224,6 +227,7 @@ impl Engine {
         if let Some(slot) = self.links.get_mut(device.slot()) {
             *slot = Some(link);
         }
+        self.exits.set(device, Some(link));
     }
 
     /// A device is down or gone. Next hops behind it are asked for again: they may have moved.
@@ -232,6 +236,7 @@ impl Engine {
         if let Some(slot) = self.links.get_mut(device.slot()) {
             *slot = None;
         }
+        self.exits.set(device, None);
     }
 
     /// Gives each frame of the batch its verdict, in `verdicts[..batch.len()]`, and rewrites those
@@ -246,21 +251,22 @@ impl Engine {
         let now = now.tick();
         self.count_arrivals(arrival, batch.frames());
         let mut steps = core::mem::take(&mut self.steps);
-        steps.extend(batch.frames().iter().map(|frame| self.survey(frame)));
-        steps.iter_mut().for_each(|step| self.find(step));
+        let mut lane = Lane::CLOSED;
+        steps.extend(batch.frames().iter().map(|frame| self.survey(&mut lane, frame)));
+        for (step, frame) in steps.iter_mut().zip(batch.frames()) {
+            self.locate(step, frame);
+        }
         let frames = steps.iter().zip(batch.frames_mut());
         for ((step, frame), verdict) in frames.zip(verdicts.iter_mut()) {
-            *verdict = match self.decide(step, arrival, frame, now) {
-                Ok(verdict) => verdict,
-                Err(reason) => {
-                    self.answer_refused(reason, frame);
-                    Verdict::Drop(reason)
-                }
+            *verdict = match self.express(step, frame, now) {
+                Some(verdict) => verdict,
+                None => self.go_the_long_way(arrival, frame, now),
             };
         }
         steps.clear();
         self.steps = steps;
-        self.count_verdicts(&verdicts[..batch.len()]);
+        self.counters.held = self.hold.len() as u64;
+        self.count_flows();
     }
 
     /// Lets time pass: removes flows that were silent for too long, judges flows by a new
@@ -353,17 +359,23 @@ impl Engine {
         }
     }
 
-    fn count_verdicts(&mut self, verdicts: &[Verdict]) {
-        for verdict in verdicts {
-            match verdict {
-                Verdict::Consume | Verdict::Reply(_) => self.counters.consumed += 1,
-                Verdict::Drop(reason) => self.counters.dropped[reason.slot()] += 1,
-                // Counted when it is known what became of them.
-                Verdict::Forward(_) | Verdict::HandOver(_) | Verdict::Hold => {}
+    /// Judges a frame from its first byte.
+    #[inline(never)]
+    fn go_the_long_way(&mut self, arrival: Arrival, frame: &mut Frame, now: Tick) -> Verdict {
+        let verdict = match self.decide(arrival, frame, now) {
+            Ok(verdict) => verdict,
+            Err(reason) => {
+                self.answer_refused(reason, frame);
+                Verdict::Drop(reason)
             }
+        };
+        match verdict {
+            Verdict::Consume | Verdict::Reply(_) => self.counters.consumed += 1,
+            Verdict::Drop(reason) => self.counters.dropped[reason.slot()] += 1,
+            // Counted when it is known what became of them.
+            Verdict::Forward(_) | Verdict::HandOver(_) | Verdict::Hold => {}
         }
-        self.counters.held = self.hold.len() as u64;
-        self.count_flows();
+        verdict
     }
 
     fn drop_held(&mut self, count: usize) {

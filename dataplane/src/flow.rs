@@ -6,7 +6,6 @@
 //! backend, leases no port, reads no configuration.
 
 mod index;
-mod prefetch;
 mod record;
 mod state;
 mod table;

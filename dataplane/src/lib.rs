@@ -25,6 +25,7 @@ pub mod limits;
 pub mod nat;
 pub mod neighbor;
 pub mod packet;
+mod prefetch;
 #[cfg(feature = "io")]
 pub mod publish;
 pub mod snapshot;

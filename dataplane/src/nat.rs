@@ -124,6 +124,14 @@ impl Pools {
         self.iter().for_each(|pool| pool.release_all(worker));
     }
 
+    /// Starts loading the entry of a port.
+    #[inline(always)]
+    pub fn prefetch_holder(&self, index: PoolIndex, port: u16) {
+        if let Some(pool) = self.pool(index) {
+            pool.prefetch_holder(port);
+        }
+    }
+
     /// All pools, those that only drain included.
     pub fn iter(&self) -> impl Iterator<Item = &Pool> {
         self.slots.iter().flatten().map(|pool| &**pool)

@@ -15,21 +15,7 @@ use hashbrown::HashMap;
 
 use crate::snapshot::{NextHop, Snapshot};
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use crate::types::{DeviceIndex, Hop, MacAddress, NeighborIndex, ScopeId, ScopedAddress, Tick};
-
-/// Packs a hop into 64 bits; never 0, because no hop has the station 0.
-fn pack(hop: Hop) -> u64 {
-    let [a, b, c, d, e, f] = hop.mac.0;
-    let [x, y] = hop.device.0.to_be_bytes();
-    u64::from_be_bytes([x, y, a, b, c, d, e, f])
-}
-
-fn unpack(word: u64) -> Option<Hop> {
-    let [x, y, a, b, c, d, e, f] = word.to_be_bytes();
-    let mac = MacAddress([a, b, c, d, e, f]);
-    let device = DeviceIndex(u16::from_be_bytes([x, y]));
-    mac.is_unicast().then_some(Hop { device, mac })
-}
+use crate::types::{DeviceIndex, Hop, HopWord, NeighborIndex, ScopeId, ScopedAddress, Tick};
 
 /// A confirmed hop is used for this long before it is asked for again (RFC 4861's REACHABLE_TIME).
 pub const CONFIRMED_TICKS: u32 = 30 * 100;
@@ -50,6 +36,10 @@ struct Slot {
 }
 
 impl Slot {
+    fn hop(&self) -> Option<Hop> {
+        HopWord(self.hop.load(Ordering::Relaxed)).hop()
+    }
+
     fn copy(&self) -> Slot {
         let word = |cell: &AtomicU32| AtomicU32::new(cell.load(Ordering::Relaxed));
         Slot {
@@ -98,7 +88,7 @@ impl Neighbors {
     pub fn next(&self, old: &Snapshot, snapshot: &Snapshot) -> Neighbors {
         Self::build(snapshot, |next_hop| {
             let slot = &self.slots[self.find(next_hop.scope, next_hop.address)?.slot()];
-            let known = unpack(slot.hop.load(Ordering::Relaxed));
+            let known = slot.hop();
             let same_device = |hop: Hop| {
                 let at = hop.device.slot();
                 old.devices().get(at).is_some_and(Option::is_some)
@@ -148,7 +138,15 @@ impl Neighbors {
     #[inline]
     #[must_use]
     pub fn lookup(&self, neighbor: NeighborIndex) -> Option<Hop> {
-        unpack(self.slots.get(neighbor.slot())?.hop.load(Ordering::Acquire))
+        self.word(neighbor).hop()
+    }
+
+    /// As [`Neighbors::lookup`], in one word.
+    #[inline(always)]
+    #[must_use]
+    pub fn word(&self, neighbor: NeighborIndex) -> HopWord {
+        let slot = self.slots.get(neighbor.slot());
+        slot.map_or(HopWord::NONE, |slot| HopWord(slot.hop.load(Ordering::Acquire)))
     }
 
     /// Notes that the neighbor answered.
@@ -157,7 +155,7 @@ impl Neighbors {
             slot.confirmed.store(now.0, Ordering::Relaxed);
             slot.doubtful.store(false, Ordering::Relaxed);
             // A swap, so that a model checker too knows it before or after what forgets the hop.
-            slot.hop.swap(pack(hop), Ordering::AcqRel);
+            slot.hop.swap(HopWord::from(hop).0, Ordering::AcqRel);
         }
     }
 
@@ -166,7 +164,7 @@ impl Neighbors {
     /// station is still used.
     pub fn doubt(&self, changed: impl Fn(DeviceIndex) -> bool) {
         for slot in &self.slots {
-            let hop = unpack(slot.hop.load(Ordering::Relaxed));
+            let hop = slot.hop();
             if hop.is_some_and(|hop| changed(hop.device)) {
                 slot.doubtful.store(true, Ordering::Relaxed);
             }

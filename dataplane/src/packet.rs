@@ -1,18 +1,21 @@
 //! Packets judged by their form: parsed into plain values, keyed, rewritten.
 //!
 //! A [`Packet`] exists only if every length, offset and header checksum held (see [`parse`]); a
+//! [`Glance`] is what can be said in a few instructions of a packet without any oddity; a
 //! [`FlowKey`] names the flow it belongs to; a [`Rewrite`] says which fields it leaves with. Knows
 //! no endpoint, no backend and no lease.
 
 pub mod arp;
+mod glance;
 mod key;
 mod parse;
 pub mod reset;
 mod rewrite;
 
-pub use key::FlowKey;
-pub use parse::{Packet, Parsed, parse};
-pub use rewrite::{Rewrite, Tuple};
+pub use glance::{Glance, glance};
+pub use key::{FlowKey, hash_words, ports_word};
+pub use parse::{Packet, Parsed, has_sense, parse};
+pub use rewrite::{PlainRewrite, Rewrite, Tuple};
 
 pub use crate::wire::checksum::Delta;
 pub use crate::wire::tcp::TcpFlags;

@@ -25,6 +25,14 @@ impl MacAddress {
         self.0[0] & 1 == 1
     }
 
+    /// The address as the lower 48 bits of a word, in the order in which it lies in memory.
+    #[inline(always)]
+    #[must_use]
+    pub const fn word(self) -> u64 {
+        let [a, b, c, d, e, f] = self.0;
+        u64::from_le_bytes([a, b, c, d, e, f, 0, 0])
+    }
+
     /// May stand as somebody's own address: neither a group nor zero.
     #[inline]
     #[must_use]
@@ -307,6 +315,40 @@ pub struct Hop {
     pub device: DeviceIndex,
     /// The station.
     pub mac: MacAddress,
+}
+
+/// A [`Hop`] in one word, or none: the station in the order in which it lies in memory, the device
+/// above it. Zero is none, because no hop has the station zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct HopWord(pub u64);
+
+impl HopWord {
+    /// No hop.
+    pub const NONE: HopWord = HopWord(0);
+
+    /// The device.
+    #[inline(always)]
+    #[must_use]
+    pub const fn device(self) -> DeviceIndex {
+        let [.., low, high] = self.0.to_le_bytes();
+        DeviceIndex(u16::from_le_bytes([low, high]))
+    }
+
+    /// The hop, if there is one.
+    #[inline(always)]
+    #[must_use]
+    pub fn hop(self) -> Option<Hop> {
+        let [a, b, c, d, e, f, ..] = self.0.to_le_bytes();
+        let mac = MacAddress([a, b, c, d, e, f]);
+        mac.is_unicast().then_some(Hop { device: self.device(), mac })
+    }
+}
+
+impl From<Hop> for HopWord {
+    #[inline(always)]
+    fn from(hop: Hop) -> HopWord {
+        HopWord(hop.mac.word() | u64::from(hop.device.0) << 48)
+    }
 }
 
 /// A borrowed port: which NAT IP's, out of which pool.

@@ -64,7 +64,7 @@ impl<P: Platform> Worker<P> {
             seed: config.seed,
         };
         let mut engine = Engine::new(&sizes, Arc::clone(&generation));
-        engine.inherit(shared.stats.read());
+        engine.inherit(&shared.stats.read());
         let mut devices = Attachments::new();
         let changed = |change| follow(&mut engine, &change);
         devices.adopt(generation.snapshot.devices(), &shared.stats, changed);

@@ -40,7 +40,7 @@ pub struct WorldConfig {
 
 impl Default for WorldConfig {
     fn default() -> Self {
-        WorldConfig { workers: 1, flows_max: 4096, seed: 1, check_tables: true }
+        WorldConfig { workers: 1, flows_max: 65_536, seed: 1, check_tables: true }
     }
 }
 

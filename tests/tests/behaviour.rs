@@ -82,7 +82,7 @@ fn one_backend_uses_all_eight_nat_ips_evenly() {
 
 #[test]
 fn tenants_with_identical_tuples_get_their_own_answers() {
-    let mut world = World::with(Topology::standard(), config(4_000));
+    let mut world = World::with(Topology::standard(), config(40_000));
     let sockets: Vec<Socket> = clients(0, 500).collect();
     for &socket in &sockets {
         for tenant in [A, B] {
@@ -157,7 +157,7 @@ fn a_flood_that_fills_one_service_leaves_another_alone() {
 
 #[test]
 fn reloads_and_session_lists_disturb_no_mapping() {
-    let mut world = World::with(Topology::standard(), config(4_000));
+    let mut world = World::with(Topology::standard(), config(40_000));
     for tenant in [A, B] {
         for socket in clients(0, 1_000) {
             let frame = ask(&world, tenant, socket, b"x");

@@ -89,7 +89,7 @@ fn fill_eight_by_two(protocol: Protocol) {
         pools.map(|pool| PORTS - pool.leased() as usize).sum()
     };
     let (mut tried, mut admitted, mut refused) = (0, 0, Vec::new());
-    while admitted < FLOWS {
+    while leased(&world) < FLOWS {
         assert!(tried < 1_200_000, "pools fill without wasting clients");
         let step = if tried < 1_000_000 { 100_000 } else { 1_000 };
         let mut late = Vec::new();
@@ -108,7 +108,9 @@ fn fill_eight_by_two(protocol: Protocol) {
             assert_eq!(left_of(address), 0, "{client:?} was refused while {address} had ports");
         }
     }
-    assert_eq!(admitted, FLOWS);
+    // Of a batch in which ports ran out, some gave way to others before anybody answered them.
+    let displaced = usize::try_from(world.engines[0].counters().flows_displaced).unwrap_or(0);
+    assert_eq!(admitted, FLOWS + displaced);
     let refusals: usize = refused.iter().map(Vec::len).sum();
     assert_eq!(refusals + admitted, usize::try_from(tried).unwrap_or(0));
     assert_eq!(world.dropped(DropReason::NatPortsExhausted), refusals as u64);

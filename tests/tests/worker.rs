@@ -114,7 +114,7 @@ impl Crew {
         let generation = Arc::new(Generation::first(topology.snapshot(), 1));
         let cell = Arc::new(GenerationCell::new(generation));
         let machine = Machine::default();
-        let config = CrewConfig { workers, flows_max: 10_000, seed: 1 };
+        let config = CrewConfig { workers, flows_max: 100_000, seed: 1 };
         let seats = crew(config, &cell);
         let shared = seats.iter().map(|seat| Arc::clone(&seat.shared)).collect();
         let worker = |seat: &Seat| Worker::new(seat.successor(), machine.clone());

@@ -1,8 +1,9 @@
 //! How a stream of bytes becomes lines of requests.
 //!
 //! Pure: whoever reads the stream pushes what came and takes the lines that are whole. Bounds: it
-//! holds less than a line of [`REQUEST_BYTES_MAX`] bytes and what was pushed last; a line that grows
-//! to that without an end is said to be too long, and nothing behind it is looked at any more.
+//! holds less than a line of [`REQUEST_BYTES_MAX`] bytes and what was pushed last; a line that
+//! grows to that without an end is said to be too long, and nothing behind it is looked at any
+//! more.
 
 use super::REQUEST_BYTES_MAX;
 

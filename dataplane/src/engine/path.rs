@@ -1,4 +1,6 @@
-//! The three passes of a batch, for one frame each.
+//! The long way: a frame judged from its first byte to its verdict, whatever it is.
+//!
+//! The short way (`express`) leaves to it what is not a plain packet of an established flow.
 
 use super::{Arrival, Engine, Verdict};
 use crate::classify::classify;
@@ -11,22 +13,12 @@ use crate::snapshot::{Local, PoolKey};
 use crate::types::{DeviceIndex, Direction, EndpointIndex, FlowIndex, Hop, PoolIndex, Tick};
 use crate::wire::ethernet;
 
-/// What is known of a frame between two passes.
-pub(super) enum Step {
-    Drop(DropReason),
-    Arp,
-    Forward(Forward),
-    Return(Return),
-}
-
 /// A packet from a client to an endpoint.
 pub(super) struct Forward {
     pub(super) packet: Packet,
     pub(super) key: FlowKey,
     pub(super) hash: u64,
     pub(super) endpoint: EndpointIndex,
-    /// Perhaps its flow.
-    candidate: Option<FlowIndex>,
 }
 
 /// A packet from a backend to a NAT IP.
@@ -36,17 +28,13 @@ pub(super) struct Return {
 }
 
 impl Engine {
-    /// First pass: the frame's form, its side, and where its flow will be found. Changes nothing.
-    #[inline(always)]
-    pub(super) fn survey(&self, frame: &Frame) -> Step {
-        match self.classify_frame(frame) {
-            Ok(step) => step,
-            Err(reason) => Step::Drop(reason),
-        }
-    }
-
-    #[inline(always)]
-    fn classify_frame(&self, frame: &Frame) -> Result<Step, DropReason> {
+    /// The verdict on a frame.
+    pub(super) fn decide(
+        &mut self,
+        arrival: Arrival,
+        frame: &mut Frame,
+        now: Tick,
+    ) -> Result<Verdict, DropReason> {
         let device = frame.ingress;
         let snapshot = &self.generation.snapshot;
         // A frame of a device that was just taken away.
@@ -54,14 +42,13 @@ impl Engine {
         let link = self.link(device).ok_or(DropReason::DeviceDown)?;
         let packet = match parse(frame, link.mac)? {
             Parsed::Packet(packet) => packet,
-            Parsed::Arp => return Ok(Step::Arp),
+            Parsed::Arp => return self.hear_arp(frame, now),
         };
         match classify(snapshot, scope, packet.tuple.destination)? {
             Local::Endpoint(endpoint) => {
                 let key = FlowKey::of(scope, &packet);
                 let hash = key.hash(&self.table_keys);
-                self.flows.prefetch_index(hash);
-                Ok(Step::Forward(Forward { packet, key, hash, endpoint, candidate: None }))
+                self.forward(&Forward { packet, key, hash, endpoint }, frame, now)
             }
             Local::NatIp => {
                 let key = PoolKey {
@@ -72,41 +59,8 @@ impl Engine {
                 };
                 let pool = self.generation.pools.find(&key);
                 let pool = pool.ok_or(DropReason::UnsolicitedFromProvider)?;
-                Ok(Step::Return(Return { packet, pool }))
+                self.back(&Return { packet, pool }, arrival, frame, now)
             }
-        }
-    }
-
-    /// Second pass: starts loading the record that the packet will probably need.
-    #[inline(always)]
-    pub(super) fn find(&self, step: &mut Step) {
-        let flow = match step {
-            Step::Forward(forward) => {
-                forward.candidate = self.flows.candidate(forward.hash);
-                forward.candidate
-            }
-            Step::Return(back) => self.holder(back).map(|holder| holder.flow),
-            Step::Drop(_) | Step::Arp => None,
-        };
-        if let Some(flow) = flow {
-            self.flows.prefetch_flow(flow);
-        }
-    }
-
-    /// Third pass: the verdict.
-    #[inline(always)]
-    pub(super) fn decide(
-        &mut self,
-        step: &Step,
-        arrival: Arrival,
-        frame: &mut Frame,
-        now: Tick,
-    ) -> Result<Verdict, DropReason> {
-        match step {
-            Step::Drop(reason) => Err(*reason),
-            Step::Arp => self.hear_arp(frame, now),
-            Step::Forward(forward) => self.forward(forward, frame, now),
-            Step::Return(back) => self.back(back, arrival, frame, now),
         }
     }
 
@@ -149,11 +103,7 @@ impl Engine {
     /// The flow of a client's packet, if it lives and its configuration still wants it.
     #[inline(always)]
     fn live_flow(&mut self, forward: &Forward, now: Tick) -> Result<Option<FlowIndex>, DropReason> {
-        let is_flow = |number: &FlowIndex| {
-            self.flows.get(*number).is_some_and(|flow| flow.key == forward.key)
-        };
-        let found = forward.candidate.filter(is_flow);
-        let found = found.or_else(|| self.flows.lookup(&forward.key, forward.hash));
+        let found = self.flows.lookup(&forward.key, forward.hash);
         let Some(number) = found else { return Ok(None) };
         let flow = self.flows.get(number).ok_or(DropReason::Internal)?;
         let opens = opens(&forward.packet);

@@ -12,7 +12,7 @@
 
 use alloc::boxed::Box;
 
-use super::prefetch::{Line, prefetch};
+use crate::prefetch::{Line, prefetch};
 use crate::types::FlowIndex;
 
 /// Entries of a bucket.

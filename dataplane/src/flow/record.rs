@@ -3,10 +3,10 @@
 use core::net::Ipv4Addr;
 
 use super::State;
-use crate::packet::{Delta, FlowKey, Rewrite, Tuple};
+use crate::packet::{Delta, FlowKey, PlainRewrite, Rewrite, Tuple, ports_word};
 use crate::types::{
-    Direction, FlowIndex, GenerationNumber, Hop, Lease, LinkId, MacAddress, NeighborIndex,
-    PoolIndex, Tick,
+    Direction, FlowIndex, GenerationNumber, Hop, HopWord, Lease, LinkId, NeighborIndex, PoolIndex,
+    Tick,
 };
 
 /// A two-way conversation between a client and a backend.
@@ -21,8 +21,8 @@ pub struct Flow {
     backend_port: u16,
     addresses: Delta,
     ports: Delta,
-    /// Where the client was heard last; a station of zero means unknown.
-    client: Hop,
+    /// Where the client was heard last.
+    client: HopWord,
     /// The pool that its lease goes back to. A slot of `Pools`, which outlives generations.
     pub pool: PoolIndex,
     /// The connection that it belongs to.
@@ -67,7 +67,7 @@ impl Flow {
             backend_port: backend.1,
             addresses: rewrite.addresses,
             ports: rewrite.ports,
-            client,
+            client: client.into(),
             pool: lease.pool,
             link: LinkId(0),
             generation: GenerationNumber(0),
@@ -107,6 +107,33 @@ impl Flow {
         }
     }
 
+    /// What its packets in a direction become, in the words of a plain frame.
+    #[inline(always)]
+    #[must_use]
+    pub fn plain_rewrite(&self, direction: Direction) -> PlainRewrite {
+        match direction {
+            Direction::Forward => PlainRewrite {
+                addresses: words(self.nat_ip, self.backend),
+                ports: ports_word(self.nat_port, self.backend_port),
+                header: self.addresses,
+                transport: self.addresses.and(self.ports),
+            },
+            Direction::Return => PlainRewrite {
+                addresses: words(self.key.endpoint, self.key.client),
+                ports: ports_word(self.key.endpoint_port, self.key.client_port),
+                header: self.addresses.inverse(),
+                transport: self.addresses.and(self.ports).inverse(),
+            },
+        }
+    }
+
+    /// The ports of a packet that comes back, as they lie in it.
+    #[inline(always)]
+    #[must_use]
+    pub fn return_ports(&self) -> u32 {
+        ports_word(self.backend_port, self.nat_port)
+    }
+
     /// The leased NAT IP and port.
     #[inline]
     #[must_use]
@@ -137,20 +164,25 @@ impl Flow {
     #[inline]
     #[must_use]
     pub fn client(&self) -> Option<Hop> {
-        self.client.mac.is_unicast().then_some(self.client)
+        self.client.hop()
+    }
+
+    /// As [`Flow::client`], in one word.
+    #[inline(always)]
+    #[must_use]
+    pub fn client_word(&self) -> HopWord {
+        self.client
     }
 
     /// Notes where the client was heard. Answers go to the neighbor that asked.
     #[inline]
     pub fn hear_client(&mut self, hop: Hop) {
-        if self.client != hop {
-            self.client = hop;
-        }
+        self.client = hop.into();
     }
 
     /// Forgets where the client was heard: its device is no longer its network's (I1).
     pub fn forget_client(&mut self) {
-        self.client.mac = MacAddress::ZERO;
+        self.client = HopWord::NONE;
     }
 
     /// Ends it; the record is vacant from now on and remembers the one that was vacant before.
@@ -178,4 +210,11 @@ impl Flow {
     pub fn deadline(&self) -> Tick {
         self.last_seen.after(self.timeout_ticks)
     }
+}
+
+/// Two addresses as they lie in a packet.
+#[inline(always)]
+fn words(source: Ipv4Addr, destination: Ipv4Addr) -> u64 {
+    let ([a, b, c, d], [e, f, g, h]) = (source.octets(), destination.octets());
+    u64::from_ne_bytes([a, b, c, d, e, f, g, h])
 }

@@ -5,7 +5,7 @@
 //! only short-lived instead of gone, because resets can be forged: a further packet revives it. No
 //! sequence numbers are checked; the endpoints of the connection do that.
 
-use crate::packet::TcpFlags;
+use crate::packet::{TcpFlags, has_sense};
 use crate::types::{Direction, Protocol, Timeouts};
 
 /// What a flow is doing.
@@ -37,6 +37,21 @@ pub enum State {
 }
 
 impl State {
+    /// Every state, in the order of their numbers.
+    const ALL: [State; 11] = [
+        State::Unanswered,
+        State::Udp,
+        State::Opening,
+        State::Answered,
+        State::Established,
+        State::ClientClosed,
+        State::BackendClosed,
+        State::Closed,
+        State::Reset,
+        State::Resetting,
+        State::Resting,
+    ];
+
     /// The state in which the first packet of a flow leaves it.
     #[must_use]
     pub fn opened(protocol: Protocol) -> State {
@@ -49,7 +64,7 @@ impl State {
     /// The state after a further packet.
     #[inline]
     #[must_use]
-    pub fn after(self, direction: Direction, flags: TcpFlags) -> State {
+    pub const fn after(self, direction: Direction, flags: TcpFlags) -> State {
         use Direction::{Forward, Return};
         use State::{
             Answered, BackendClosed, ClientClosed, Closed, Established, Opening, Reset, Resetting,
@@ -72,7 +87,7 @@ impl State {
         }
     }
 
-    fn after_fin(self, direction: Direction, flags: TcpFlags) -> State {
+    const fn after_fin(self, direction: Direction, flags: TcpFlags) -> State {
         use Direction::{Forward, Return};
         match (self, direction) {
             _ if !flags.any(TcpFlags::FIN) => self,
@@ -81,6 +96,27 @@ impl State {
             (State::ClientClosed, Return) | (State::BackendClosed, Forward) => State::Closed,
             _ => self,
         }
+    }
+
+    /// What [`State::is_steady`] looks up.
+    const fn keeps(self, direction: Direction, flags: TcpFlags) -> bool {
+        if let State::Udp = self {
+            return flags.0 == 0;
+        }
+        let opens_anew = self.yields_to_syn() && flags.any(TcpFlags::SYN);
+        has_sense(flags)
+            && !flags.any(TcpFlags::RST)
+            && !opens_anew
+            && self.after(direction, flags) as u8 == self as u8
+    }
+
+    /// Whether a packet with these flags is the usual thing in this state: it is no reset, its
+    /// flags make sense, it changes nothing and opens nothing anew.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_steady(self, direction: Direction, flags: TcpFlags) -> bool {
+        let steady = STEADY[self as usize][direction as usize];
+        steady >> (flags.0 & 31) & 1 == 1
     }
 
     /// How many ticks a flow in this state may be silent. Half-closed connections count as
@@ -104,7 +140,7 @@ impl State {
     /// over, the client uses its port again.
     #[inline]
     #[must_use]
-    pub fn yields_to_syn(self) -> bool {
+    pub const fn yields_to_syn(self) -> bool {
         matches!(self, State::Closed | State::Reset | State::Resetting)
     }
 
@@ -144,6 +180,25 @@ impl State {
         }
     }
 }
+
+/// For each state and direction a bit for each value of the lower five flags: FIN, SYN, RST, PSH,
+/// ACK.
+const STEADY: [[u32; 2]; State::ALL.len()] = {
+    let mut table = [[0; 2]; State::ALL.len()];
+    let mut at = 0;
+    while at < State::ALL.len() {
+        let mut flags = 0;
+        while flags < 32 {
+            let forward = State::ALL[at].keeps(Direction::Forward, TcpFlags(flags));
+            let back = State::ALL[at].keeps(Direction::Return, TcpFlags(flags));
+            table[at][Direction::Forward as usize] |= (forward as u32) << flags;
+            table[at][Direction::Return as usize] |= (back as u32) << flags;
+            flags += 1;
+        }
+        at += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {
@@ -186,6 +241,26 @@ mod tests {
         let reset = [(Return, SYN_ACK), (Forward, ACK), (Return, RST)];
         assert_eq!(walk(&reset), State::Reset);
         assert_eq!(walk(&[&reset[..], &[(Forward, ACK)]].concat()), State::Established);
+    }
+
+    #[test]
+    fn steady_packets_change_nothing_and_reset_nothing() {
+        for state in State::ALL {
+            for flags in (0..=0xff).map(TcpFlags) {
+                for direction in [Forward, Return] {
+                    let steady = state.is_steady(direction, flags);
+                    if steady {
+                        assert_eq!(state.after(direction, flags), state, "{flags:?}");
+                        assert!(!flags.any(RST) && (state == State::Udp || has_sense(flags)));
+                        assert!(!(state.yields_to_syn() && flags.any(SYN)));
+                    }
+                    let data = flags.0 & 0x17 == ACK.0;
+                    let open = matches!(state, State::Established | State::Closed);
+                    assert!(steady || !(data && open), "{state:?} {flags:?}");
+                }
+            }
+        }
+        assert!(State::Udp.is_steady(Forward, TcpFlags::default()));
     }
 
     #[test]

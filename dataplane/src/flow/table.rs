@@ -8,11 +8,11 @@
 use alloc::vec::Vec;
 
 use super::index::{EmptySlot, Index};
-use super::prefetch::prefetch;
 use super::record::Flow;
 use super::wheel::{Timer, Wheel};
 use crate::limits::FLOWS_PER_WORKER_MAX;
 use crate::packet::FlowKey;
+use crate::prefetch::prefetch;
 use crate::types::{FlowIndex, Tick};
 
 /// Room for one flow: its number and its place in the index.
@@ -78,13 +78,13 @@ impl FlowTable {
     }
 
     /// Starts loading the part of the index that a hash needs.
-    #[inline]
+    #[inline(always)]
     pub fn prefetch_index(&self, hash: u64) {
         self.index.prefetch(hash);
     }
 
     /// Starts loading a record.
-    #[inline]
+    #[inline(always)]
     pub fn prefetch_flow(&self, flow: FlowIndex) {
         if let Some(flow) = self.flows.get(flow.slot()) {
             prefetch(flow);
@@ -92,7 +92,7 @@ impl FlowTable {
     }
 
     /// A flow that probably has this hash, without looking at it.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn candidate(&self, hash: u64) -> Option<FlowIndex> {
         self.index.candidate(hash)
@@ -117,6 +117,14 @@ impl FlowTable {
     #[must_use]
     pub fn get_mut(&mut self, flow: FlowIndex) -> Option<&mut Flow> {
         self.flows.get_mut(flow.slot()).filter(|flow| flow.live)
+    }
+
+    /// A record by its number, live or not, to be looked at first: a vacant one has the
+    /// generation 0.
+    #[inline(always)]
+    #[must_use]
+    pub fn record_mut(&mut self, flow: FlowIndex) -> Option<&mut Flow> {
+        self.flows.get_mut(flow.slot())
     }
 
     /// Where a new flow with this hash would go; `None` if the table is full.

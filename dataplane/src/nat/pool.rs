@@ -12,6 +12,7 @@
 use alloc::boxed::Box;
 
 use crate::limits::{BLOCKS_PER_POOL, PORT_FIRST, PORTS_PER_BLOCK, PORTS_PER_POOL, WORKERS_MAX};
+use crate::prefetch::prefetch;
 use crate::snapshot::PoolKey;
 use crate::sync::{AtomicU16, AtomicU32, AtomicU64, Ordering, zeroed};
 use crate::types::{FlowIndex, WorkerId};
@@ -166,6 +167,14 @@ impl Pool {
     #[must_use]
     pub fn holder(&self, port: u16) -> Option<Holder> {
         Holder::unpack(self.holders[position_of(port)?].load(Ordering::Acquire))
+    }
+
+    /// Starts loading the entry of a port.
+    #[inline(always)]
+    pub(super) fn prefetch_holder(&self, port: u16) {
+        if let Some(entry) = position_of(port).and_then(|position| self.holders.get(position)) {
+            prefetch(entry);
+        }
     }
 
     /// Counts the leases port by port, to be compared with [`Pool::leased`] when no worker runs.
@@ -346,7 +355,8 @@ mod tests {
         let pool = pool(5);
         for worker in [0_u8, 1] {
             let home = Home::new(WorkerId(worker), 2);
-            (0..40_000).for_each(|flow| drop(pool.lease(&home, FlowIndex(flow))));
+            let leased = (0..40_000).filter_map(|flow| pool.lease(&home, FlowIndex(flow)));
+            assert_eq!(leased.count(), 40_000);
         }
         assert_eq!(pool.leased(), 64_512);
         pool.release_all(WorkerId(0));

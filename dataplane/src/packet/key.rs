@@ -44,10 +44,7 @@ impl FlowKey {
     #[inline(always)]
     #[must_use]
     pub fn hash(&self, keys: &Keys) -> u64 {
-        let scope = u64::from(self.scope.0) << 8 | u64::from(self.protocol as u8);
-        // The scope's 24 bits share a word with an address: shifted, so that they overlap no field
-        // that a client chooses freely in full.
-        keys.hash(self.addresses(), self.ports() << 24 | scope)
+        hash_words(keys, self.addresses(), self.ports(), self.scope, self.protocol)
     }
 
     /// The hash by which a backend is chosen: over the connection's link id and the 5-tuple, so
@@ -55,7 +52,7 @@ impl FlowKey {
     #[inline(always)]
     #[must_use]
     pub fn balance_hash(&self, keys: &Keys, link: LinkId) -> u64 {
-        let ports = self.ports() << 8 | u64::from(self.protocol as u8);
+        let ports = u64::from(self.ports()) << 8 | u64::from(self.protocol as u8);
         keys.hash(self.addresses(), ports ^ u64::from(link.0) << 40 ^ u64::from(link.0) >> 24)
     }
 
@@ -71,15 +68,42 @@ impl FlowKey {
         WorkerId(owner.to_le_bytes()[0])
     }
 
+    /// Client's and endpoint's address, as they lie in memory and in a packet.
     #[inline(always)]
-    fn addresses(&self) -> u64 {
-        u64::from(self.client.to_bits()) << 32 | u64::from(self.endpoint.to_bits())
+    #[must_use]
+    pub fn addresses(&self) -> u64 {
+        let ([a, b, c, d], [e, f, g, h]) = (self.client.octets(), self.endpoint.octets());
+        u64::from_ne_bytes([a, b, c, d, e, f, g, h])
     }
 
+    /// Client's and endpoint's port, as they lie in a packet.
     #[inline(always)]
-    fn ports(&self) -> u64 {
-        u64::from(self.client_port) << 16 | u64::from(self.endpoint_port)
+    #[must_use]
+    pub fn ports(&self) -> u32 {
+        ports_word(self.client_port, self.endpoint_port)
     }
+}
+
+/// Two ports as they lie in a packet.
+#[inline(always)]
+#[must_use]
+pub fn ports_word(source: u16, destination: u16) -> u32 {
+    (u32::from(source) << 16 | u32::from(destination)).to_be()
+}
+
+/// The hash of the flow table, from the words that a packet has.
+#[inline(always)]
+#[must_use]
+pub fn hash_words(
+    keys: &Keys,
+    addresses: u64,
+    ports: u32,
+    scope: ScopeId,
+    protocol: Protocol,
+) -> u64 {
+    let scope = u64::from(scope.0) << 8 | u64::from(protocol as u8);
+    // The scope's 24 bits share a word with the ports: shifted, so that they do not overlap.
+    keys.hash(addresses, u64::from(ports) << 24 | scope)
 }
 
 #[cfg(test)]

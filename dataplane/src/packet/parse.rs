@@ -175,13 +175,19 @@ fn judge_tcp(segment: &[u8]) -> Result<(TcpFlags, usize), DropReason> {
         return Err(DropReason::TcpHeaderInvalid);
     }
     let flags = header.flags();
-    let opens = flags.any(TcpFlags::SYN);
-    if opens && flags.any(TcpFlags::FIN | TcpFlags::RST)
-        || !flags.any(TcpFlags::SYN | TcpFlags::RST | TcpFlags::ACK)
-    {
+    if !has_sense(flags) {
         return Err(DropReason::TcpFlagsInvalid);
     }
     Ok((flags, header.header_bytes()))
+}
+
+/// Whether a segment may have these control bits: not SYN with FIN or RST, and one of SYN, RST and
+/// ACK (RFC 9293 3.10).
+#[must_use]
+pub const fn has_sense(flags: TcpFlags) -> bool {
+    let opens = flags.any(TcpFlags::SYN);
+    let ends = flags.any(TcpFlags::FIN) || flags.any(TcpFlags::RST);
+    !(opens && ends) && (opens || flags.any(TcpFlags::RST) || flags.any(TcpFlags::ACK))
 }
 
 /// No control bits, if the header is right.

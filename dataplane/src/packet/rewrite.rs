@@ -11,6 +11,7 @@ use crate::types::Protocol;
 use crate::wire::checksum::Delta;
 use crate::wire::ethernet;
 use crate::wire::ipv4::Ipv4Mut;
+use crate::wire::plain::{HEAD_BYTES, PlainMut};
 use crate::wire::{tcp, udp};
 
 /// Addresses and ports of a packet.
@@ -91,6 +92,46 @@ impl Rewrite {
             (Protocol::Udp, 0, _) => 0,
             (Protocol::Udp, _, 0) => u16::MAX,
             _ => updated,
+        }
+    }
+}
+
+/// A [`Rewrite`] in the words of a plain frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlainRewrite {
+    /// Both addresses that the packet leaves with, as they lie in it.
+    pub addresses: u64,
+    /// Both ports, as they lie in it.
+    pub ports: u32,
+    /// Change of the sum over both addresses.
+    pub header: Delta,
+    /// Change of the sum over addresses and ports.
+    pub transport: Delta,
+}
+
+impl PlainRewrite {
+    /// Applies the rewrite to the frame that `seen` was a glance at.
+    #[inline(always)]
+    pub fn apply(&self, head: &mut [u8; HEAD_BYTES], protocol: Protocol, is_partial: bool) {
+        /// What one hop less does to the word of time to live and protocol, whatever they are.
+        const HOP: Delta = Delta::of_u16(0x0100, 0);
+        let mut plain = PlainMut::of(head);
+        plain.take_hop();
+        plain.change_header_checksum(|field| self.header.and(HOP).update(field));
+        plain.set_tuple(self.addresses, self.ports);
+        let update = |field| match is_partial {
+            true => self.header.update_partial(field),
+            false => self.transport.update(field),
+        };
+        match protocol {
+            Protocol::Tcp => plain.change_tcp_checksum(update),
+            // I6: as in `Rewrite`.
+            Protocol::Udp => plain.change_udp_checksum(|field| match (field, update(field)) {
+                (_, changed) if is_partial => changed,
+                (0, _) => 0,
+                (_, 0) => u16::MAX,
+                (_, changed) => changed,
+            }),
         }
     }
 }

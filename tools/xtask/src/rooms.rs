@@ -20,6 +20,7 @@ pub(crate) const ROOMS: &[Room] = &[
     room_of("drop_reason", &[]),
     room_of("hash", &[]),
     room_of("sync", &[]),
+    room_of("prefetch", &[]),
     room_of("stats", &["types", "limits", "drop_reason", "sync"]),
     // Bytes.
     room_of("wire", &["types"]),
@@ -28,12 +29,12 @@ pub(crate) const ROOMS: &[Room] = &[
     // What control compiles.
     room_of("snapshot", &["types", "limits", "hash"]),
     room_of("neighbor", &["snapshot", "types", "limits", "sync"]),
-    room_of("nat", &["snapshot", "types", "limits", "hash", "sync"]),
+    room_of("nat", &["snapshot", "types", "limits", "hash", "prefetch", "sync"]),
     room_of("generation", &["snapshot", "nat", "neighbor", "hash", "types", "limits"]),
     // What a packet meets.
     room_of("classify", &["packet", "snapshot", "types", "drop_reason"]),
     room_of("lb", &["snapshot", "types"]),
-    room_of("flow", &["packet", "types", "limits"]),
+    room_of("flow", &["packet", "types", "limits", "prefetch"]),
     room_of(
         "engine",
         &[

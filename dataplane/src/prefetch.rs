@@ -6,7 +6,7 @@ use alloc::boxed::Box;
 /// 64 bytes that share a cache line, as sixteen words.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
-pub(super) struct Line(pub(super) [u32; 16]);
+pub(crate) struct Line(pub(crate) [u32; 16]);
 
 // SAFETY: integers without padding, for which all zeros is a value.
 #[allow(unsafe_code)]
@@ -14,7 +14,7 @@ unsafe impl bytemuck::Zeroable for Line {}
 
 impl Line {
     /// This many lines of zeros, straight from the allocator: memory is used as it is written.
-    pub(super) fn zeros(count: usize) -> Box<[Line]> {
+    pub(crate) fn zeros(count: usize) -> Box<[Line]> {
         bytemuck::zeroed_slice_box(count)
     }
 
@@ -22,7 +22,7 @@ impl Line {
     #[cfg(target_feature = "sse2")]
     #[inline(always)]
     #[expect(clippy::cast_sign_loss, clippy::cast_possible_wrap, reason = "bits, not numbers")]
-    pub(super) fn equal_bytes(&self, value: u8) -> u32 {
+    pub(crate) fn equal_bytes(&self, value: u8) -> u32 {
         use core::arch::x86_64::{
             _mm_cmpeq_epi8, _mm_load_si128, _mm_movemask_epi8, _mm_set1_epi8,
         };
@@ -37,7 +37,7 @@ impl Line {
 
     /// A bit for each of the first sixteen bytes that has this value.
     #[cfg(not(target_feature = "sse2"))]
-    pub(super) fn equal_bytes(&self, value: u8) -> u32 {
+    pub(crate) fn equal_bytes(&self, value: u8) -> u32 {
         let bytes = self.0[..4].iter().flat_map(|word| word.to_ne_bytes());
         bytes.enumerate().fold(0, |bits, (at, byte)| bits | u32::from(byte == value) << at)
     }
@@ -45,7 +45,7 @@ impl Line {
 
 /// Asks the processor to load the line that `place` begins in. A hint: changes no result.
 #[inline(always)]
-pub(super) fn prefetch<T>(place: &T) {
+pub(crate) fn prefetch<T>(place: &T) {
     #[cfg(target_arch = "x86_64")]
     {
         use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};

@@ -1,0 +1,163 @@
+//! Recognizes a plain packet in few instructions.
+//!
+//! What a glance recognizes, `parse` would accept, except for what only the tuple can get wrong
+//! (addresses that nobody has, ports of zero) and senseless TCP flags: a packet that is found to
+//! belong to a live flow has a tuple that was judged when the flow opened, and flags are judged
+//! with the flow's state. What it does not recognize is not wrong, only unusual, and `parse` judges
+//! it (I6 and the drop reasons are its business). No branch depends on anything but the form.
+
+use crate::device::{Checksum, Frame};
+use crate::types::Protocol;
+use crate::wire::ethernet;
+use crate::wire::ipv4;
+use crate::wire::plain::{Plain, TRANSPORT_OFFSET};
+use crate::wire::tcp::{self, TcpFlags};
+use crate::wire::udp;
+
+/// What is known of a plain packet beside its tuple.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Glance {
+    /// Bytes of the IPv4 packet.
+    pub wire_bytes: u16,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// TCP's control bits, not judged yet; none for UDP.
+    pub flags: TcpFlags,
+    /// Whether the transport checksum is partial.
+    pub partial_checksum: bool,
+}
+
+/// Looks at a frame that arrived at `station`; `None` if it is not plain.
+#[inline(always)]
+#[must_use]
+pub fn glance(frame: &Frame, station: u64) -> Option<Glance> {
+    let plain = Plain::of(frame.head());
+    let total = plain.total_length();
+    let is_whole = ethernet::HEADER_BYTES + usize::from(total) <= frame.length();
+    let from = plain.source_station();
+    // The group bit of the first octet.
+    let is_unicast = from & 1 == 0 && from != 0;
+    let addressed = plain.destination_station() == station && is_unicast;
+    let is_well_formed = is_whole && plain.is_plain() && plain.has_right_sum() && plain.ttl() > 1;
+    if !addressed || !is_well_formed || frame.fault.is_some() {
+        return None;
+    }
+    let (protocol, flags, least, needed, checksum_at) = match plain.protocol_number() {
+        ipv4::TCP => {
+            let header = plain.tcp_header_bytes();
+            (Protocol::Tcp, plain.tcp_flags(), 20, header, tcp::CHECKSUM_OFFSET)
+        }
+        ipv4::UDP => {
+            let length = plain.udp_length();
+            (Protocol::Udp, TcpFlags::default(), 8, length, udp::CHECKSUM_OFFSET)
+        }
+        _ => return None,
+    };
+    let fits = needed >= least && ipv4::HEADER_BYTES_MIN + usize::from(needed) <= total.into();
+    let partial_checksum = match frame.offload.checksum {
+        Checksum::Complete => false,
+        Checksum::Partial { start, offset } => {
+            let is_here = (start.into(), offset.into()) == (TRANSPORT_OFFSET, checksum_at);
+            if !is_here {
+                return None;
+            }
+            true
+        }
+    };
+    let is_single = frame.offload.segmentation.is_none();
+    (fits && is_single).then_some(Glance { wire_bytes: total, protocol, flags, partial_checksum })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::{Parsed, parse};
+    use crate::types::MacAddress;
+    use crate::wire::checksum;
+
+    const MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 1]);
+
+    fn frame(protocol: u8, payload: usize) -> Frame {
+        let mut bytes = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 9, 9, 8, 0];
+        let transport = if protocol == ipv4::TCP { 20 } else { 8 };
+        let total = u16::try_from(20 + transport + payload).unwrap();
+        let [high, low] = total.to_be_bytes();
+        bytes.extend([0x45, 0, high, low, 0, 7, 0x40, 0, 64, protocol, 0, 0]);
+        bytes.extend([10, 0, 0, 9, 10, 0, 0, 5]);
+        let sum = !checksum::sum(&bytes[14..34]);
+        bytes[24..26].copy_from_slice(&sum.to_be_bytes());
+        bytes.extend([0x12, 0x34, 0, 53]);
+        let [high, low] = (total - 20).to_be_bytes();
+        match protocol {
+            ipv4::TCP => bytes.extend([0, 0, 0, 1, 0, 0, 0, 2, 0x50, 0x10, 1, 1, 7, 7, 0, 0]),
+            _ => bytes.extend([high, low, 7, 7]),
+        }
+        bytes.extend(core::iter::repeat_n(0xaa, payload));
+        let mut frame = Frame::new();
+        frame.fill(&bytes);
+        frame
+    }
+
+    #[test]
+    fn plain_packets_are_recognized() {
+        for protocol in [ipv4::TCP, ipv4::UDP] {
+            for payload in [0, 1, 12, 1000] {
+                let frame = frame(protocol, payload);
+                let seen = glance(&frame, MAC.word()).unwrap();
+                let Ok(Parsed::Packet(packet)) = parse(&frame, MAC) else {
+                    unreachable!("a plain packet parses")
+                };
+                assert_eq!(u32::from(seen.wire_bytes), packet.wire_bytes);
+                assert_eq!((seen.protocol, seen.flags), (packet.protocol, packet.flags));
+            }
+        }
+    }
+
+    /// One frame after another with up to three bytes changed, the header checksum mended in half
+    /// of them, cut, or with another offload: whatever a glance recognizes, `parse` accepts and
+    /// says the same of.
+    #[test]
+    fn what_a_glance_recognizes_parses_and_means_the_same() {
+        let mut state = 1_u64;
+        let mut below = |limit: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            usize::try_from(state >> 33).unwrap() % limit
+        };
+        let mut recognized = 0;
+        for _ in 0..200_000 {
+            let mut frame = frame([ipv4::TCP, ipv4::UDP][below(2)], below(14));
+            for _ in 0..below(4) {
+                let at = below(54.min(frame.length()));
+                frame.bytes_mut()[at] = [0, 1, 5, 0x45, 0x50, 0xff][below(6)];
+            }
+            if below(2) == 0 {
+                frame.bytes_mut()[24..26].fill(0);
+                let sum = !checksum::sum(&frame.bytes()[14..34]);
+                frame.bytes_mut()[24..26].copy_from_slice(&sum.to_be_bytes());
+            }
+            if below(4) == 0 {
+                let cut = below(frame.length());
+                frame.set_length(cut);
+            }
+            if below(4) == 0 {
+                let offset = [6, 16][below(2)];
+                frame.offload.checksum = Checksum::Partial { start: 34, offset };
+            }
+            let Some(seen) = glance(&frame, MAC.word()) else { continue };
+            recognized += 1;
+            use crate::drop_reason::DropReason::{
+                Land, MartianDestination, MartianSource, PortZero, TcpFlagsInvalid,
+            };
+            match parse(&frame, MAC) {
+                Ok(Parsed::Packet(packet)) => {
+                    assert_eq!(u32::from(seen.wire_bytes), packet.wire_bytes);
+                    assert_eq!((seen.protocol, seen.flags), (packet.protocol, packet.flags));
+                    assert_eq!(seen.partial_checksum, packet.partial_checksum);
+                }
+                Err(MartianSource | MartianDestination | Land | PortZero | TcpFlagsInvalid) => {}
+                other => unreachable!("{other:?}: {:x?}", frame.bytes()),
+            }
+        }
+        assert!(recognized > 30_000, "{recognized}");
+    }
+}
