@@ -17,7 +17,7 @@ use alloc::sync::Arc;
 use core::time::Duration;
 
 pub use platform::{Platform, Queue};
-pub use seat::{CrewConfig, Seat, SessionPage, Shared, crew};
+pub use seat::{CrewConfig, Seat, SessionPage, Shared, Ticket, crew};
 
 use crate::device::{Batch, Frame};
 use crate::engine::{Arrival, Engine, EngineConfig, Verdict, Verdicts};

@@ -396,7 +396,8 @@ fn a_worker_in_place_of_one_that_ended_begins_empty_and_accounts_for_everything(
     let (ended, other) = (crew.counters(0), crew.counters(1));
     assert!(ended.flows > 50 && other.flows > 50);
     assert_eq!(u64::from(crew.leased()), ended.flows + other.flows);
-    crew.shared[0].request_sessions(SessionPage::new(10)).expect("no other page is under way");
+    let asked = crew.shared[0].request_sessions(SessionPage::new(10));
+    let ticket = asked.expect("no other page is under way");
     crew.machine.panics.set(true);
     for client in some_clients(64) {
         crew.device("a", 0).arrive(crew.syn(A, client));
@@ -418,12 +419,27 @@ fn a_worker_in_place_of_one_that_ended_begins_empty_and_accounts_for_everything(
     assert!(lost > 0 && lost + now.handed_over - ended.handed_over == 64, "{lost} were lost");
     assert_eq!((now.flows, now.flows_closed), (0, ended.flows_closed + ended.flows));
     assert_eq!(u64::from(crew.leased()), crew.counters(1).flows);
-    let page = crew.shared[0].take_sessions().expect("nobody waits for the list in vain");
+    let page = crew.shared[0].take_sessions(ticket).expect("nobody waits for the list in vain");
     assert!(page.sessions.is_empty());
     open(&mut crew, 200);
     let flows = (crew.counters(0).flows, crew.counters(1).flows);
     assert_eq!(flows, (ended.flows, other.flows));
     assert_eq!(u64::from(crew.leased()), ended.flows + other.flows);
+}
+
+#[test]
+fn an_answer_that_came_too_late_is_not_taken_for_another() {
+    let mut crew = Crew::new(1, 100);
+    let ask = |crew: &Crew, capacity| crew.shared[0].request_sessions(SessionPage::new(capacity));
+    let late = ask(&crew, 7).expect("nobody asked before");
+    crew.pass(Duration::from_millis(10));
+    // Nobody took it; the next answer is another request's, whether or not it has come yet.
+    let next = ask(&crew, 9).expect("the worker has taken the first");
+    assert!(crew.shared[0].take_sessions(next).is_none(), "that was the first one's");
+    crew.pass(Duration::from_millis(10));
+    let page = crew.shared[0].take_sessions(next).expect("answered");
+    assert_eq!(page.sessions.capacity(), 9);
+    assert!(crew.shared[0].take_sessions(late).is_none());
 }
 
 #[test]
@@ -437,12 +453,12 @@ fn sessions_are_listed_page_by_page() {
     let mut page = SessionPage::new(700);
     let mut seen = Vec::new();
     for _ in 0..20 {
-        crew.shared[0].request_sessions(page).expect("no other page is under way");
+        let ticket = crew.shared[0].request_sessions(page).expect("no other page is under way");
         let second = crew.shared[0].request_sessions(SessionPage::new(1));
         assert!(second.is_err(), "one page at a time");
         let answer = (0..10).find_map(|_| {
             crew.pass(Duration::from_millis(10));
-            crew.shared[0].take_sessions()
+            crew.shared[0].take_sessions(ticket)
         });
         page = answer.expect("the page comes back");
         assert!(page.sessions.len() <= 700);

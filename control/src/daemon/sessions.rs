@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use dataplane::engine;
 use dataplane::types::{LinkId, ScopeId};
-use dataplane::worker::{SessionPage, Shared};
+use dataplane::worker::{SessionPage, Shared, Ticket};
 use parking_lot::Mutex;
 
 use super::crew::Crew;
@@ -96,36 +96,26 @@ pub(super) struct Found {
 /// Walks the tables of all workers.
 pub(super) struct Walker {
     crew: Arc<Crew>,
-    /// By worker: whether a page that nobody waits for any more is still under way.
-    outstanding: Mutex<Vec<bool>>,
+    turn: Mutex<()>,
 }
 
 impl Walker {
     pub(super) fn new(crew: Arc<Crew>) -> Walker {
-        let outstanding = Mutex::new(vec![false; crew.len()]);
-        Walker { crew, outstanding }
+        Walker { crew, turn: Mutex::default() }
     }
 
     /// Every session that the lens lets through.
     pub(super) fn walk(&self, lens: &Lens) -> Result<Found, Failure> {
-        let mut outstanding = self.outstanding.lock();
+        let _turn = self.turn.lock();
         let mut found = Found::default();
         for (at, shared) in self.crew.shared().iter().enumerate() {
-            let Some(lost) = outstanding.get_mut(at) else { continue };
-            if *lost {
-                self.wait(at, shared)?;
-                *lost = false;
-            }
             let mut page = SessionPage::new(PAGE_SESSIONS);
             while !page.done {
                 page.sessions.clear();
-                if shared.request_sessions(page).is_err() {
-                    return Err(late(at));
-                }
-                *lost = true;
+                // Refused if an earlier request was given up before the worker saw it.
+                let ticket = shared.request_sessions(page).map_err(|_| late(at))?;
                 self.crew.wake();
-                page = self.wait(at, shared)?;
-                *lost = false;
+                page = wait(at, shared, ticket)?;
                 for session in page.sessions.iter().filter(|session| lens.lets_through(session)) {
                     if found.sessions.len() < lens.filter.limit {
                         found.sessions.push(lens.view(session, at));
@@ -137,18 +127,18 @@ impl Walker {
         }
         Ok(found)
     }
+}
 
-    fn wait(&self, at: usize, shared: &Shared) -> Result<SessionPage, Failure> {
-        let deadline = Instant::now() + PAGE_TIME;
-        loop {
-            if let Some(page) = shared.take_sessions() {
-                return Ok(page);
-            }
-            if Instant::now() >= deadline {
-                return Err(late(at));
-            }
-            thread::sleep(LOOK);
+fn wait(worker: usize, shared: &Shared, ticket: Ticket) -> Result<SessionPage, Failure> {
+    let deadline = Instant::now() + PAGE_TIME;
+    loop {
+        if let Some(page) = shared.take_sessions(ticket) {
+            return Ok(page);
         }
+        if Instant::now() >= deadline {
+            return Err(late(worker));
+        }
+        thread::sleep(LOOK);
     }
 }
 

@@ -12,7 +12,7 @@ use crate::engine::Session;
 use crate::limits::WORKERS_MAX;
 use crate::publish::Cell;
 use crate::stats::StatsPage;
-use crate::sync::{ArrayQueue, AtomicBool, Ordering};
+use crate::sync::{ArrayQueue, AtomicBool, AtomicU64, Ordering};
 use crate::types::{FlowIndex, WorkerId};
 
 /// Sizes that are fixed at start.
@@ -26,6 +26,10 @@ pub struct CrewConfig {
     pub seed: u64,
 }
 
+/// Names one request for a page of sessions; only its own answer is taken with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket(u64);
+
 /// Sessions on their way from a worker to whoever asked. The asker provides the memory.
 #[derive(Debug)]
 pub struct SessionPage {
@@ -35,13 +39,15 @@ pub struct SessionPage {
     pub done: bool,
     /// The sessions found; a worker pushes no more than there is capacity for.
     pub sessions: Vec<Session>,
+    ticket: Ticket,
 }
 
 impl SessionPage {
     /// An empty page with room for `capacity` sessions, at the start of the table.
     #[must_use]
     pub fn new(capacity: usize) -> SessionPage {
-        SessionPage { next: FlowIndex(0), done: false, sessions: Vec::with_capacity(capacity) }
+        let sessions = Vec::with_capacity(capacity);
+        SessionPage { next: FlowIndex(0), done: false, sessions, ticket: Ticket(0) }
     }
 }
 
@@ -53,6 +59,7 @@ pub struct Shared {
     pub stats: StatsPage,
     requests: ArrayQueue<SessionPage>,
     answers: ArrayQueue<SessionPage>,
+    tickets: AtomicU64,
     stop: AtomicBool,
 }
 
@@ -63,23 +70,27 @@ impl Shared {
             stats: StatsPage::new(),
             requests: ArrayQueue::new(1),
             answers: ArrayQueue::new(1),
+            tickets: AtomicU64::new(0),
             stop: AtomicBool::new(false),
         }
     }
 
     /// Asks for the next page of sessions; wake the worker afterwards. One page at a time: gives it
-    /// back if another is under way.
+    /// back if another waits for the worker.
     ///
     /// # Errors
-    /// The page, if another is under way.
-    pub fn request_sessions(&self, page: SessionPage) -> Result<(), SessionPage> {
-        self.requests.push(page)
+    /// The page, if another waits.
+    pub fn request_sessions(&self, mut page: SessionPage) -> Result<Ticket, SessionPage> {
+        let ticket = Ticket(self.tickets.fetch_add(1, Ordering::Relaxed) + 1);
+        page.ticket = ticket;
+        self.requests.push(page).map(|()| ticket)
     }
 
-    /// The page that was asked for, once the worker has filled it.
+    /// The page that was asked for with this ticket, once the worker has filled it. An answer to an
+    /// earlier request, which nobody waits for any more, is thrown away.
     #[must_use]
-    pub fn take_sessions(&self) -> Option<SessionPage> {
-        self.answers.pop()
+    pub fn take_sessions(&self, ticket: Ticket) -> Option<SessionPage> {
+        self.answers.pop().filter(|page| page.ticket == ticket)
     }
 
     /// Ends the worker at its next batch boundary; wake it afterwards.

@@ -196,10 +196,10 @@ fn a_worker_about_to_block_hears_of_a_publication() {
 fn a_worker_about_to_block_hears_of_a_question() {
     check(3, || {
         let world = World::start(vec![Vec::new()]);
-        assert!(world.shared[0].request_sessions(SessionPage::new(4)).is_ok());
+        let ticket = world.shared[0].request_sessions(SessionPage::new(4)).unwrap();
         world.wake();
         world.hall.await_quiet();
-        let page = world.shared[0].take_sessions().expect("it was answered");
+        let page = world.shared[0].take_sessions(ticket).expect("it was answered");
         assert!(page.done && page.sessions.is_empty());
         world.stop();
     });
