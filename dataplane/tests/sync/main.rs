@@ -3,7 +3,7 @@
 //!
 //! The worlds are small (four ports to a pool, two frames to a ring: `limits` under `--cfg loom`),
 //! because the rules that can break do not depend on the size. A thread that waits for what never
-//! comes is a deadlock here, and a failure. `cargo xtask sync` runs this.
+//! comes is a deadlock here, and a failure. CONTRIBUTING.md says how to run this.
 #![cfg(loom)]
 
 mod neighbor;

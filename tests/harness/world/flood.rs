@@ -1,8 +1,8 @@
 //! Opens flows by the million: one template, patched for each client, and only verdicts looked at.
 //!
 //! The frames are those of the encoder but for their transport checksums, which are absent or
-//! wrong: nothing here looks at them. Backends answer and clients acknowledge, unless the flood is to
-//! come to nothing. What passes is not judged packet by packet; the tables are, afterwards.
+//! wrong: nothing here looks at them. Backends answer and clients acknowledge, unless the flood is
+//! to come to nothing. What passes is not judged packet by packet; the tables are, afterwards.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;

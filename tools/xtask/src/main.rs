@@ -6,6 +6,7 @@
 mod ci;
 mod lexer;
 mod manifest;
+mod miri;
 mod rooms;
 mod source;
 mod tidy;
@@ -24,6 +25,7 @@ struct Command {
 const COMMANDS: &[Command] = &[
     Command { name: "ci", summary: "run what CI runs, step by step", run: ci::run },
     Command { name: "tidy", summary: "check the rules of the house", run: tidy::run },
+    Command { name: "miri", summary: "look for undefined behaviour", run: miri::run },
     Command { name: "help", summary: "list these commands", run: help },
 ];
 
