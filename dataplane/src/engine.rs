@@ -13,6 +13,7 @@
 //! flows and leave all others to `path`, frame by frame, in order.
 
 mod admit;
+mod announce;
 mod answer;
 mod embryo;
 mod ending;
@@ -40,6 +41,7 @@ use crate::limits::{BATCH_FRAMES_MAX, DEVICES_MAX};
 use crate::nat::Home;
 use crate::stats::Counters;
 use crate::types::{DeviceIndex, FlowIndex, Instant, Tick, WorkerId};
+use announce::Announcements;
 use answer::Answers;
 use embryo::Embryos;
 use express::{Exits, Lane, Step};
@@ -134,6 +136,7 @@ pub struct Engine {
     requests: VecDeque<exception::Request>,
     answers: Answers,
     embryos: Embryos,
+    announcements: Announcements,
     /// Where the walk over all flows after a change of configuration is; `None` when it is done.
     sweep: Option<FlowIndex>,
     /// The next hop that is looked after next.
@@ -162,6 +165,7 @@ impl Engine {
             requests: VecDeque::with_capacity(exception::REQUESTS_MAX),
             answers: Answers::new(),
             embryos: Embryos::new(config.flows_max),
+            announcements: Announcements::new(),
             sweep: None,
             neighbor_turn: 0,
             steps: Vec::with_capacity(BATCH_FRAMES_MAX),
@@ -209,6 +213,7 @@ impl Engine {
         self.sweep = Some(FlowIndex(0));
         self.requests.clear();
         self.answers.clear();
+        self.announcements.restart();
         let dropped = self.hold.clear();
         self.counters.held = 0;
         self.drop_held(dropped);
@@ -221,8 +226,10 @@ impl Engine {
     }
 
     /// A device is open, with this address and MTU, or it was open and these have changed. Its next
-    /// hops are asked for again: they may have changed, too.
+    /// hops are asked for again: they may have changed, too. Another address than before is
+    /// announced.
     pub fn attach(&mut self, device: DeviceIndex, link: Link) {
+        self.note_station(device, link);
         self.generation.neighbors.doubt(|changed| changed == device);
         if let Some(slot) = self.links.get_mut(device.slot()) {
             *slot = Some(link);
@@ -278,6 +285,7 @@ impl Engine {
         self.expire(now, &mut steps);
         self.sweep(now, &mut steps);
         self.look_after_neighbors(now);
+        self.announcements.advance();
         let dropped = self.hold.expire(now);
         self.counters.held = self.hold.len() as u64;
         self.drop_held(dropped);
@@ -288,8 +296,9 @@ impl Engine {
     #[must_use]
     pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
         use core::time::Duration;
-        let wait = if !self.requests.is_empty() || !self.answers.is_empty() || self.sweep.is_some()
-        {
+        let has_to_say =
+            !self.requests.is_empty() || !self.answers.is_empty() || !self.announcements.is_empty();
+        let wait = if has_to_say || self.sweep.is_some() {
             Duration::ZERO
         } else if self.hold.len() > 0 {
             // The answer may reach another worker, which does not know who waits for it.
@@ -311,6 +320,7 @@ impl Engine {
             return Some((device, Origin::Held));
         }
         let own = self.emit_answer(frame).or_else(|| self.emit_request(frame));
+        let own = own.or_else(|| self.emit_announcement(frame));
         own.map(|device| (device, Origin::Own))
     }
 

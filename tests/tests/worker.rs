@@ -276,6 +276,37 @@ fn another_address_and_mtu_of_an_open_device_are_noticed() {
     assert_eq!(crew.shared[0].stats.device(P).state, DeviceState::Up);
 }
 
+/// Hosts believe in the old station until they are told; others are not concerned.
+#[test]
+fn another_address_is_announced_once_in_its_network() {
+    let mut crew = Crew::new(2, 100);
+    let link = Link { mac: MacAddress([2, 7, 7, 7, 7, 7]), mtu: 1500 };
+    for worker in 0..2 {
+        crew.change("a", worker, Ok(link));
+        crew.change("p", worker, Ok(link));
+    }
+    crew.pass(Duration::from_secs(1));
+    crew.pass(Duration::from_secs(1));
+    let announced = |name| -> Vec<Ipv4Addr> {
+        let sent = (0..2).flat_map(|worker| {
+            let device = crew.device(name, worker);
+            std::iter::from_fn(move || device.take_sent())
+        });
+        let arps = sent.filter_map(|frame| match observe(&frame.bytes) {
+            Observed::Arp { operation: 1, sender, target, .. } if sender == target => {
+                assert_eq!(frame.bytes[..12], [[0xff; 6], link.mac.0].concat());
+                Some(target)
+            }
+            _ => None,
+        });
+        arps.collect()
+    };
+    assert_eq!(announced("a"), [ENDPOINT]);
+    assert_eq!(announced("b"), [Ipv4Addr::UNSPECIFIED; 0]);
+    assert_eq!(announced("p"), [NAT_IP]);
+    crew.counters(0);
+}
+
 #[test]
 fn a_name_that_has_moved_to_another_device_is_followed() {
     let mut crew = Crew::new(1, 100);

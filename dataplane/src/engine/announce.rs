@@ -1,0 +1,118 @@
+//! Telling a network that adit has another station there (RFC 5227 2.3, RFC 826).
+//!
+//! When a device comes to have another Ethernet address than before, hosts go on sending to the old
+//! one until their caches expire, half a minute later. So every address that adit answers for in
+//! the device's network is announced, once, by the first worker.
+//!
+//! Bounds: a walk over all endpoints and NAT IPs, [`STEPS_PER_ADVANCE`] of them at a time; as many
+//! walks as there are devices. A device that is opened for the first time announces nothing: there
+//! is nothing to correct.
+
+use alloc::collections::VecDeque;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::net::Ipv4Addr;
+
+use super::Engine;
+use crate::device::{Frame, Link};
+use crate::limits::{DEVICES_MAX, NAT_IPS_MAX};
+use crate::packet::arp::Arp;
+use crate::snapshot::Snapshot;
+use crate::types::{DeviceIndex, MacAddress, ScopeId, ServiceIndex, WorkerId};
+
+/// Addresses that are looked at in one advance.
+const STEPS_PER_ADVANCE: u32 = 64;
+
+/// Only one worker of all announces.
+const ANNOUNCER: WorkerId = WorkerId(0);
+
+/// What there is to announce.
+pub(super) struct Announcements {
+    /// The station of each device when it was last opened, zero before.
+    stations: Vec<MacAddress>,
+    /// Devices to announce on, and how far the walk has come.
+    walks: VecDeque<(DeviceIndex, usize)>,
+    steps: u32,
+}
+
+impl Announcements {
+    pub(super) fn new() -> Announcements {
+        let (stations, walks) =
+            (vec![MacAddress::ZERO; DEVICES_MAX], VecDeque::with_capacity(DEVICES_MAX));
+        Announcements { stations, walks, steps: 0 }
+    }
+
+    /// Whether there is anything.
+    pub(super) fn is_empty(&self) -> bool {
+        self.walks.is_empty()
+    }
+
+    /// A device is open with this address.
+    pub(super) fn note(&mut self, device: DeviceIndex, link: Link) {
+        let Some(station) = self.stations.get_mut(device.slot()) else { return };
+        let before = core::mem::replace(station, link.mac);
+        if before != MacAddress::ZERO && before != link.mac {
+            self.walks.retain(|(other, _)| *other != device);
+            self.walks.push_back((device, 0));
+        }
+    }
+
+    /// The addresses may be others by now: all walks begin again.
+    pub(super) fn restart(&mut self) {
+        self.walks.iter_mut().for_each(|(_, at)| *at = 0);
+    }
+
+    /// Time has passed.
+    pub(super) fn advance(&mut self) {
+        self.steps = STEPS_PER_ADVANCE;
+    }
+
+    /// The next address to announce, and where.
+    fn next(&mut self, snapshot: &Snapshot) -> Option<(DeviceIndex, Ipv4Addr)> {
+        while self.steps > 0 {
+            let (device, at) = self.walks.front_mut()?;
+            self.steps -= 1;
+            let (device, own) = (*device, own_address(snapshot, *at));
+            *at += 1;
+            match own {
+                None => drop(self.walks.pop_front()),
+                Some((scope, Some(address))) if snapshot.device_scope(device) == Some(scope) => {
+                    return Some((device, address));
+                }
+                Some(_) => {}
+            }
+        }
+        None
+    }
+}
+
+/// The address of adit at this place of the walk, if there is one at it; `None` behind the last.
+fn own_address(snapshot: &Snapshot, at: usize) -> Option<(ScopeId, Option<Ipv4Addr>)> {
+    if let Some(endpoint) = snapshot.endpoints().get(at) {
+        return Some((endpoint.scope, Some(endpoint.address)));
+    }
+    let at = at - snapshot.endpoints().len();
+    let service = ServiceIndex(u32::try_from(at / NAT_IPS_MAX).ok()?);
+    let service = snapshot.service(service)?;
+    Some((service.scope, service.nat_ips.get(at % NAT_IPS_MAX).copied()))
+}
+
+impl Engine {
+    /// Notes the station of a device that was opened or changed.
+    pub(super) fn note_station(&mut self, device: DeviceIndex, link: Link) {
+        if self.worker == ANNOUNCER {
+            self.announcements.note(device, link);
+        }
+    }
+
+    /// Writes the next announcement into `frame`.
+    pub(super) fn emit_announcement(&mut self, frame: &mut Frame) -> Option<DeviceIndex> {
+        while let Some((device, address)) = self.announcements.next(&self.generation.snapshot) {
+            if let Some(link) = self.link(device) {
+                frame.fill(&Arp::request(link.mac, address, address).emit());
+                return Some(device);
+            }
+        }
+        None
+    }
+}
