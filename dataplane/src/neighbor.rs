@@ -31,7 +31,7 @@ struct Slot {
     hop: AtomicU64,
     confirmed: AtomicU32,
     requested: AtomicU32,
-    /// The device was opened or closed since the last confirmation.
+    /// Since the last confirmation the device was opened or closed, or a backend did not answer.
     doubtful: AtomicBool,
 }
 
@@ -168,6 +168,13 @@ impl Neighbors {
             if hop.is_some_and(|hop| changed(hop.device)) {
                 slot.doubtful.store(true, Ordering::Relaxed);
             }
+        }
+    }
+
+    /// Somebody waits for an answer from behind the neighbor: it may be another station by now.
+    pub fn suspect(&self, neighbor: NeighborIndex) {
+        if let Some(slot) = self.slots.get(neighbor.slot()) {
+            slot.doubtful.store(true, Ordering::Relaxed);
         }
     }
 

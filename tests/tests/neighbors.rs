@@ -11,7 +11,7 @@ use dataplane::generation::Generation;
 use dataplane::neighbor::{FORGOTTEN_TICKS, Neighbors, REQUEST_INTERVAL_TICKS};
 use dataplane::snapshot::{DeviceKind, DevicePlan};
 use dataplane::types::{DeviceIndex, Hop, MacAddress, NeighborIndex, ScopeId, Tick};
-use harness::encode::ArpShape;
+use harness::encode::{ArpShape, flags};
 use harness::topology::{A, CLIENT, ENDPOINT, NAT_IP, P, backend};
 use harness::{Observed, Shape, Topology, World, WorldConfig, mac_of, observe};
 
@@ -123,6 +123,33 @@ fn a_closed_device_puts_its_next_hops_in_doubt() {
     assert_eq!(knock(&mut world), Verdict::Forward(Q));
     world.pass(Duration::from_secs(5));
     assert!(asked(&mut world).is_empty(), "the answer removed the doubt");
+}
+
+/// A backend gets another station and tells nobody: the client's second SYN has it asked for.
+#[test]
+fn a_backend_that_does_not_answer_a_handshake_is_asked_for_again() {
+    let topology = topology_of(1, &[backend(0)]);
+    let mut world = World::with_manual_arp(topology, WorldConfig::default());
+    answer(&mut world, P);
+    world.pass(Duration::from_secs(5));
+    asked(&mut world);
+    let syn = |world: &mut World, port| {
+        let shape = Shape::tcp((CLIENT, port), (ENDPOINT, 443), flags::SYN);
+        let station = world.topology.station(A);
+        assert_eq!(world.arrive(A, &shape.to_station(station).encode()), Verdict::Forward(P));
+        world.pass(Duration::from_millis(100));
+        asked(world).into_keys().collect::<Vec<_>>()
+    };
+    assert!(syn(&mut world, 5001).is_empty(), "a first SYN says nothing");
+    world.pass(ABOUT_A_SECOND);
+    assert_eq!(syn(&mut world, 5001), [backend(0)], "a second one says that nobody answered");
+    assert!(syn(&mut world, 5001).is_empty(), "one request in a second");
+    world.pass(ABOUT_A_SECOND);
+    asked(&mut world);
+    answer(&mut world, P);
+    world.pass(ABOUT_A_SECOND);
+    assert!(asked(&mut world).is_empty(), "the answer removed the doubt");
+    assert!(syn(&mut world, 5002).is_empty());
 }
 
 /// A device closes after the next configuration was built and before the worker adopts it.

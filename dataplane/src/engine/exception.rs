@@ -8,10 +8,11 @@
 use super::{Engine, Verdict};
 use crate::device::Frame;
 use crate::drop_reason::DropReason;
+use crate::flow::State;
 use crate::packet::Packet;
 use crate::packet::arp::Arp;
 use crate::snapshot::NextHop;
-use crate::types::{DeviceIndex, Hop, NeighborIndex, Tick};
+use crate::types::{DeviceIndex, FlowIndex, Hop, NeighborIndex, Tick};
 
 /// Requests that wait to be sent, at most; more are made again later.
 pub(super) const REQUESTS_MAX: usize = 64;
@@ -68,6 +69,19 @@ impl Engine {
         match self.hold.push(neighbor, frame, now) {
             true => Ok(Verdict::Hold),
             false => Err(DropReason::NeighborPending),
+        }
+    }
+
+    /// A client sends its SYN once more: if the backend has not answered the first, it may have
+    /// come to have another station without telling anybody. Until that is found out by itself
+    /// takes half a minute, and the client's patience may be shorter. The old station is used until
+    /// the answer comes.
+    pub(super) fn suspect_backend(&mut self, number: FlowIndex, now: Tick) {
+        let Some(flow) = self.flows.get(number) else { return };
+        if flow.state == State::Opening {
+            let neighbor = flow.neighbor();
+            self.generation.neighbors.suspect(neighbor);
+            self.request(neighbor, now);
         }
     }
 

@@ -77,7 +77,12 @@ impl Engine {
         let packet = &forward.packet;
         let found = self.live_flow(forward, now)?;
         let number = match found {
-            Some(number) => number,
+            Some(number) => {
+                if opens(packet) {
+                    self.suspect_backend(number, now);
+                }
+                number
+            }
             None => self.admit(forward, now)?,
         };
         let client = Hop { device: frame.ingress, mac: packet.station };
