@@ -1,5 +1,6 @@
 //! All cases, in the order in which they run.
 
+mod chaos;
 mod connections;
 mod ending;
 mod gate;
@@ -33,6 +34,7 @@ pub(crate) fn all() -> Vec<Case> {
         outage::CASES,
         idle::CASES,
         lifecycle::CASES,
+        chaos::cases().as_slice(),
         web::CASES,
         iperf::CASES,
     ]

@@ -12,6 +12,7 @@
 mod adit;
 mod config;
 mod station;
+mod vitals;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::thread;
@@ -23,6 +24,7 @@ use lab::client::Dial;
 pub(crate) use adit::{Adit, Probe, list, number, text};
 pub(crate) use config::{Config, endpoint, rule, service};
 pub(crate) use station::Station;
+pub(crate) use vitals::Vitals;
 
 use crate::case::{Failure, wait_until};
 

@@ -59,7 +59,7 @@ fn reload_often(world: &mut World, kept: &mut Session) -> Result<usize, Failure>
 }
 
 /// Adds and removes an endpoint, a service, rules and pools of backends.
-fn vary(world: &mut World, count: usize) {
+pub(super) fn vary(world: &mut World, count: usize) {
     let config = &mut world.config;
     (config.more_pools, config.more_rules, config.more) = Default::default();
     if count.is_multiple_of(2) {
@@ -76,7 +76,7 @@ fn vary(world: &mut World, count: usize) {
 }
 
 /// Downloads and checks bytes until told to stop.
-fn load(session: &Session, stop: &AtomicBool) -> Result<u64, Failure> {
+pub(super) fn load(session: &Session, stop: &AtomicBool) -> Result<u64, Failure> {
     let mut stream = session.stream();
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     stream.write_all(b"GET /bytes/1000000000000 HTTP/1.1\r\nHost: x\r\n\r\n")?;

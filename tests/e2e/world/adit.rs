@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::Vitals;
 use crate::case::{Failure, wait_until};
 use crate::role;
 
@@ -79,6 +80,11 @@ impl Adit {
         Ok(self.process.as_mut().ok_or("adit was not started")?.child().id())
     }
 
+    /// What the kernel says of its process.
+    pub(crate) fn vitals(&mut self) -> Result<Vitals, Failure> {
+        Vitals::of(self.id()?)
+    }
+
     pub(crate) fn signal(&mut self, signal: Signal) -> Result<(), Failure> {
         let id = i32::try_from(self.id()?).ok().and_then(Pid::from_raw);
         Ok(kill_process(id.ok_or("a process id")?, signal)?)
@@ -144,7 +150,7 @@ impl Adit {
 }
 
 impl Probe {
-    fn command(&self, words: &[&str]) -> io::Result<Output> {
+    pub(crate) fn command(&self, words: &[&str]) -> io::Result<Output> {
         role::adit().args(words).arg("--socket").arg(self.socket()).output()
     }
 

@@ -36,7 +36,7 @@ impl Station {
     }
 
     /// The device that adit has of it.
-    pub(super) fn device_of(&self, kind: Kind) -> Device {
+    pub(crate) fn device_of(&self, kind: Kind) -> Device {
         let virtual_network = self.virtual_network;
         match kind {
             Kind::Packet => {

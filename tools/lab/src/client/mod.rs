@@ -7,10 +7,12 @@
 //! A source port can be used again at once after a call that ended well: the HTTP server closes
 //! first and so keeps TIME_WAIT, and [`tcp_connect`] ends by a reset. They do not retry.
 
+mod flood;
 mod http;
 mod ping;
 mod session;
 
+pub use flood::syn_flood;
 pub use http::{Response, Transfer, download, http_get, upload};
 pub use ping::{PingOutcome, ping, ping_sized};
 pub use session::{Session, SessionState};

@@ -1,0 +1,31 @@
+//! What the kernel says of a process: what leaks show in.
+
+use std::fs;
+
+use crate::case::Failure;
+
+/// See the module's documentation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Vitals {
+    /// Open file descriptors.
+    pub(crate) descriptors: usize,
+    pub(crate) threads: usize,
+    /// Memory in use, in KiB.
+    pub(crate) resident_kib: usize,
+}
+
+impl Vitals {
+    pub(crate) fn of(process: u32) -> Result<Vitals, Failure> {
+        let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+        let number = |name: &str| -> Result<usize, Failure> {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let word = line.and_then(|rest| rest.split_whitespace().next());
+            Ok(word.ok_or_else(|| format!("no {name} of process {process}"))?.parse()?)
+        };
+        Ok(Vitals {
+            descriptors: fs::read_dir(format!("/proc/{process}/fd"))?.count(),
+            threads: number("Threads:")?,
+            resident_kib: number("VmRSS:")?,
+        })
+    }
+}
