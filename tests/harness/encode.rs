@@ -36,6 +36,12 @@ pub mod flags {
     pub const PSH: u8 = 0x08;
     /// The acknowledgement number is meant.
     pub const ACK: u8 = 0x10;
+    /// The urgent pointer is meant.
+    pub const URG: u8 = 0x20;
+    /// The network was congested (RFC 3168).
+    pub const ECE: u8 = 0x40;
+    /// The sender has slowed down because of it (RFC 3168).
+    pub const CWR: u8 = 0x80;
 }
 
 /// A frame and what a kernel would say about it.
@@ -143,6 +149,8 @@ pub struct Shape {
     pub segment_bytes: Option<u16>,
     /// Where the kernel is told the transport header begins, instead of where it does.
     pub partial_start: Option<u16>,
+    /// A bit of the frame that is turned over, counted from the first byte's highest.
+    pub flip: Option<usize>,
 }
 
 impl Shape {
@@ -182,6 +190,7 @@ impl Shape {
             cut: None,
             segment_bytes: None,
             partial_start: None,
+            flip: None,
         }
     }
 
@@ -228,6 +237,9 @@ impl Shape {
         let mut bytes = self.ethernet(&packet);
         bytes.extend(&self.padding);
         bytes.truncate(self.cut.unwrap_or(usize::MAX));
+        if let Some(byte) = self.flip.and_then(|bit| bytes.get_mut(bit / 8)) {
+            *byte ^= 0x80 >> (self.flip.unwrap_or(0) % 8);
+        }
         Image { bytes, offload: self.offload(), fault: None }
     }
 

@@ -16,6 +16,7 @@
 //! `handed-over`, `wait TIME`, `leap TIME`, `down NET`, `up NET`, `answer IP`.
 //! Facts: `flows N`, `state NAME`, `count COUNTER N`. Packets are described in [`packet`].
 
+pub mod describe;
 pub mod packet;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +29,7 @@ use dataplane::snapshot::{Gate, Refusal, RoutePlan};
 use dataplane::stats::Counters;
 use dataplane::types::{DeviceIndex, LinkId, Prefix, Tick};
 
+use crate::encode::Image;
 use crate::topology::{A, B, P, Topology};
 use crate::world::{Left, World, WorldConfig};
 use packet::{Side, parse_packet};
@@ -256,9 +258,15 @@ impl Runner {
         let device = self.device(words[0]);
         let words = self.substitute(&words[1..]);
         let side = Side::arriving(self.topology.station(device));
-        let image = parse_packet(&words, &side).unwrap_or_else(|why| self.fail(&why));
+        let image = self.encode(&words, &side);
         let verdicts = self.world().arrive_at(worker, device, &[image]);
         self.pending = Some(verdicts[0]);
+    }
+
+    fn encode(&self, words: &[String], side: &Side) -> Image {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let described = parse_packet(&words, side);
+        described.unwrap_or_else(|why| self.fail(&why)).encode()
     }
 
     /// Words with their variables replaced.
@@ -289,7 +297,7 @@ impl Runner {
         self.bind(&words[1..], &left);
         let words = self.substitute(&words[1..]);
         let side = Side::leaving(self.topology.station(device));
-        let expected = parse_packet(&words, &side).unwrap_or_else(|why| self.fail(&why));
+        let expected = self.encode(&words, &side);
         if left.device != device || left.image != expected {
             let expected = (device, crate::observe(&expected.bytes), &expected);
             let seen = (left.device, crate::observe(&left.image.bytes), &left.image);

@@ -1,9 +1,9 @@
 //! The packets of scripts: from a line of words to the bytes of a frame.
 //!
-//! * `tcp IP:PORT > IP:PORT FLAGS [OPTION…]`, flags of `SFRPA` or `none`;
+//! * `tcp IP:PORT > IP:PORT FLAGS [OPTION…]`, flags of `SFRPAUEC` or `none`;
 //! * `udp IP:PORT > IP:PORT [OPTION…]`, `icmp IP > IP`, `ip PROTOCOL IP > IP`;
 //! * `arp who-has IP tell IP [OPTION…]`, `arp IP is-at for IP [OPTION…]`;
-//! * `raw HEX`.
+//! * `raw HEX…`.
 //!
 //! A frame that arrives has TTL 64 and goes from its host's station to adit's; one that leaves has
 //! TTL 63 and goes from adit's station to its host's. Options override: `ttl=`, `tos=`, `id=`,
@@ -12,6 +12,7 @@
 //! `seq=`, `ack=`, `window=`, `tcp-options=HEX`, `doff=`, `udp-length=`; `sum=+ERROR|none|partial`;
 //! `data=TEXT`, `hex=HEX`, `len=BYTES`, `pad=BYTES`, `cut=BYTES`, `gso=BYTES`, `partial-start=`;
 //! `from=MAC|IP`, `to=MAC|IP` (stations), `vlan=`, `ethertype=`, `fault=`;
+//! `flip=BIT` (of the whole frame, counted from its first byte's highest bit);
 //! for ARP `sender-mac=`, `operation=`, `hardware=`.
 
 use std::net::Ipv4Addr;
@@ -53,15 +54,37 @@ impl Side {
     }
 }
 
-/// The frame that the words describe.
+/// What the words of a packet say, before it is encoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Described {
+    /// IPv4, and what a device found wrong with the frame.
+    Ipv4(Shape, Option<FrameFault>),
+    /// ARP.
+    Arp(ArpShape),
+    /// Bytes of any kind.
+    Raw(Vec<u8>),
+}
+
+impl Described {
+    /// The frame.
+    #[must_use]
+    pub fn encode(&self) -> Image {
+        match self {
+            Described::Ipv4(shape, fault) => Image { fault: *fault, ..shape.encode() },
+            Described::Arp(shape) => shape.encode(),
+            Described::Raw(bytes) => Image::from(bytes.clone()),
+        }
+    }
+}
+
+/// What the words describe.
 ///
 /// # Errors
-/// They describe none; why.
-pub fn parse_packet(words: &[String], side: &Side) -> Result<Image, String> {
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    match words.as_slice() {
-        ["raw", bytes] => Ok(Image::from(hex(bytes)?)),
-        ["arp", rest @ ..] => arp(rest, side),
+/// They describe nothing; why.
+pub fn parse_packet(words: &[&str], side: &Side) -> Result<Described, String> {
+    match words {
+        ["raw", bytes @ ..] => Ok(Described::Raw(hex(&bytes.concat())?)),
+        ["arp", rest @ ..] => arp(rest, side).map(Described::Arp),
         ["tcp", from, ">", to, set, options @ ..] => {
             let mut shape = Shape::new(TCP, end(from)?, end(to)?);
             shape.flags = control_bits(set)?;
@@ -107,6 +130,9 @@ fn control_bits(word: &str) -> Result<u8, String> {
             'R' => flags::RST,
             'P' => flags::PSH,
             'A' => flags::ACK,
+            'U' => flags::URG,
+            'E' => flags::ECE,
+            'C' => flags::CWR,
             _ => return Err(format!("no such flag: {letter}")),
         };
         Ok(bits | bit)
@@ -121,20 +147,15 @@ fn station(word: &str) -> Result<MacAddr, String> {
 }
 
 /// Bytes that differ from their neighbors.
-fn pattern(length: usize) -> Vec<u8> {
+pub(crate) fn pattern(length: usize) -> Vec<u8> {
     let byte = |at: usize| at.wrapping_mul(7).wrapping_add(33).to_le_bytes()[0];
     (0..length).map(byte).collect()
 }
 
-fn ipv4(mut shape: Shape, options: &[&str], side: &Side) -> Result<Image, String> {
-    if side.arrives {
-        shape.from_mac = mac_of(shape.source);
-        shape.to_mac = side.station;
-    } else {
-        shape.from_mac = side.station;
-        shape.to_mac = mac_of(shape.destination);
-        shape.ttl = 63;
-    }
+fn ipv4(mut shape: Shape, options: &[&str], side: &Side) -> Result<Described, String> {
+    shape.from_mac = side.speaker(shape.source);
+    shape.to_mac = side.hearer(shape.destination);
+    shape.ttl = if side.arrives { 64 } else { 63 };
     let mut fault = None;
     for option in options {
         let (name, value) = option.split_once('=').ok_or("an option is NAME=VALUE")?;
@@ -147,9 +168,7 @@ fn ipv4(mut shape: Shape, options: &[&str], side: &Side) -> Result<Image, String
             (false, _) => return Err(format!("no such option: {name}")),
         }
     }
-    let mut image = shape.encode();
-    image.fault = fault;
-    Ok(image)
+    Ok(Described::Ipv4(shape, fault))
 }
 
 fn parse_fault(word: &str) -> Result<FrameFault, String> {
@@ -211,12 +230,13 @@ fn set_frame(shape: &mut Shape, name: &str, value: &str) -> Result<bool, String>
         "to" => shape.to_mac = station(value)?,
         "vlan" => shape.vlan = Some(number(value)?),
         "ethertype" => shape.ethertype = Some(number(value)?),
+        "flip" => shape.flip = Some(number(value)?),
         _ => return Ok(false),
     }
     Ok(true)
 }
 
-fn arp(words: &[&str], side: &Side) -> Result<Image, String> {
+fn arp(words: &[&str], side: &Side) -> Result<ArpShape, String> {
     let (mut shape, options) = match words {
         ["who-has", target, "tell", sender, options @ ..] => {
             let sender = number(sender)?;
@@ -242,5 +262,5 @@ fn arp(words: &[&str], side: &Side) -> Result<Image, String> {
             _ => return Err(format!("no such option: {name}")),
         }
     }
-    Ok(shape.encode())
+    Ok(shape)
 }
