@@ -16,7 +16,7 @@ const SHOWN_ELSEWHERE: &[(&str, &str)] = &[
     ("transmit_rejected", "worker.rs"),
     ("handover_full", "worker.rs"),
     // A contradiction within adit; a test that could show it would have found a bug.
-    ("internal", "random.rs, which shows that it does not happen"),
+    ("internal", "model.rs and random.rs, which show that it does not happen"),
 ];
 
 fn scripts(folder: &Path, found: &mut Vec<PathBuf>) {

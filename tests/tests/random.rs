@@ -1,6 +1,9 @@
 //! Random operations under all checkers: packets both ways, garbage, time, reloads, devices that
 //! come and go, hosts that fall silent. Each seed also draws its own weights, so that some worlds
 //! are calm and some are not. A failure prints its seed; `ADIT_SEED=N` runs that one alone.
+//!
+//! Predicts no verdict, which `model.rs` does: it holds the invariants themselves against whatever
+//! the engine and the model agree on, in a world whose hosts answer ARP and carry canaries.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::Ipv4Addr;

@@ -1,0 +1,73 @@
+//! What the operations reached, so that nobody wonders: how often each verdict, each reason and
+//! each counter occurred.
+
+use std::fmt;
+
+use dataplane::drop_reason::DropReason;
+use dataplane::stats::Counters;
+
+/// Sums over all worlds.
+#[derive(Clone, Debug, Default)]
+pub struct Coverage {
+    /// Operations that were carried out.
+    pub operations: u64,
+    /// Batches that engines were given.
+    pub(super) batches: u64,
+    /// Worlds that were played.
+    pub(super) worlds: u64,
+    /// Packets that had to wait for their next hop.
+    pub(super) held: u64,
+    /// What engines counted.
+    pub(super) counters: Counters,
+}
+
+impl Coverage {
+    /// Adds what others reached.
+    pub fn add(&mut self, other: &Coverage) {
+        self.operations += other.operations;
+        self.batches += other.batches;
+        self.worlds += other.worlds;
+        self.held += other.held;
+        self.counters.add(&other.counters);
+    }
+
+    fn facts(&self) -> Vec<(&'static str, u64)> {
+        let counters = &self.counters;
+        vec![
+            ("worlds", self.worlds),
+            ("batches", self.batches),
+            ("received", counters.received),
+            ("forwarded", counters.forwarded),
+            ("consumed", counters.consumed),
+            ("replied", counters.replied),
+            ("originated", counters.originated),
+            ("had to wait", self.held),
+            ("handed_over", counters.handed_over),
+            ("taken_over", counters.taken_over),
+            ("flows_opened", counters.flows_opened),
+            ("flows_closed", counters.flows_closed),
+            ("flows_revoked", counters.flows_revoked),
+        ]
+    }
+
+    /// What can be reached and was not. `Internal` cannot: only a bug of adit's reaches it.
+    #[must_use]
+    pub fn missing(&self) -> Vec<&'static str> {
+        let reachable = DropReason::ALL.iter().filter(|reason| **reason != DropReason::Internal);
+        let unreached = reachable.filter(|reason| self.counters.dropped[reason.slot()] == 0);
+        let facts = self.facts().into_iter().filter(|(_, count)| *count == 0);
+        facts.map(|(name, _)| name).chain(unreached.map(|reason| reason.metric())).collect()
+    }
+}
+
+impl fmt::Display for Coverage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, count) in self.facts() {
+            writeln!(f, "{count:>12}  {name}")?;
+        }
+        for reason in DropReason::ALL {
+            writeln!(f, "{:>12}  drop {}", self.counters.dropped[reason.slot()], reason.metric())?;
+        }
+        Ok(())
+    }
+}

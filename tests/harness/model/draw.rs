@@ -1,0 +1,422 @@
+//! Draws operations: mostly conversations as hosts have them, some that nobody should have.
+//!
+//! Every world draws its own weights, so that some are calm, some lose all their devices, and some
+//! reload between any two packets.
+
+use std::net::Ipv4Addr;
+
+use dataplane::device::FrameFault;
+use dataplane::drop_reason::DropReason;
+use dataplane::types::{DeviceIndex, Protocol};
+use pnet_base::MacAddr;
+
+use super::op::{Arrive, Op, WorldShape};
+use super::rules::{Key, Model};
+use super::setup::{ENDPOINTS, KNOBS, Knob, RULES, backend, link, nat_ip, router};
+use crate::encode::{ArpShape, Shape, Sum, TCP, UDP, flags, mac_of};
+use crate::random::Random;
+use crate::script::packet::Described;
+
+/// Kinds of operations, and the most that each may weigh.
+const WEIGHTS: [u16; 11] = [400, 400, 50, 40, 60, 8, 5, 4, 6, 3, 1];
+
+/// Draws the operations of one world.
+pub(super) struct Draw {
+    random: Random,
+    weights: [usize; WEIGHTS.len()],
+    /// One packet in so many is decorated, and one in so many shares its batch with the next.
+    plain: usize,
+    alone: usize,
+    next_link: u32,
+}
+
+impl Draw {
+    pub(super) fn new(seed: u64) -> (WorldShape, Draw) {
+        let mut random = Random::new(seed);
+        let weights = WEIGHTS.map(|most| {
+            let most = usize::from(most);
+            random.below(most + 1) + most / 8
+        });
+        let shape = WorldShape {
+            workers: if random.one_in(3) { 2 } else { 1 },
+            flows_max: *random.pick(&[3, 12, 24, 40, 200]),
+            seed: random.draw(),
+            // Some worlds live through the wrap of 32 bits of ticks.
+            start_ms: if random.one_in(4) {
+                (u64::from(u32::MAX) + 1) * 10 - 20_000
+            } else {
+                1_000
+            },
+        };
+        let (plain, alone) = (*random.pick(&[2, 8, 50]), *random.pick(&[2, 5, 1_000]));
+        (shape, Draw { random, weights, plain, alone, next_link: 1_000 })
+    }
+
+    /// The next operation of a world whose model is this.
+    pub(super) fn next(&mut self, model: &Model) -> Op {
+        let mut at = self.random.below(self.weights.iter().sum());
+        let mut kind = 0;
+        while at >= self.weights[kind] {
+            at -= self.weights[kind];
+            kind += 1;
+        }
+        match kind {
+            0 => self.ask(model),
+            1 => self.answer(model),
+            2 => self.spoil(model),
+            3 => self.arp(),
+            4 => self.time(),
+            5 => self.set(),
+            6 => self.link(),
+            7 => self.refuse(),
+            8 => Op::Adopt,
+            9 => Op::Rings { full: self.random.one_in(2) },
+            _ => self.squat(),
+        }
+    }
+
+    fn device(&mut self) -> DeviceIndex {
+        DeviceIndex(self.random.half() % 4)
+    }
+
+    fn arrive(&mut self, device: DeviceIndex, answers: Option<u16>, packet: Described) -> Op {
+        let worker = u8::from(self.random.one_in(2));
+        let more = self.random.one_in(self.alone);
+        Op::Arrive(Box::new(Arrive { worker, device, more, answers, packet }))
+    }
+
+    /// A key near a random one, if there is any: one that was translated before.
+    fn known(&mut self, model: &Model) -> Option<Key> {
+        let (device, shape) = self.new_client();
+        let scope = device.0.min(2);
+        let from = (shape.source, shape.source_port);
+        let to = (shape.destination, shape.destination_port);
+        let near = (scope, shape.protocol, from, to);
+        let mut known = model.translations.range(near..).chain(&model.translations);
+        known.next().map(|(key, _)| *key)
+    }
+
+    /// A packet of a client, known or not.
+    fn new_client(&mut self) -> (DeviceIndex, Shape) {
+        let random = &mut self.random;
+        let (scope, address, _) = *random.pick(&ENDPOINTS);
+        let (protocol, port, _) = *random.pick(&RULES);
+        let second = if scope == 2 { 1 } else { 0 };
+        let number = random.word();
+        let host = match random.below(40) {
+            0 if scope == 2 => backend(number % 4),
+            _ => Ipv4Addr::from([10, second, 2, 0]).to_bits().wrapping_add(number % 4).into(),
+        };
+        let from = (host, 4_000 + random.half() % 8);
+        let shape = Shape::new(protocol as u8, from, (address, port));
+        (DeviceIndex(scope), shape)
+    }
+
+    fn ask(&mut self, model: &Model) -> Op {
+        let (mut device, mut shape) = self.client(model);
+        self.dress(&mut shape);
+        if device.0 == 2 && self.random.one_in(2) {
+            device.0 = 3;
+        }
+        if self.random.one_in(60) {
+            device = self.device();
+        }
+        let shape = self.wrong_place(shape);
+        self.from(device, shape)
+    }
+
+    /// A client's packet: of a flow that is known, or perhaps new.
+    fn client(&mut self, model: &Model) -> (DeviceIndex, Shape) {
+        let known = if self.random.one_in(2) { self.known(model) } else { None };
+        let (device, mut shape) = match known {
+            Some((scope, protocol, from, to)) => {
+                (DeviceIndex(scope), Shape::new(protocol, from, to))
+            }
+            None => self.new_client(),
+        };
+        self.set_flags(&mut shape, known.is_none());
+        (device, shape)
+    }
+
+    fn from(&mut self, device: DeviceIndex, shape: Shape) -> Op {
+        let station = MacAddr::from(link(device, 0).mac.0);
+        let fault = None;
+        self.arrive(device, None, Described::Ipv4(shape.to_station(station), fault))
+    }
+
+    /// Sometimes an address or a port that leads nowhere.
+    fn wrong_place(&mut self, mut shape: Shape) -> Shape {
+        let random = &mut self.random;
+        match random.below(150) {
+            0 => shape.destination_port += 1,
+            1 => shape.destination = Ipv4Addr::new(10, 0, 0, 9),
+            2 => shape.source = Ipv4Addr::new(192, 168, 0, 1),
+            3 => shape.source = random.pick(&ENDPOINTS).1,
+            4 => shape.destination = nat_ip(0, 0),
+            _ => {}
+        }
+        shape
+    }
+
+    fn set_flags(&mut self, shape: &mut Shape, is_new: bool) {
+        let random = &mut self.random;
+        if shape.protocol != TCP {
+            return;
+        }
+        shape.flags = match random.below(12) {
+            0 => random.half().to_le_bytes()[0],
+            1 => flags::RST,
+            2 => flags::RST | flags::ACK,
+            3 | 4 => flags::FIN | flags::ACK,
+            5..=8 if is_new => flags::SYN,
+            5 => flags::SYN,
+            _ => *random.pick(&[flags::ACK, flags::ACK | flags::PSH]),
+        };
+    }
+
+    /// Options, padding, payload and checksums of all kinds.
+    fn dress(&mut self, shape: &mut Shape) {
+        let random = &mut self.random;
+        if !random.one_in(self.plain) {
+            return;
+        }
+        shape.id = random.half();
+        shape.tos = random.half().to_le_bytes()[0];
+        shape.ttl = *random.pick(&[64, 255, 128, 2]);
+        shape.sequence = random.word();
+        shape.ip_options = vec![1; 4 * random.below(14).saturating_sub(6).min(10)];
+        shape.tcp_options = vec![1; 4 * random.below(5) * usize::from(shape.protocol == TCP)];
+        let length = match random.below(60) {
+            0 => 1_380 + random.below(120),
+            1 => 65_000 + random.below(400),
+            _ => random.below(24),
+        };
+        shape.payload = (0..length).map(|_| random.half().to_le_bytes()[0]).collect();
+        let padding = random.below(8);
+        // What can be written as `pad=`.
+        shape.padding = crate::script::packet::pattern(padding);
+        shape.sum = match random.below(8) {
+            0 | 1 => Sum::Partial,
+            2 => Sum::Off(random.half()),
+            3 if shape.protocol == UDP => Sum::Absent,
+            _ => Sum::Right,
+        };
+        let cut = *random.pick(&[1, 536, 1_400, 1_448, 1_460]);
+        let large = length > 1_500 && shape.sum == Sum::Partial;
+        shape.segment_bytes =
+            (large || shape.sum == Sum::Partial && random.one_in(4)).then_some(cut);
+    }
+
+    fn answer(&mut self, model: &Model) -> Op {
+        let Some((scope, protocol, from, to)) = self.known(model) else {
+            return self.ask(model);
+        };
+        let mut shape = Shape::new(protocol, from, to);
+        self.set_flags(&mut shape, false);
+        if protocol == TCP && self.random.one_in(3) {
+            shape.flags = flags::SYN | flags::ACK;
+        }
+        self.dress(&mut shape);
+        self.answered(model, (scope, shape))
+    }
+
+    fn answered(&mut self, model: &Model, (scope, shape): (u16, Shape)) -> Op {
+        let key = (
+            scope,
+            shape.protocol,
+            (shape.source, shape.source_port),
+            (shape.destination, shape.destination_port),
+        );
+        let choice = model.translations.get(&key);
+        let provider = choice.map_or(2, |(provider, _)| *provider);
+        let mut device = DeviceIndex(provider);
+        if provider == 2 && self.random.one_in(2) {
+            device.0 = 3;
+        }
+        match (self.random.below(100), choice) {
+            (0, _) => device = self.device(),
+            // From where nobody was asked: another port of the backend, another host.
+            (at @ (1 | 2), Some((_, choice))) => {
+                let mut from = choice.backend;
+                match at {
+                    1 => from.1 ^= 1,
+                    _ => from.0 = backend(self.random.word() % 4),
+                }
+                let mut stray = shape;
+                (stray.source, stray.source_port) = from;
+                (stray.destination, stray.destination_port) = choice.nat;
+                if self.random.one_in(2) {
+                    stray.destination_port = self.random.half();
+                }
+                return self.from(device, stray);
+            }
+            _ => {}
+        }
+        let station = MacAddr::from(link(device, 0).mac.0);
+        self.arrive(device, Some(scope), Described::Ipv4(shape.to_station(station), None))
+    }
+
+    /// A good frame with one thing wrong, or none that was ever good.
+    fn spoil(&mut self, model: &Model) -> Op {
+        let (device, mut shape) = self.client(model);
+        self.dress(&mut shape);
+        shape = shape.to_station(link(device, 0).mac.0.into());
+        let random = &mut self.random;
+        let mut fault = None;
+        match random.below(8) {
+            0 => shape.cut = Some(random.below(80)),
+            1 => shape.flip = Some(random.below(8 * 74)),
+            2 => {
+                let faults =
+                    [FrameFault::OffloadInvalid, FrameFault::Truncated, FrameFault::VlanTagged];
+                fault = Some(*random.pick(&faults));
+            }
+            3 => spoil_ethernet(random, &mut shape),
+            4 | 5 => spoil_ip(random, &mut shape),
+            6 => spoil_transport(random, &mut shape),
+            _ => {
+                let length = random.below(90);
+                let bytes = (0..length).map(|_| random.half().to_le_bytes()[0]).collect();
+                return self.arrive(device, None, Described::Raw(bytes));
+            }
+        }
+        self.arrive(device, None, Described::Ipv4(shape, fault))
+    }
+
+    fn arp(&mut self) -> Op {
+        let random = &mut self.random;
+        let device = DeviceIndex(*random.pick(&[0, 1, 2, 2, 2, 3, 3]));
+        let station = MacAddr::from(link(device, 0).mac.0);
+        let number = random.word() % 4;
+        let mut host = if random.one_in(4) { router(number % 2) } else { backend(number) };
+        if random.one_in(20) {
+            host = Ipv4Addr::new(10, 0, 2, 1);
+        }
+        let target = *random.pick(&[nat_ip(0, 0), nat_ip(1, 1), ENDPOINTS[0].1, ENDPOINTS[3].1]);
+        let mut shape = match random.below(4) {
+            0 => ArpShape::who_has(target, (host, mac_of(host))),
+            _ => ArpShape::is_at((host, mac_of(host)), (target, station)),
+        };
+        match random.below(40) {
+            0 => shape.cut = Some(14 + random.below(28)),
+            1 => shape.hardware = 6,
+            2 => shape.operation = 3,
+            3 => shape.sender_mac = MacAddr::broadcast(),
+            4 => shape.from_mac = MacAddr::zero(),
+            5 => shape.to_mac = mac_of(host),
+            6 => shape.sender_mac = MacAddr::new(2, 9, 9, 9, 9, 9),
+            _ => {}
+        }
+        self.arrive(device, None, Described::Arp(shape))
+    }
+
+    fn time(&mut self) -> Op {
+        let random = &mut self.random;
+        let ms = match random.below(200) {
+            0 => u64::from(random.word() % 700_000),
+            1..=9 => u64::from(random.word() % 5_000),
+            _ => *random.pick(&[1, 5, 10, 30, 75, 80, 100, 300]),
+        };
+        Op::Time { ms, noticed: !random.one_in(5) }
+    }
+
+    fn set(&mut self) -> Op {
+        let random = &mut self.random;
+        let (knob, _, count, positions) = *random.pick(&KNOBS);
+        let of = random.word() % count;
+        let usual = !random.one_in(4);
+        let value = match knob {
+            Knob::Link if random.one_in(4) => 0,
+            Knob::Link => {
+                self.next_link += 1;
+                self.next_link
+            }
+            Knob::Gate | Knob::Space | Knob::Routes if usual => 0,
+            Knob::Device if usual => 1,
+            Knob::Provider if usual => 2,
+            Knob::Rules | Knob::Backends if usual => 7,
+            _ => random.word() % positions,
+        };
+        Op::Set { knob, of, value, late: random.one_in(3) }
+    }
+
+    fn link(&mut self) -> Op {
+        let device = self.device();
+        let mtu = *self.random.pick(&[1_500, 1_500, 1_500, 576, 9_000]);
+        Op::Link { device, mtu: (!self.random.one_in(8)).then_some(mtu) }
+    }
+
+    fn refuse(&mut self) -> Op {
+        let reasons =
+            [DropReason::TransmitFull, DropReason::TransmitRejected, DropReason::DeviceDown];
+        let refusing = (self.device(), *self.random.pick(&reasons));
+        Op::Refuse(self.random.one_in(3).then_some(refusing))
+    }
+
+    fn squat(&mut self) -> Op {
+        let random = &mut self.random;
+        let protocol = *random.pick(&Protocol::ALL);
+        Op::Squat {
+            service: random.word() % 2,
+            nat_ip: random.word() % 3,
+            backend: random.word() % 4,
+            protocol,
+            left: random.below(4),
+        }
+    }
+}
+
+fn spoil_ethernet(random: &mut Random, shape: &mut Shape) {
+    match random.below(7) {
+        0 => shape.from_mac = MacAddr::broadcast(),
+        1 => shape.from_mac = MacAddr::zero(),
+        2 => shape.to_mac = MacAddr::new(2, 0, 0, 0, 0, 9),
+        3 => shape.to_mac = MacAddr::broadcast(),
+        4 => shape.vlan = Some(7),
+        5 => shape.ethertype = Some(0x86dd),
+        _ => shape.ethertype = Some(random.half()),
+    }
+}
+
+fn spoil_ip(random: &mut Random, shape: &mut Shape) {
+    let nobody = [
+        Ipv4Addr::new(0, 0, 0, 1),
+        Ipv4Addr::LOCALHOST,
+        Ipv4Addr::new(224, 0, 0, 1),
+        Ipv4Addr::new(250, 0, 0, 1),
+        Ipv4Addr::BROADCAST,
+    ];
+    match random.below(13) {
+        0 => shape.version = 6,
+        1 => shape.header_words = Some(u8::try_from(random.below(16)).unwrap()),
+        2 => shape.total_length = Some(random.half() % 80),
+        3 => shape.total_length = Some(random.half()),
+        4 => shape.header_error = random.half(),
+        5 => shape.fragment_flags = u8::try_from(random.below(8)).unwrap(),
+        6 => shape.fragment_offset = random.half() & 0x1fff,
+        7 => shape.ttl = u8::try_from(random.below(3)).unwrap(),
+        8 => shape.source = *random.pick(&nobody),
+        9 => shape.destination = *random.pick(&nobody),
+        10 => shape.source = shape.destination,
+        11 => *shape = Shape::ping(shape.source, shape.destination).to_station(shape.to_mac),
+        _ => {
+            let ends = ((shape.source, 0), (shape.destination, 0));
+            *shape = Shape::new(47, ends.0, ends.1).to_station(shape.to_mac);
+        }
+    }
+}
+
+fn spoil_transport(random: &mut Random, shape: &mut Shape) {
+    match random.below(7) {
+        0 => shape.data_offset = Some(u8::try_from(random.below(16)).unwrap()),
+        1 if shape.protocol == TCP => shape.flags = random.half().to_le_bytes()[0],
+        2 => shape.udp_length = Some(random.half() % 40),
+        3 => shape.source_port = 0,
+        4 => shape.destination_port = 0,
+        5 => {
+            shape.sum = Sum::Partial;
+            shape.partial_start = Some(random.half() % 64);
+        }
+        _ => shape.segment_bytes = Some(1 + random.half() % 1_000),
+    }
+}

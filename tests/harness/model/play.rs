@@ -1,0 +1,484 @@
+//! Plays operations on the real engine and on the model at once, and compares them: every verdict,
+//! every byte that leaves, every counter, every flow.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dataplane::device::{Batch, Frame};
+use dataplane::drop_reason::DropReason;
+use dataplane::engine::{
+    Arrival, Engine, EngineConfig, Origin, Outcome, Session, Verdict, Verdicts,
+};
+use dataplane::generation::Generation;
+use dataplane::limits::BATCH_FRAMES_MAX;
+use dataplane::nat::{Holder, Home};
+use dataplane::snapshot::Snapshot;
+use dataplane::types::{DeviceIndex, FlowIndex, Instant, Tick, WorkerId};
+
+use super::choices::{Choice, SQUATTER, Seen};
+use super::coverage::Coverage;
+use super::expect::same_frame;
+use super::op::{Arrive, Op, WorldShape};
+use super::rules::{Key, Model, PoolKey};
+use super::setup::{Setup, backend, link, nat_ip};
+use crate::encode::{Image, mac_of};
+use crate::script::packet::Described;
+
+/// Buffers that one world after the other uses.
+pub(super) struct Rig {
+    batch: Batch,
+    verdicts: Verdicts,
+    spare: Frame,
+    sessions: Vec<Session>,
+}
+
+impl Rig {
+    pub(super) fn new() -> Rig {
+        Rig {
+            batch: Batch::new(),
+            verdicts: [Verdict::Consume; BATCH_FRAMES_MAX],
+            spare: Frame::new(),
+            sessions: Vec::with_capacity(4096),
+        }
+    }
+}
+
+/// A frame on its way, and where it came in.
+type Underway = (DeviceIndex, Image);
+
+/// A world under way.
+pub(super) struct Play<'r> {
+    pub(super) model: Model,
+    pub(super) shape: WorldShape,
+    pub(super) coverage: Coverage,
+    rig: &'r mut Rig,
+    engines: Vec<Engine>,
+    generation: Arc<Generation>,
+    setup: Setup,
+    now: Instant,
+    refusing: Option<(DeviceIndex, DropReason)>,
+    rings_full: bool,
+    /// Frames of the batch that is being gathered, and for which worker.
+    gathered: (usize, Vec<Underway>),
+}
+
+/// The engine's choices, for one frame.
+struct Look<'a> {
+    engine: &'a Engine,
+    now: Instant,
+    verdict: Verdict,
+}
+
+fn key_of(session: &Session) -> Key {
+    let key = &session.key;
+    let client = (key.client, key.client_port);
+    (key.scope.0, key.protocol as u8, client, (key.endpoint, key.endpoint_port))
+}
+
+fn choice_of(session: &Session) -> Choice {
+    Choice {
+        nat: (session.nat_ip, session.nat_port),
+        backend: (session.backend, session.backend_port),
+    }
+}
+
+impl Seen for Look<'_> {
+    fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    fn choice(&self, key: &Key) -> Option<Choice> {
+        let mut sessions = Vec::with_capacity(self.engine.flows().extent());
+        self.engine.sessions(self.now, FlowIndex(0), u32::MAX, &mut sessions);
+        sessions.iter().find(|session| key_of(session) == *key).map(choice_of)
+    }
+
+    fn has(&self, (scope, protocol, client, endpoint): &Key) -> bool {
+        let extent = u32::try_from(self.engine.flows().extent()).unwrap();
+        let mut flows = (0..extent).filter_map(|at| self.engine.flows().get(FlowIndex(at)));
+        flows.any(|flow| {
+            let key = &flow.key;
+            (key.scope.0, key.protocol as u8) == (*scope, *protocol)
+                && (key.client, key.client_port) == *client
+                && (key.endpoint, key.endpoint_port) == *endpoint
+        })
+    }
+}
+
+/// Fails with a message if two things differ.
+fn agree<T: PartialEq + std::fmt::Debug>(what: &str, expected: &T, seen: &T) -> Result<(), String> {
+    if expected == seen {
+        return Ok(());
+    }
+    Err(format!("{what}\n  model:  {expected:x?}\n  engine: {seen:x?}"))
+}
+
+impl<'r> Play<'r> {
+    pub(super) fn new(shape: WorldShape, rig: &'r mut Rig) -> Play<'r> {
+        let setup = Setup::default();
+        let snapshot = Snapshot::build(setup.plan()).expect("the first plan is consistent");
+        let generation = Arc::new(Generation::first(snapshot, shape.seed));
+        let engine = |worker| {
+            let (workers, flows_max, seed) = (shape.workers, shape.flows_max, shape.seed);
+            let config = EngineConfig { worker: WorkerId(worker), workers, flows_max, seed };
+            Engine::new(&config, Arc::clone(&generation))
+        };
+        let now = Instant::from_nanos(shape.start_ms * 1_000_000);
+        let workers = usize::from(shape.workers);
+        let model = Model::new(workers, shape.flows_max, ticks(now), setup.plan());
+        let mut play = Play {
+            model,
+            shape,
+            coverage: Coverage::default(),
+            rig,
+            engines: (0..shape.workers).map(engine).collect(),
+            generation,
+            setup,
+            now,
+            refusing: None,
+            rings_full: false,
+            gathered: (0, Vec::new()),
+        };
+        for at in 0..4 {
+            play.set_link(DeviceIndex(at), Some(1500));
+        }
+        play
+    }
+
+    /// Carries an operation out on both sides.
+    pub(super) fn apply(&mut self, op: &Op) -> Result<(), String> {
+        self.coverage.operations += 1;
+        if let Op::Arrive(arrive) = op {
+            self.gather(arrive)?;
+            if arrive.more {
+                return Ok(());
+            }
+        }
+        self.finish_batch()?;
+        match op {
+            Op::Arrive(_) => {}
+            Op::Set { knob, of, value, late } => {
+                self.adopt();
+                self.setup.set(*knob, *of, *value);
+                self.publish();
+                self.adopt_at(0);
+                if !late {
+                    self.adopt();
+                }
+            }
+            Op::Adopt => self.adopt(),
+            Op::Time { ms, noticed } => self.pass(*ms, *noticed),
+            Op::Link { device, mtu } => self.set_link(*device, *mtu),
+            Op::Refuse(refusing) => self.refusing = *refusing,
+            Op::Rings { full } => self.rings_full = *full,
+            Op::Squat { service, nat_ip: at, backend: to, protocol, left } => {
+                let scope = self.setup.plan().services[*service as usize].scope.0;
+                self.squat((scope, nat_ip(*service, *at), backend(*to), *protocol as u8), *left);
+            }
+        }
+        self.drain()?;
+        self.compare()
+    }
+
+    /// The end of the list: a batch may still wait for its last frame.
+    pub(super) fn end(&mut self) -> Result<(), String> {
+        self.finish_batch()?;
+        self.compare()?;
+        for pool in self.generation.pools.iter() {
+            let key = pool.key();
+            let key = (key.scope.0, key.nat_ip, key.backend, key.protocol as u8);
+            let leased = (pool.leased() as usize, pool.count_leases() as usize);
+            let expected = self.model.leased(key);
+            agree("the leases of a pool", &(expected, expected), &leased)?;
+        }
+        for engine in &self.engines {
+            self.coverage.counters.add(engine.counters());
+        }
+        Ok(())
+    }
+
+    fn gather(&mut self, arrive: &Arrive) -> Result<(), String> {
+        let worker = usize::from(arrive.worker) % self.engines.len();
+        if self.gathered.0 != worker {
+            self.finish_batch()?;
+            self.gathered.0 = worker;
+        }
+        if let Some(packet) = self.resolve(arrive) {
+            self.gathered.1.push((arrive.device, packet.encode()));
+        }
+        Ok(())
+    }
+
+    /// The packet that arrives: an answer comes from the backend to the NAT IP of its flow.
+    fn resolve(&self, arrive: &Arrive) -> Option<Described> {
+        let Some(scope) = arrive.answers else { return Some(arrive.packet.clone()) };
+        let Described::Ipv4(shape, fault) = &arrive.packet else { return None };
+        let client = (shape.source, shape.source_port);
+        let endpoint = (shape.destination, shape.destination_port);
+        let key = (scope, shape.protocol, client, endpoint);
+        let (_, Choice { nat, backend }) = self.model.translations.get(&key)?;
+        let mut answer = shape.clone();
+        (answer.source, answer.source_port) = *backend;
+        (answer.destination, answer.destination_port) = *nat;
+        answer.from_mac = mac_of(backend.0);
+        Some(Described::Ipv4(answer, *fault))
+    }
+
+    fn finish_batch(&mut self) -> Result<(), String> {
+        let (worker, frames) = (self.gathered.0, std::mem::take(&mut self.gathered.1));
+        self.process(worker, Arrival::Device, frames)
+    }
+
+    /// Frames arrive at a worker, in as few batches as can be told apart: which flow a packet
+    /// opened is seen at the end of its batch, and so is which expired flow made room for it.
+    fn process(
+        &mut self,
+        worker: usize,
+        arrival: Arrival,
+        frames: Vec<Underway>,
+    ) -> Result<(), String> {
+        let mut frames = frames.into_iter().peekable();
+        while frames.peek().is_some() {
+            let most = if self.model.may_reclaim(worker) { 1 } else { BATCH_FRAMES_MAX };
+            let (mut batch, mut openers) = (Vec::new(), BTreeSet::new());
+            while batch.len() < most {
+                let may_join = |(_, image): &Underway| {
+                    opener(&image.bytes).is_none_or(|opener| openers.insert(opener))
+                };
+                let Some(frame) = frames.next_if(may_join) else { break };
+                batch.push(frame);
+            }
+            let handed = self.run_batch(worker, arrival, &batch)?;
+            for (peer, frames) in handed.into_iter().enumerate() {
+                self.process(peer, Arrival::Peer, frames)?;
+            }
+            self.drain()?;
+        }
+        Ok(())
+    }
+
+    /// One batch; gives back the frames that were handed over, by worker.
+    fn run_batch(
+        &mut self,
+        worker: usize,
+        arrival: Arrival,
+        frames: &[Underway],
+    ) -> Result<Vec<Vec<Underway>>, String> {
+        self.coverage.batches += 1;
+        let rig = &mut *self.rig;
+        rig.batch.clear();
+        for (device, image) in frames {
+            let frame = rig.batch.append().expect("a batch has room");
+            frame.fill(&image.bytes);
+            frame.offload = image.offload;
+            frame.fault = image.fault.or(frame.fault);
+            frame.ingress = *device;
+        }
+        self.engines[worker].process(self.now, arrival, &mut rig.batch, &mut rig.verdicts);
+        let mut handed = vec![Vec::new(); self.engines.len()];
+        for (at, (device, input)) in frames.iter().enumerate() {
+            let verdict = self.rig.verdicts[at];
+            let look = Look { engine: &self.engines[worker], now: self.now, verdict };
+            let expected = self.model.arrive(worker, arrival, (*device, input), &look);
+            agree("the verdict", &expected.verdict, &verdict)?;
+            let frame = &self.rig.batch.frames()[at];
+            let same = match &expected.image {
+                Some(image) => same_frame(image, frame, expected.zero_at),
+                None if matches!(verdict, Verdict::HandOver(_)) => same_frame(input, frame, None),
+                None => true,
+            };
+            if !same {
+                agree("the frame", &expected.image, &Some(image_of(frame)))?;
+            }
+            let bytes = frame.bytes().len();
+            if let Some(peer) = self.settle_verdict(worker, verdict, bytes) {
+                handed[peer].push((*device, input.clone()));
+            }
+        }
+        Ok(handed)
+    }
+
+    /// Reports what became of a frame; says to whom it was handed over.
+    fn settle_verdict(&mut self, worker: usize, verdict: Verdict, bytes: usize) -> Option<usize> {
+        match verdict {
+            Verdict::Drop(_) | Verdict::Consume => {}
+            Verdict::Hold => self.coverage.held += 1,
+            Verdict::Forward(device) => self.send(worker, device, bytes),
+            Verdict::Reply(_) => self.settle(worker, Outcome::Replied(1)),
+            Verdict::HandOver(peer) => {
+                let peer = usize::from(peer.0);
+                if peer < self.engines.len() && !self.rings_full {
+                    self.settle(worker, Outcome::HandedOver(1));
+                    return Some(peer);
+                }
+                self.settle(worker, Outcome::Dropped(DropReason::HandoverFull, 1));
+            }
+        }
+        None
+    }
+
+    fn send(&mut self, worker: usize, device: DeviceIndex, bytes: usize) {
+        let refused = self.refusing.filter(|(refusing, _)| *refusing == device);
+        let sent = Outcome::Forwarded(1, bytes);
+        self.settle(worker, refused.map_or(sent, |(_, reason)| Outcome::Dropped(reason, 1)));
+    }
+
+    fn settle(&mut self, worker: usize, outcome: Outcome) {
+        self.engines[worker].settle(outcome);
+        self.model.settle(worker, outcome);
+    }
+
+    /// What workers send by themselves: packets that waited, in order, and requests, in any order.
+    fn drain(&mut self) -> Result<(), String> {
+        for worker in 0..self.engines.len() {
+            let mut held = self.model.release(worker).into_iter();
+            let mut expected = std::mem::take(&mut self.model.workers[worker].requests);
+            let mut requests = Vec::new();
+            while let Some((device, origin)) =
+                self.engines[worker].poll_transmit(&mut self.rig.spare)
+            {
+                let seen = (device, image_of(&self.rig.spare));
+                match origin {
+                    Origin::Held => {
+                        agree("the packet whose wait is over", &held.next(), &Some(seen))?;
+                        self.send(worker, device, self.rig.spare.bytes().len());
+                    }
+                    Origin::Own => {
+                        self.settle(worker, Outcome::Originated(1));
+                        requests.push(seen);
+                    }
+                }
+            }
+            agree("the packet whose wait is over", &held.next(), &None)?;
+            let order = |(device, image): &Underway| (*device, image.bytes.clone());
+            expected.sort_by_key(order);
+            requests.sort_by_key(order);
+            agree("the requests", &expected, &requests)?;
+        }
+        Ok(())
+    }
+
+    fn pass(&mut self, ms: u64, noticed: bool) {
+        self.now = self.now.after(Duration::from_millis(ms));
+        if self.now.tick() == Tick(0) {
+            // Tick 0 is "never" to the engine's memory of requests.
+            self.now = self.now.after(Duration::from_nanos(Tick::NANOS));
+        }
+        self.model.now = ticks(self.now);
+        for (worker, engine) in self.engines.iter_mut().enumerate().filter(|_| noticed) {
+            // Twice: a configuration with shorter timeouts may end flows that it goes on with.
+            while engine.advance(self.now) {}
+            while engine.advance(self.now) {}
+            let look = Look { engine, now: self.now, verdict: Verdict::Consume };
+            self.model.advance(worker, &look);
+        }
+    }
+
+    fn publish(&mut self) {
+        let snapshot = Snapshot::build(self.setup.plan()).expect("every plan here is consistent");
+        self.generation = Arc::new(self.generation.next(snapshot, self.shape.seed));
+        self.model.publish(self.setup.plan());
+    }
+
+    fn adopt(&mut self) {
+        for worker in 0..self.engines.len() {
+            self.adopt_at(worker);
+        }
+    }
+
+    fn adopt_at(&mut self, worker: usize) {
+        if self.engines[worker].generation().number != self.generation.number {
+            self.engines[worker].adopt(Arc::clone(&self.generation));
+            self.model.adopt(worker);
+        }
+    }
+
+    fn set_link(&mut self, device: DeviceIndex, mtu: Option<u32>) {
+        let link = mtu.map(|mtu| link(device, mtu));
+        for engine in &mut self.engines {
+            match link {
+                Some(link) => engine.attach(device, link),
+                None => engine.detach(device),
+            }
+        }
+        self.model.set_link(device, link);
+    }
+
+    /// Another worker, which plays no other part, leases what is left of a pool but a few ports.
+    fn squat(&mut self, (scope, nat_ip, backend, protocol): PoolKey, left: usize) {
+        let mut pools = self.generation.pools.iter();
+        let wanted = pools.find(|pool| {
+            let key = pool.key();
+            (key.scope.0, key.nat_ip, key.backend, key.protocol as u8)
+                == (scope, nat_ip, backend, protocol)
+        });
+        let Some(pool) = wanted else { return };
+        let home = Home::new(SQUATTER, 64);
+        let ports: Vec<_> = (0..).map_while(|at| pool.lease(&home, FlowIndex(at))).collect();
+        let mut free = BTreeSet::new();
+        for (at, port) in (0..).zip(ports).take(left) {
+            pool.release(port, Holder { worker: SQUATTER, flow: FlowIndex(at) });
+            free.insert(port);
+        }
+        self.model.squat((scope, nat_ip, backend, protocol), free);
+    }
+
+    fn compare(&mut self) -> Result<(), String> {
+        if let Some(complaint) = self.model.complaints.first() {
+            return Err(format!("a choice that is not allowed: {complaint}"));
+        }
+        for worker in 0..self.engines.len() {
+            let (expected, seen) =
+                (&self.model.workers[worker].counters, self.engines[worker].counters());
+            agree("the counters", expected, seen)?;
+            self.compare_flows(worker)?;
+        }
+        Ok(())
+    }
+
+    fn compare_flows(&mut self, worker: usize) -> Result<(), String> {
+        let (engine, sessions) = (&self.engines[worker], &mut self.rig.sessions);
+        sessions.clear();
+        engine.sessions(self.now, FlowIndex(0), u32::MAX, sessions);
+        let now = self.model.now;
+        let alive = self.model.flows.values();
+        let alive = alive.filter(|flow| flow.worker == worker && !flow.is_expired(now)).count();
+        agree("the number of live flows", &alive, &sessions.len())?;
+        let duration = |ticks: u64| Duration::from_nanos(ticks * Tick::NANOS);
+        for session in sessions {
+            let seen = Some((
+                (session.link, choice_of(session), session.state.name()),
+                (session.idle, session.idle + session.expires_in),
+            ));
+            let flow = self.model.flows.get(&key_of(session));
+            let expected = flow.map(|flow| {
+                let times = (duration(now - flow.last_seen), duration(flow.timeout));
+                ((flow.link, flow.choice, flow.state.name()), times)
+            });
+            agree("a flow", &expected, &seen)?;
+        }
+        Ok(())
+    }
+}
+
+fn ticks(now: Instant) -> u64 {
+    now.as_nanos() / Tick::NANOS
+}
+
+fn image_of(frame: &Frame) -> Image {
+    Image { bytes: frame.bytes().to_vec(), offload: frame.offload, fault: frame.fault }
+}
+
+/// Addresses and ports of a frame that may open a TCP connection.
+fn opener(bytes: &[u8]) -> Option<[u8; 12]> {
+    let at = 14 + usize::from(bytes.get(14)? & 15) * 4;
+    let is_tcp = bytes.get(23) == Some(&6);
+    let ports = bytes
+        .get(at..at + 4)
+        .filter(|_| is_tcp && bytes.get(at + 13).is_some_and(|flags| flags & 0x12 == 2))?;
+    let mut opener = [0; 12];
+    opener[..8].copy_from_slice(&bytes[26..34]);
+    opener[8..].copy_from_slice(ports);
+    Some(opener)
+}

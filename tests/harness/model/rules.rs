@@ -1,0 +1,465 @@
+//! The model: what adit must do with a frame, by the configuration and what was before.
+//!
+//! Maps in plain order, times in ticks, no hash, no budget, no batch. Where adit is free to choose
+//! (which worker owns a key, which backend, which NAT IP and port, which expired flow makes room),
+//! [`super::choices`] judges and follows; what a configuration wants is in [`super::wanted`].
+//!
+//! To add a rule, put its line where a packet meets it: `forward`, `grant` and `back` read from top
+//! to bottom, and the first that objects gives the reason.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use dataplane::device::Link;
+use dataplane::drop_reason::DropReason;
+use dataplane::engine::{Arrival, Outcome, Verdict};
+use dataplane::limits::{HELD_FRAME_BYTES_MAX, HELD_FRAMES_MAX, HELD_FRAMES_PER_NEIGHBOR_MAX};
+use dataplane::snapshot::{EndpointPlan, Plan};
+use dataplane::stats::Counters;
+use dataplane::types::{DeviceIndex, Direction, LinkId, Timeouts, WorkerId};
+
+use super::choices::{Choice, SQUATTER, Seen};
+use super::expect::{Socket, translate};
+use super::form::{self, Form, Mac, Packet};
+use super::hops::{Held, Hops};
+use super::state::State;
+use super::wanted::{Local, grant, is_pool, local, rule_for, scope_of, wants};
+use crate::encode::{Image, TCP};
+
+/// Scope, protocol, client and endpoint: what a flow is known by on its client's side.
+pub(super) type Key = (u16, u8, Socket, Socket);
+/// Scope, NAT IP, backend and protocol: whose ports are leased.
+pub(super) type PoolKey = (u16, Ipv4Addr, Ipv4Addr, u8);
+
+/// Expired flows are collected when the next boundary of this many ticks has passed, or before.
+pub(super) const COLLECT_TICKS: u64 = 8;
+
+#[derive(Clone, Debug)]
+pub(super) struct Flow {
+    pub(super) link: LinkId,
+    pub(super) provider: u16,
+    pub(super) choice: Choice,
+    pub(super) state: State,
+    pub(super) last_seen: u64,
+    pub(super) timeout: u64,
+    pub(super) worker: usize,
+    client: Option<(DeviceIndex, Mac)>,
+    judged: u32,
+}
+
+impl Flow {
+    pub(super) fn is_expired(&self, now: u64) -> bool {
+        now >= self.deadline()
+    }
+
+    fn deadline(&self) -> u64 {
+        self.last_seen + self.timeout
+    }
+
+    pub(super) fn is_due(&self, now: u64) -> bool {
+        now >= self.deadline().next_multiple_of(COLLECT_TICKS)
+    }
+}
+
+/// One worker's part.
+pub(super) struct Worker {
+    pub(super) generation: u32,
+    pub(super) links: BTreeMap<DeviceIndex, Link>,
+    pub(super) held: Vec<Held>,
+    /// Requests that it owes, in no order.
+    pub(super) requests: Vec<(DeviceIndex, Image)>,
+    pub(super) counters: Counters,
+    /// When expired flows were last collected.
+    pub(super) collected: u64,
+    /// Whether a new configuration has yet to judge the flows that no packet brings before it.
+    pub(super) sweeps: bool,
+}
+
+/// A configuration and the next hops that are known under it.
+pub(super) struct Generation {
+    pub(super) plan: Plan,
+    pub(super) hops: Hops,
+}
+
+/// What a frame must become.
+#[derive(Debug)]
+pub(super) struct Expected {
+    pub(super) verdict: Verdict,
+    /// As it must be afterwards, if that matters.
+    pub(super) image: Option<Image>,
+    /// Where a zero checksum may be spelled either way.
+    pub(super) zero_at: Option<usize>,
+}
+
+impl From<Verdict> for Expected {
+    fn from(verdict: Verdict) -> Expected {
+        Expected { verdict, image: None, zero_at: None }
+    }
+}
+
+/// See the module's documentation.
+pub(super) struct Model {
+    /// In ticks.
+    pub(super) now: u64,
+    pub(super) flows_max: usize,
+    pub(super) workers: Vec<Worker>,
+    pub(super) generations: BTreeMap<u32, Generation>,
+    pub(super) flows: BTreeMap<Key, Flow>,
+    pub(super) leases: BTreeMap<(PoolKey, u16), Key>,
+    /// Pools that somebody else holds but for these ports.
+    pub(super) squatted: BTreeMap<PoolKey, BTreeSet<u16>>,
+    /// What was chosen before, to be chosen again.
+    pub(super) owners: BTreeMap<Key, usize>,
+    pub(super) backends: BTreeMap<(LinkId, Key), (BTreeSet<Ipv4Addr>, Ipv4Addr)>,
+    /// The last choice for each key, and the provider's network: where answers come from.
+    pub(super) translations: BTreeMap<Key, (u16, Choice)>,
+    /// Choices that were not allowed.
+    pub(super) complaints: Vec<String>,
+}
+
+impl Flow {
+    fn pool(&self, protocol: u8) -> PoolKey {
+        (self.provider, self.choice.nat.0, self.choice.backend.0, protocol)
+    }
+}
+
+impl Model {
+    pub(super) fn new(workers: usize, flows_max: usize, now: u64, plan: Plan) -> Model {
+        let worker = |_| Worker {
+            generation: 1,
+            links: BTreeMap::new(),
+            held: Vec::new(),
+            requests: Vec::new(),
+            counters: Counters { generation: 1, ..Counters::default() },
+            collected: now,
+            sweeps: false,
+        };
+        let first = Generation { hops: Hops::of(&plan), plan };
+        Model {
+            now,
+            flows_max,
+            workers: (0..workers).map(worker).collect(),
+            generations: BTreeMap::from([(1, first)]),
+            flows: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            squatted: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            backends: BTreeMap::new(),
+            translations: BTreeMap::new(),
+            complaints: Vec::new(),
+        }
+    }
+
+    pub(super) fn view(&self, worker: usize) -> &Generation {
+        &self.generations[&self.workers[worker].generation]
+    }
+
+    fn plan(&self, worker: usize) -> &Plan {
+        &self.view(worker).plan
+    }
+
+    pub(super) fn complain(&mut self, what: String) {
+        self.complaints.push(what);
+    }
+
+    /// A frame arrives at a worker.
+    pub(super) fn arrive(
+        &mut self,
+        worker: usize,
+        arrival: Arrival,
+        (ingress, input): (DeviceIndex, &Image),
+        seen: &dyn Seen,
+    ) -> Expected {
+        let expected = self
+            .judge(worker, arrival, (ingress, input), seen)
+            .unwrap_or_else(|reason| Verdict::Drop(reason).into());
+        let counters = &mut self.workers[worker].counters;
+        match arrival {
+            Arrival::Peer => counters.taken_over += 1,
+            Arrival::Device => {
+                counters.received += 1;
+                counters.received_bytes += input.bytes.len() as u64;
+            }
+        }
+        match expected.verdict {
+            Verdict::Consume | Verdict::Reply(_) => counters.consumed += 1,
+            Verdict::Drop(reason) => counters.dropped[reason.slot()] += 1,
+            Verdict::Forward(_) | Verdict::Hold | Verdict::HandOver(_) => {}
+        }
+        expected
+    }
+
+    fn judge(
+        &mut self,
+        worker: usize,
+        arrival: Arrival,
+        (ingress, input): (DeviceIndex, &Image),
+        seen: &dyn Seen,
+    ) -> Result<Expected, DropReason> {
+        let scope = scope_of(self.plan(worker), ingress).ok_or(DropReason::DeviceDown)?;
+        let me = self.workers[worker].links.get(&ingress).ok_or(DropReason::DeviceDown)?.mac.0;
+        let packet = match form::judge(input, me)? {
+            Form::Arp => return self.hear_arp(worker, (ingress, scope, me), &input.bytes),
+            Form::Packet(packet) => packet,
+        };
+        match local(self.plan(worker), scope, packet.destination.0).ok_or(DropReason::NoEndpoint)? {
+            Local::Endpoint(&endpoint) => {
+                let key = (scope, packet.protocol, packet.source, packet.destination);
+                let owner = self.owner(worker, key, seen.verdict());
+                if owner != worker {
+                    return Ok(hand_over(owner));
+                }
+                self.forward((worker, ingress), key, (&packet, input), (&endpoint, seen))
+            }
+            Local::NatIp => self.back((worker, arrival), scope, &packet, input),
+        }
+    }
+
+    fn forward(
+        &mut self,
+        (worker, ingress): (usize, DeviceIndex),
+        key: Key,
+        (packet, input): (&Packet, &Image),
+        (endpoint, seen): (&EndpointPlan, &dyn Seen),
+    ) -> Result<Expected, DropReason> {
+        if let Some(flow) = self.flows.get(&key) {
+            if flow.is_expired(self.now) || flow.state.is_over() && packet.opens() {
+                self.close(&key);
+            } else {
+                self.revalidate(&key)?;
+            }
+        }
+        if !self.flows.contains_key(&key) {
+            self.admit(worker, key, packet, (endpoint, seen))?;
+        }
+        let flow = self.flows.get_mut(&key).ok_or(DropReason::Internal)?;
+        flow.client = Some((ingress, packet.station));
+        let (choice, provider) = (flow.choice, flow.provider);
+        let next_hop = (provider, self.view(worker).next_hop(provider, choice.backend.0));
+        let hop = self.view(worker).hops.lookup(next_hop);
+        if let Some((device, _)) = hop {
+            self.judge_egress(worker, device, packet)?;
+        }
+        self.touch(&key, Direction::Forward, packet);
+        let from = hop.map_or([0; 6], |(device, _)| self.workers[worker].links[&device].mac.0);
+        let stations = (from, hop.map_or([0; 6], |(_, mac)| mac));
+        let image = translate(input, packet, (choice.nat, choice.backend), stations);
+        match hop {
+            Some((device, _)) => Ok(sent(device, image, packet)),
+            None => self.wait_for(worker, next_hop, packet, image),
+        }
+    }
+
+    /// A client's packet that belongs to no flow opens one, or may not.
+    fn admit(
+        &mut self,
+        worker: usize,
+        key: Key,
+        packet: &Packet,
+        (endpoint, seen): (&EndpointPlan, &dyn Seen),
+    ) -> Result<(), DropReason> {
+        let (rule, service) = grant(self.plan(worker), &key, packet, endpoint)?;
+        self.make_room(worker, seen)?;
+        let chosen = self.choose(endpoint.link, key, (&rule, &service), seen)?;
+        let pool = (service.scope.0, chosen.nat.0, chosen.backend.0, key.1);
+        self.leases.insert((pool, chosen.nat.1), key);
+        self.translations.insert(key, (service.scope.0, chosen));
+        let state = State::opened(key.1);
+        let flow = Flow {
+            link: endpoint.link,
+            provider: service.scope.0,
+            choice: chosen,
+            state,
+            last_seen: self.now,
+            timeout: state.timeout(&rule.timeouts),
+            worker,
+            client: None,
+            judged: self.workers[worker].generation,
+        };
+        self.flows.insert(key, flow);
+        self.workers[worker].counters.flows += 1;
+        self.workers[worker].counters.flows_opened += 1;
+        Ok(())
+    }
+
+    fn back(
+        &mut self,
+        (worker, arrival): (usize, Arrival),
+        scope: u16,
+        packet: &Packet,
+        input: &Image,
+    ) -> Result<Expected, DropReason> {
+        let (nat, backend) = (packet.destination, packet.source);
+        let pool = (scope, nat.0, backend.0, packet.protocol);
+        let nobody = DropReason::UnsolicitedFromProvider;
+        if !is_pool(self.plan(worker), pool) || nat.1 < 1024 {
+            return Err(nobody);
+        }
+        let key = self.leases.get(&(pool, nat.1)).copied();
+        let owner = match key {
+            Some(key) => self.flows[&key].worker,
+            None if !self.is_free(pool, nat.1) => usize::from(SQUATTER.0),
+            None => return Err(nobody),
+        };
+        if owner != worker {
+            return if arrival == Arrival::Device { Ok(hand_over(owner)) } else { Err(nobody) };
+        }
+        let key = key.ok_or(DropReason::Internal)?;
+        if self.flows[&key].is_expired(self.now) {
+            self.close(&key);
+            return Err(nobody);
+        }
+        if self.flows[&key].choice.backend != backend {
+            return Err(DropReason::BackendMismatch);
+        }
+        self.revalidate(&key)?;
+        let (device, mac) = self.flows[&key].client.ok_or(DropReason::ClientUnknown)?;
+        let from = self.judge_egress(worker, device, packet)?;
+        self.touch(&key, Direction::Return, packet);
+        let (_, _, client, endpoint) = key;
+        let image = translate(input, packet, (endpoint, client), (from, mac));
+        Ok(sent(device, image, packet))
+    }
+
+    /// The station that the packet leaves from, if it may leave.
+    fn judge_egress(
+        &self,
+        worker: usize,
+        device: DeviceIndex,
+        packet: &Packet,
+    ) -> Result<Mac, DropReason> {
+        let link = self.workers[worker].links.get(&device).ok_or(DropReason::DeviceDown)?;
+        let fits = packet.wire_bytes <= link.mtu as usize;
+        if fits { Ok(link.mac.0) } else { Err(DropReason::TooBig) }
+    }
+
+    /// Resets that change nothing keep nothing alive.
+    fn touch(&mut self, key: &Key, direction: Direction, packet: &Packet) {
+        let (now, timeouts) = (self.now, self.timeouts(key));
+        let flow = self.flows.get_mut(key).expect("a flow that is touched lives");
+        let state = flow.state.after(direction, packet);
+        if state != flow.state || !packet.has(crate::encode::flags::RST) {
+            flow.last_seen = now;
+        }
+        flow.state = state;
+        flow.timeout = state.timeout(&timeouts);
+    }
+
+    fn timeouts(&self, key: &Key) -> Timeouts {
+        let flow = &self.flows[key];
+        let plan = self.plan(flow.worker);
+        let endpoint = plan.endpoints.iter().find(|endpoint| endpoint.link == flow.link);
+        let service = &plan.services[endpoint.expect("it was judged").service.slot()];
+        rule_for(service, key).expect("it was judged").timeouts
+    }
+
+    /// Under a new configuration a flow goes on exactly if it could be opened like this.
+    fn revalidate(&mut self, key: &Key) -> Result<(), DropReason> {
+        let flow = &self.flows[key];
+        let worker = flow.worker;
+        let generation = self.workers[worker].generation;
+        if flow.judged == generation {
+            return Ok(());
+        }
+        if let Err(reason) = wants(self.plan(worker), key, flow) {
+            self.close(key);
+            self.workers[worker].counters.flows_revoked += 1;
+            return Err(reason);
+        }
+        let timeouts = self.timeouts(key);
+        let device = self.flows[key].client.map(|(device, _)| device);
+        let stays = device.and_then(|device| scope_of(self.plan(worker), device)) == Some(key.0);
+        let flow = self.flows.get_mut(key).expect("it was looked at above");
+        flow.judged = generation;
+        flow.timeout = flow.state.timeout(&timeouts);
+        flow.client = flow.client.filter(|_| stays);
+        Ok(())
+    }
+
+    pub(super) fn close(&mut self, key: &Key) {
+        let flow = self.flows.remove(key).expect("a flow that is closed lives");
+        self.leases.remove(&(flow.pool(key.1), flow.choice.nat.1));
+        self.workers[flow.worker].counters.flows -= 1;
+        self.workers[flow.worker].counters.flows_closed += 1;
+    }
+
+    /// A packet waits until its next hop is known, if there is room.
+    fn wait_for(
+        &mut self,
+        worker: usize,
+        next_hop: (u16, Ipv4Addr),
+        packet: &Packet,
+        image: Image,
+    ) -> Result<Expected, DropReason> {
+        self.ask(worker, next_hop);
+        let links = self.scope_links(worker, next_hop.0);
+        if links.iter().any(|(_, link)| packet.wire_bytes > link.mtu as usize) {
+            return Err(DropReason::TooBig);
+        }
+        let Worker { held, counters, .. } = &mut self.workers[worker];
+        let same = held.iter().filter(|held| held.next_hop == next_hop).count();
+        let fits = image.bytes.len() <= HELD_FRAME_BYTES_MAX;
+        if !fits || same >= HELD_FRAMES_PER_NEIGHBOR_MAX || held.len() >= HELD_FRAMES_MAX {
+            return Err(DropReason::NeighborPending);
+        }
+        held.push(Held { next_hop, since: self.now, image });
+        counters.held += 1;
+        Ok(Verdict::Hold.into())
+    }
+
+    /// Time was noticed: flows and waiting packets whose time is over go, flows that the
+    /// configuration has not judged yet are judged, next hops are asked for.
+    pub(super) fn advance(&mut self, worker: usize, seen: &dyn Seen) {
+        self.collect(worker, seen);
+        let is_new = std::mem::take(&mut self.workers[worker].sweeps);
+        for key in self.keys(|flow| is_new && flow.worker == worker) {
+            match self.flows[&key].is_expired(self.now) {
+                true => self.close(&key),
+                false => drop(self.revalidate(&key)),
+            }
+        }
+        self.collect(worker, seen);
+        self.look_after_hops(worker);
+    }
+
+    /// Free: whether a flow is collected as soon as it has expired, or at the next boundary.
+    fn collect(&mut self, worker: usize, seen: &dyn Seen) {
+        let now = self.now;
+        for key in self.keys(|flow| flow.worker == worker && flow.is_expired(now)) {
+            if self.flows[&key].is_due(now) || !seen.has(&key) {
+                self.close(&key);
+            }
+        }
+        self.workers[worker].collected = now;
+    }
+
+    fn keys(&self, wanted: impl Fn(&Flow) -> bool) -> Vec<Key> {
+        self.flows.iter().filter(|(_, flow)| wanted(flow)).map(|(key, _)| *key).collect()
+    }
+
+    /// What became of frames that were to be sent.
+    pub(super) fn settle(&mut self, worker: usize, outcome: Outcome) {
+        let counters = &mut self.workers[worker].counters;
+        match outcome {
+            Outcome::Forwarded(frames, bytes) => {
+                counters.forwarded += frames as u64;
+                counters.forwarded_bytes += bytes as u64;
+            }
+            Outcome::Replied(frames) => counters.replied += frames as u64,
+            Outcome::Originated(frames) => counters.originated += frames as u64,
+            Outcome::HandedOver(frames) => counters.handed_over += frames as u64,
+            Outcome::Dropped(reason, frames) => counters.dropped[reason.slot()] += frames as u64,
+        }
+    }
+}
+
+fn hand_over(owner: usize) -> Expected {
+    Verdict::HandOver(WorkerId(u8::try_from(owner).unwrap_or(u8::MAX))).into()
+}
+
+fn sent(device: DeviceIndex, image: Image, packet: &Packet) -> Expected {
+    let field = if packet.protocol == TCP { 16 } else { 6 };
+    let loose = packet.protocol == TCP || packet.partial;
+    let zero_at = loose.then_some(packet.transport_at + field);
+    Expected { verdict: Verdict::Forward(device), image: Some(image), zero_at }
+}

@@ -1,0 +1,212 @@
+//! The configurations that a model world can have: a few knobs, each a small number, so that a
+//! change is one line of text and can be taken out of a list of operations.
+//!
+//! Networks 0 and 1 (devices `a` and `b`) have the same addresses and the same endpoint 10.0.0.5;
+//! network 2 (devices `p` and `q`) has four backends, two routers, the NAT IPs of two services and
+//! an endpoint of its own, whose clients are hosts beside the backends.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use dataplane::device::Link;
+use dataplane::snapshot::{
+    DeviceKind, DevicePlan, EndpointPlan, Gate, Plan, RoutePlan, RulePlan, ScopePlan, ServicePlan,
+    Timeouts,
+};
+use dataplane::types::{DeviceIndex, LinkId, MacAddress, Prefix, Protocol, ScopeId, ServiceIndex};
+
+/// Letters of the devices.
+pub(super) const DEVICES: [char; 4] = ['a', 'b', 'p', 'q'];
+/// The network that each device is in unless it is moved.
+const HOMES: [u16; 4] = [0, 1, 2, 2];
+/// Network, address and usual service of each endpoint.
+pub(super) const ENDPOINTS: [(u16, Ipv4Addr, u32); 4] = [
+    (0, Ipv4Addr::new(10, 0, 0, 5), 0),
+    (1, Ipv4Addr::new(10, 0, 0, 5), 0),
+    (0, Ipv4Addr::new(10, 0, 0, 6), 1),
+    (2, Ipv4Addr::new(10, 1, 0, 7), 0),
+];
+/// Protocol, port and backend port of each rule of a service.
+pub(super) const RULES: [(Protocol, u16, u16); 3] =
+    [(Protocol::Tcp, 443, 8080), (Protocol::Udp, 53, 5353), (Protocol::Tcp, 80, 8081)];
+/// Opening, established, closing and UDP timeouts in milliseconds.
+const TIMEOUTS: [[u64; 4]; 4] = [
+    [5_000, 60_000, 3_000, 20_000],
+    [1_000, 10_000, 500, 5_000],
+    [30_000, 400_000, 30_000, 240_000],
+    [70, 130, 10, 95],
+];
+
+/// What can be changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Knob {
+    /// Of a service: bits 0 to 3 the backends, bit 4 turns their order round.
+    Backends,
+    /// Of a service: bits 0 to 2 the NAT IPs; none means the first.
+    NatIps,
+    /// Of a service: its rules, by bits.
+    Rules,
+    /// Of a service: which timeouts.
+    Timeouts,
+    /// Of a service: the provider's network.
+    Provider,
+    /// Of an endpoint: its link id; 0 if there is no such endpoint.
+    Link,
+    /// Of an endpoint: its gate.
+    Gate,
+    /// Of an endpoint: its service.
+    Service,
+    /// A device: 0 gone, 1 as usual, 2 under another name, 3 in another network.
+    Device,
+    /// Of a network: 1 leaves out some of its hosts.
+    Space,
+    /// Routes to two of the backends, by bits.
+    Routes,
+}
+
+/// A knob, its name, how many of it there are and how many positions it has.
+pub(super) const KNOBS: [(Knob, &str, u32, u32); 11] = [
+    (Knob::Backends, "backends", 2, 32),
+    (Knob::NatIps, "nat-ips", 2, 8),
+    (Knob::Rules, "rules", 2, 8),
+    (Knob::Timeouts, "timeouts", 2, 4),
+    (Knob::Provider, "provider", 2, 3),
+    (Knob::Link, "link", 4, u32::MAX),
+    (Knob::Gate, "gate", 4, 4),
+    (Knob::Service, "service", 4, 2),
+    (Knob::Device, "device", 4, 4),
+    (Knob::Space, "space", 3, 2),
+    (Knob::Routes, "routes", 1, 4),
+];
+
+/// A backend's address.
+pub(super) fn backend(number: u32) -> Ipv4Addr {
+    Ipv4Addr::from_bits(Ipv4Addr::new(10, 1, 0, 10).to_bits() + number)
+}
+
+/// A router's address.
+pub(super) fn router(number: u32) -> Ipv4Addr {
+    Ipv4Addr::from_bits(Ipv4Addr::new(10, 1, 0, 200).to_bits() + number)
+}
+
+/// A NAT IP of a service.
+pub(super) fn nat_ip(service: u32, number: u32) -> Ipv4Addr {
+    Ipv4Addr::from_bits(Ipv4Addr::new(10, 1, 1, 4).to_bits() + 16 * service + number)
+}
+
+/// adit's station and MTU on a device.
+pub(super) fn link(device: DeviceIndex, mtu: u32) -> Link {
+    Link { mac: MacAddress([0x0e, 0xad, 0x17, 0, 0, device.0.to_le_bytes()[0]]), mtu }
+}
+
+/// All knobs. What was never turned is as [`Setup::get`] says.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Setup {
+    knobs: BTreeMap<(Knob, u32), u32>,
+}
+
+impl Setup {
+    pub(super) fn set(&mut self, knob: Knob, of: u32, value: u32) {
+        self.knobs.insert((knob, of), value);
+    }
+
+    fn get(&self, knob: Knob, of: u32) -> u32 {
+        let usual = match knob {
+            Knob::Backends | Knob::Rules => 0b111,
+            Knob::NatIps => 0b011,
+            Knob::Provider => 2,
+            Knob::Link => 101 + of,
+            Knob::Service => ENDPOINTS[of as usize].2,
+            Knob::Device => 1,
+            Knob::Timeouts | Knob::Gate | Knob::Space | Knob::Routes => 0,
+        };
+        self.knobs.get(&(knob, of)).copied().unwrap_or(usual)
+    }
+
+    fn bits(&self, knob: Knob, of: u32) -> impl Iterator<Item = u32> {
+        let value = self.get(knob, of);
+        (0..4).filter(move |bit| value >> bit & 1 == 1)
+    }
+
+    /// What a snapshot is built from.
+    pub(super) fn plan(&self) -> Plan {
+        let device = |at: u16| self.device(at);
+        Plan {
+            devices: (0..4).map(device).collect(),
+            scopes: (0..3).map(|scope| self.scope(scope)).collect(),
+            services: (0..2).map(|service| self.service(service)).collect(),
+            endpoints: (0..4).filter_map(|endpoint| self.endpoint(endpoint)).collect(),
+        }
+    }
+
+    fn device(&self, at: u16) -> Option<DevicePlan> {
+        let home = HOMES[usize::from(at)];
+        let (suffix, scope) = match self.get(Knob::Device, u32::from(at)) {
+            0 => return None,
+            1 => ("", home),
+            2 => ("-new", home),
+            _ => ("", (home + 1) % 3),
+        };
+        let name = format!("{}{suffix}", DEVICES[usize::from(at)]);
+        Some(DevicePlan {
+            name,
+            kind: DeviceKind::AfPacket,
+            namespace: None,
+            scope: ScopeId(scope),
+        })
+    }
+
+    fn scope(&self, scope: u32) -> ScopePlan {
+        let prefix =
+            |[a, b, c, d]: [u8; 4], length| Prefix::new(Ipv4Addr::new(a, b, c, d), length).unwrap();
+        let second = if scope == 2 { 1 } else { 0 };
+        let space = match self.get(Knob::Space, scope) {
+            0 => prefix([10, second, 0, 0], 16),
+            // Without the clients' last two hosts, and the backends.
+            _ => prefix([10, second, 2, 0], 31),
+        };
+        let routes = [
+            RoutePlan { prefix: prefix([10, 1, 0, 12], 32), next_hop: router(0) },
+            RoutePlan { prefix: prefix([10, 1, 0, 12], 31), next_hop: router(1) },
+        ];
+        let routes = self.bits(Knob::Routes, 0).map(|bit| routes[bit as usize]);
+        let routes = if scope == 2 { routes.collect() } else { Vec::new() };
+        ScopePlan { address_space: vec![space], routes }
+    }
+
+    fn service(&self, service: u32) -> ServicePlan {
+        let mut backends: Vec<_> = self.bits(Knob::Backends, service).map(backend).collect();
+        if self.get(Knob::Backends, service) & 16 != 0 {
+            backends.reverse();
+        }
+        let [opening, established, closing, udp] =
+            TIMEOUTS[self.get(Knob::Timeouts, service) as usize].map(Duration::from_millis);
+        let timeouts = Timeouts::new(opening, established, closing, udp);
+        let rule = |bit: u32| {
+            let (protocol, port, backend_port) = RULES[bit as usize];
+            RulePlan { protocol, port, backend_port, backends: backends.clone(), timeouts }
+        };
+        let mut nat_ips: Vec<_> =
+            self.bits(Knob::NatIps, service).map(|bit| nat_ip(service, bit)).collect();
+        if nat_ips.is_empty() {
+            nat_ips.push(nat_ip(service, 0));
+        }
+        let scope = u16::try_from(self.get(Knob::Provider, service)).unwrap();
+        let rules = self.bits(Knob::Rules, service).map(rule).collect();
+        ServicePlan { scope: ScopeId(scope), nat_ips, rules }
+    }
+
+    fn endpoint(&self, at: u32) -> Option<EndpointPlan> {
+        let (scope, address, _) = ENDPOINTS[at as usize];
+        let gates = [Gate::Approved, Gate::Pending, Gate::Rejected, Gate::Disconnected];
+        let link = self.get(Knob::Link, at);
+        (link != 0).then(|| EndpointPlan {
+            link: LinkId(link),
+            scope: ScopeId(scope),
+            address,
+            service: ServiceIndex(self.get(Knob::Service, at)),
+            gate: gates[self.get(Knob::Gate, at) as usize],
+        })
+    }
+}
