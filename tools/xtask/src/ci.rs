@@ -62,6 +62,8 @@ const SYNC: Step = Step {
     arguments: &["test", "-p", "dataplane", "--test", "sync", "--locked"],
     environment: &[("RUSTFLAGS", "--cfg loom")],
 };
+const MODEL: Step =
+    Step::new("model", &["xtask", "model", "--ops", "5000000", "--seed", "1", "--seed", "random"]);
 
 /// The steps, in order.
 fn steps(bare_target: bool) -> Vec<Step> {
@@ -69,7 +71,7 @@ fn steps(bare_target: bool) -> Vec<Step> {
     if bare_target {
         steps.push(BARE);
     }
-    steps.extend([DOC, TEST, SYNC]);
+    steps.extend([DOC, TEST, SYNC, MODEL]);
     steps
 }
 
@@ -123,7 +125,7 @@ fn run_step(step: &Step) -> io::Result<bool> {
 }
 
 /// The cargo that started this program.
-fn cargo() -> Command {
+pub(crate) fn cargo() -> Command {
     Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
@@ -164,6 +166,7 @@ mod tests {
                 "RUSTDOCFLAGS=\"-D warnings\" cargo doc --workspace --no-deps --locked",
                 "cargo test --locked",
                 "RUSTFLAGS=\"--cfg loom\" cargo test -p dataplane --test sync --locked",
+                "cargo xtask model --ops 5000000 --seed 1 --seed random",
             ]
         );
         assert_eq!(steps(false).len(), steps(true).len() - 1);

@@ -7,6 +7,7 @@ mod ci;
 mod lexer;
 mod manifest;
 mod miri;
+mod model;
 mod rooms;
 mod source;
 mod tidy;
@@ -24,6 +25,11 @@ struct Command {
 
 const COMMANDS: &[Command] = &[
     Command { name: "ci", summary: "run what CI runs, step by step", run: ci::run },
+    Command {
+        name: "model",
+        summary: "play random operations on the engine and its model",
+        run: model::run,
+    },
     Command { name: "tidy", summary: "check the rules of the house", run: tidy::run },
     Command { name: "miri", summary: "look for undefined behaviour", run: miri::run },
     Command { name: "help", summary: "list these commands", run: help },
