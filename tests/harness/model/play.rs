@@ -25,6 +25,9 @@ use super::setup::{Setup, backend, link, nat_ip};
 use crate::encode::{Image, mac_of};
 use crate::script::packet::Described;
 
+/// Calls that bring an engine through its timers, however far the clock leapt, and many more.
+const ADVANCES_MAX: usize = 1_000;
+
 /// Buffers that one world after the other uses.
 pub(super) struct Rig {
     batch: Batch,
@@ -168,7 +171,7 @@ impl<'r> Play<'r> {
                 }
             }
             Op::Adopt => self.adopt(),
-            Op::Time { ms, noticed } => self.pass(*ms, *noticed),
+            Op::Time { ms, noticed } => self.pass(*ms, *noticed)?,
             Op::Link { device, mtu } => self.set_link(*device, *mtu),
             Op::Refuse(refusing) => self.refusing = *refusing,
             Op::Rings { full } => self.rings_full = *full,
@@ -359,7 +362,7 @@ impl<'r> Play<'r> {
         Ok(())
     }
 
-    fn pass(&mut self, ms: u64, noticed: bool) {
+    fn pass(&mut self, ms: u64, noticed: bool) -> Result<(), String> {
         self.now = self.now.after(Duration::from_millis(ms));
         if self.now.tick() == Tick(0) {
             // Tick 0 is "never" to the engine's memory of requests.
@@ -368,11 +371,16 @@ impl<'r> Play<'r> {
         self.model.now = ticks(self.now);
         for (worker, engine) in self.engines.iter_mut().enumerate().filter(|_| noticed) {
             // Twice: a configuration with shorter timeouts may end flows that it goes on with.
-            while engine.advance(self.now) {}
-            while engine.advance(self.now) {}
+            for _ in 0..2 {
+                let mut calls = 0..ADVANCES_MAX;
+                if calls.all(|_| engine.advance(self.now)) {
+                    return Err("the engine never gets through with its timers".to_owned());
+                }
+            }
             let look = Look { engine, now: self.now, verdict: Verdict::Consume };
             self.model.advance(worker, &look);
         }
+        Ok(())
     }
 
     fn publish(&mut self) {
