@@ -13,7 +13,7 @@ use alloc::boxed::Box;
 use core::fmt;
 
 use crate::limits::{BATCH_FRAMES_MAX, FRAME_BYTES_MAX};
-use crate::types::{DeviceIndex, MacAddress};
+use crate::types::{Area, DeviceIndex, MacAddress};
 
 /// What the kernel left to be done on a frame before it goes on a real wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -192,6 +192,11 @@ impl Batch {
     #[must_use]
     pub fn new() -> Batch {
         Batch { frames: (0..BATCH_FRAMES_MAX).map(|_| Frame::new()).collect(), length: 0 }
+    }
+
+    /// Where the frames' bytes lie.
+    pub fn areas(&self) -> impl Iterator<Item = Area> {
+        self.frames.iter().map(|frame| Area::of(frame.buffer.as_ptr(), FRAME_BYTES_MAX))
     }
 
     /// The frames in the order of their arrival.

@@ -28,7 +28,6 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec;
-use alloc::vec::Vec;
 
 pub use sessions::Session;
 
@@ -44,7 +43,7 @@ use crate::types::{DeviceIndex, FlowIndex, Instant, Tick, WorkerId};
 use announce::Announcements;
 use answer::Answers;
 use embryo::Embryos;
-use express::{Exits, Lane, Step};
+use express::{Exits, Step};
 use hold::Hold;
 
 /// What shall become of a frame. For `Forward` and `Reply` the frame has been changed to what shall
@@ -141,8 +140,8 @@ pub struct Engine {
     sweep: Option<FlowIndex>,
     /// The next hop that is looked after next.
     neighbor_turn: u32,
-    /// What is known of the frames of the batch under way; empty between batches.
-    steps: Vec<Step>,
+    /// What is known of the frames of the batch under way.
+    steps: Box<[Step]>,
     counters: Counters,
 }
 
@@ -168,7 +167,7 @@ impl Engine {
             announcements: Announcements::new(),
             sweep: None,
             neighbor_turn: 0,
-            steps: Vec::with_capacity(BATCH_FRAMES_MAX),
+            steps: vec![Step::NEW; BATCH_FRAMES_MAX].into_boxed_slice(),
             counters: Counters::default(),
         };
         engine.counters.generation = u64::from(engine.generation.number.0);
@@ -256,21 +255,19 @@ impl Engine {
         verdicts: &mut Verdicts,
     ) {
         let now = now.tick();
-        self.count_arrivals(arrival, batch.frames());
         let mut steps = core::mem::take(&mut self.steps);
-        let mut lane = Lane::CLOSED;
-        steps.extend(batch.frames().iter().map(|frame| self.survey(&mut lane, frame)));
-        for (step, frame) in steps.iter_mut().zip(batch.frames()) {
-            self.locate(step, frame);
+        let bytes = self.survey(batch.frames(), &mut steps);
+        self.count_arrivals(arrival, batch.len(), bytes);
+        self.locate(batch.frames(), &mut steps);
+        let (frames, mut at) = (batch.frames_mut(), 0);
+        loop {
+            if steps.get(at).is_some_and(Step::has_candidate) {
+                at += self.express(&mut frames[at..], &steps[at..], &mut verdicts[at..], now);
+            }
+            let Some(frame) = frames.get_mut(at) else { break };
+            verdicts[at] = self.go_the_long_way(arrival, frame, now);
+            at += 1;
         }
-        let frames = steps.iter().zip(batch.frames_mut());
-        for ((step, frame), verdict) in frames.zip(verdicts.iter_mut()) {
-            *verdict = match self.express(step, frame, now) {
-                Some(verdict) => verdict,
-                None => self.go_the_long_way(arrival, frame, now),
-            };
-        }
-        steps.clear();
         self.steps = steps;
         self.counters.held = self.hold.len() as u64;
         self.count_flows();
@@ -357,13 +354,11 @@ impl Engine {
         self.links.get(device.slot()).copied().flatten()
     }
 
-    fn count_arrivals(&mut self, arrival: Arrival, frames: &[Frame]) {
-        let count = frames.len() as u64;
+    fn count_arrivals(&mut self, arrival: Arrival, frames: usize, bytes: usize) {
         match arrival {
-            Arrival::Peer => self.counters.taken_over += count,
+            Arrival::Peer => self.counters.taken_over += frames as u64,
             Arrival::Device => {
-                self.counters.received += count;
-                let bytes: usize = frames.iter().map(|frame| frame.bytes().len()).sum();
+                self.counters.received += frames as u64;
                 self.counters.received_bytes += bytes as u64;
             }
         }

@@ -22,7 +22,7 @@ pub mod vnet_header;
 
 use std::os::fd::BorrowedFd;
 
-pub use platform::{LinuxPlatform, Waker, pin_to_cpu, usable_cpus};
+pub use platform::{LinuxPlatform, Waker, favor, pin_to_cpu, usable_cpus};
 
 use self::af_packet::{AfPacket, FanoutGroups};
 use self::sys::Errno;

@@ -81,7 +81,13 @@ impl Pools {
     #[inline(always)]
     #[must_use]
     pub fn find(&self, key: &PoolKey) -> Option<PoolIndex> {
-        let (high, low) = key.words();
+        self.find_words(key.words())
+    }
+
+    /// The same, by [`PoolKey::words`].
+    #[inline(always)]
+    #[must_use]
+    pub fn find_words(&self, (high, low): (u64, u32)) -> Option<PoolIndex> {
         self.by_key.get(high, low).map(PoolIndex)
     }
 
@@ -100,16 +106,21 @@ impl Pools {
             let index = self.find(&PoolKey { scope: service.scope, nat_ip, backend, protocol })?;
             Some((index, self.pool(index)?))
         };
-        let leased = |position| find(position).map_or(u32::MAX, |(_, pool)| pool.leased());
-        let lease = |position| {
-            let (index, pool) = find(position)?;
+        let lease = |(index, pool): (PoolIndex, &Pool)| {
             let port = pool.lease(home, flow)?;
             Some(Lease { pool: index, nat_ip: pool.key().nat_ip, port })
         };
         let count = service.nat_ips.len();
         let (one, other) = two_positions(hash, count);
-        let first = if leased(other) < leased(one) { other } else { one };
-        (0..count).find_map(|turn| lease((first + turn) % count))
+        let (of_one, of_other) = (find(one), find(other));
+        let leased =
+            |of: Option<(PoolIndex, &Pool)>| of.map_or(u32::MAX, |(_, pool)| pool.leased());
+        let other_is_emptier = leased(of_other) < leased(of_one);
+        let (first, of_first) = if other_is_emptier { (other, of_other) } else { (one, of_one) };
+        of_first.and_then(lease).or_else(|| {
+            let mut rest = (1..count).map(|turn| (first + turn) % count);
+            rest.find_map(|position| find(position).and_then(lease))
+        })
     }
 
     /// The pool in a slot, whether or not it may still be leased from.

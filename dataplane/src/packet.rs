@@ -12,10 +12,11 @@ mod parse;
 pub mod reset;
 mod rewrite;
 
-pub use glance::{Glance, glance};
-pub use key::{FlowKey, hash_words, ports_word};
+pub use glance::Glance;
+pub use key::{FlowKey, hash_plain};
 pub use parse::{Packet, Parsed, has_sense, parse};
-pub use rewrite::{PlainRewrite, Rewrite, Tuple};
+pub use rewrite::{Rewrite, Tuple};
 
 pub use crate::wire::checksum::Delta;
+pub use crate::wire::plain::PlainTuple;
 pub use crate::wire::tcp::TcpFlags;

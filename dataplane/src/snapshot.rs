@@ -156,8 +156,15 @@ impl PoolKey {
     #[inline(always)]
     #[must_use]
     pub fn words(&self) -> (u64, u32) {
-        let addresses = u64::from(self.nat_ip.to_bits()) << 32 | u64::from(self.backend.to_bits());
-        (addresses, u32::from(self.scope.0) << 8 | self.protocol as u32)
+        let domain = u32::from(self.scope.0) << 8 | self.protocol as u32;
+        Self::words_of(domain, self.nat_ip, self.backend)
+    }
+
+    /// The same, from scope and protocol in one word, as a packet has them (`FlowKey::domain`).
+    #[inline(always)]
+    #[must_use]
+    pub fn words_of(domain: u32, nat_ip: Ipv4Addr, backend: Ipv4Addr) -> (u64, u32) {
+        (u64::from(nat_ip.to_bits()) << 32 | u64::from(backend.to_bits()), domain)
     }
 }
 

@@ -33,6 +33,13 @@ impl MacAddress {
         u64::from_le_bytes([a, b, c, d, e, f, 0, 0])
     }
 
+    /// As [`MacAddress::is_unicast`], of [`MacAddress::word`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_unicast_word(word: u64) -> bool {
+        word & 1 == 0 && word != 0
+    }
+
     /// May stand as somebody's own address: neither a group nor zero.
     #[inline]
     #[must_use]
@@ -326,6 +333,13 @@ impl HopWord {
     /// No hop.
     pub const NONE: HopWord = HopWord(0);
 
+    /// The hop to a station, which is [`MacAddress::word`], behind a device.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(device: DeviceIndex, station: u64) -> HopWord {
+        HopWord(station | (device.0 as u64) << 48)
+    }
+
     /// The device.
     #[inline(always)]
     #[must_use]
@@ -347,7 +361,7 @@ impl HopWord {
 impl From<Hop> for HopWord {
     #[inline(always)]
     fn from(hop: Hop) -> HopWord {
-        HopWord(hop.mac.word() | u64::from(hop.device.0) << 48)
+        HopWord::new(hop.device, hop.mac.word())
     }
 }
 
@@ -371,6 +385,23 @@ pub struct Ending {
     /// How long its port rests before it is leased again (RFC 6888 REQ-8), in ticks of 10 ms; 0:
     /// not at all.
     pub hold_down_ticks: u32,
+}
+
+/// Where a large table lies in memory, for whoever manages memory. Nothing can be read through it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Area {
+    /// Address of the first byte.
+    pub start: usize,
+    /// How many bytes.
+    pub bytes: usize,
+}
+
+impl Area {
+    /// Where `count` values lie, or will when they are there, from `first` on.
+    #[must_use]
+    pub fn of<T>(first: *const T, count: usize) -> Area {
+        Area { start: first.addr(), bytes: count * size_of::<T>() }
+    }
 }
 
 /// How long a flow lives without a packet, by what it is doing. In ticks of 10 ms.

@@ -54,7 +54,7 @@ pub struct Worker<P: Platform> {
 impl<P: Platform> Worker<P> {
     /// A worker on its seat; opens no device yet.
     #[must_use]
-    pub fn new(seat: Seat, platform: P) -> Worker<P> {
+    pub fn new(seat: Seat, mut platform: P) -> Worker<P> {
         let Seat { worker, config, shared, handover } = seat;
         let generation = shared.cell.load();
         let sizes = EngineConfig {
@@ -65,6 +65,8 @@ impl<P: Platform> Worker<P> {
         };
         let mut engine = Engine::new(&sizes, Arc::clone(&generation));
         engine.inherit(&shared.stats.read());
+        let batch = Batch::new();
+        engine.flows().areas().into_iter().chain(batch.areas()).for_each(|at| platform.favor(at));
         let mut devices = Attachments::new();
         let changed = |change| follow(&mut engine, &change);
         devices.adopt(generation.snapshot.devices(), &shared.stats, changed);
@@ -75,7 +77,7 @@ impl<P: Platform> Worker<P> {
             handover,
             engine,
             devices,
-            batch: Batch::new(),
+            batch,
             verdicts: [Verdict::Consume; BATCH_FRAMES_MAX],
             spare: Frame::new(),
             page: None,

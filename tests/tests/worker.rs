@@ -18,7 +18,7 @@ use dataplane::publish::Cell as GenerationCell;
 use dataplane::snapshot::{DevicePlan, Gate};
 use dataplane::stats::{Counters, DeviceState};
 use dataplane::types::{
-    DeviceIndex, GenerationNumber, Instant, MacAddress, Protocol, ScopeId, WorkerId,
+    Area, DeviceIndex, GenerationNumber, Instant, MacAddress, Protocol, ScopeId, WorkerId,
 };
 use dataplane::worker::{CrewConfig, Platform, Queue, Seat, SessionPage, Shared, Worker, crew};
 use harness::encode::{ArpShape, flags};
@@ -68,6 +68,7 @@ struct Machine {
     woken: Rc<RefCell<Vec<WorkerId>>>,
     rejects: Rc<Cell<bool>>,
     panics: Rc<Cell<bool>>,
+    favored: Rc<RefCell<Vec<Area>>>,
 }
 
 const NO_SUCH_DEVICE: i32 = 19;
@@ -90,6 +91,10 @@ impl Platform for Machine {
     }
 
     fn wait(&mut self, _: &mut dyn Iterator<Item = &TestDevice>, _: Duration) {}
+
+    fn favor(&mut self, area: Area) {
+        self.favored.borrow_mut().push(area);
+    }
 
     fn wake(&mut self, worker: WorkerId) {
         self.woken.borrow_mut().push(worker);
@@ -542,4 +547,14 @@ fn the_connections_of_one_client_spread_over_workers() {
             assert!(shares.iter().all(|share| fair.contains(share)), "{client}: {shares:?}");
         }
     }
+}
+
+#[test]
+fn large_tables_are_favored_before_they_are_used() {
+    let crew = Crew::new(1, 8);
+    let favored = crew.machine.favored.borrow();
+    let flows = crew.workers[0].engine().flows();
+    assert!(flows.areas().iter().all(|area| favored.contains(area)), "{favored:?}");
+    let bytes: usize = flows.areas().iter().map(|area| area.bytes).sum();
+    assert!(bytes >= 10_000 * 72, "records and index of 10,000 flows");
 }

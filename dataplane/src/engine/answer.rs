@@ -120,7 +120,7 @@ impl Engine {
             Direction::Forward => self.backend_hop(flow),
         };
         let Some(hop) = hop else { return Some((DeviceIndex(0), None)) };
-        let tuple: Tuple = flow.rewrite(direction).to;
+        let tuple = Tuple::from(flow.rewrite(direction).to);
         let link = self.link(hop.device);
         let probe = link.and_then(|link| reset::probe(&tuple, (link.mac, hop.mac), sequence));
         Some((hop.device, probe))
@@ -128,7 +128,7 @@ impl Engine {
 
     /// I1: the client's device may meanwhile be another network's.
     fn is_of_scope(&self, hop: &Hop, flow: &Flow) -> bool {
-        self.generation.snapshot.device_scope(hop.device) == Some(flow.key.scope)
+        self.generation.snapshot.device_scope(hop.device) == Some(flow.key().scope)
     }
 
     fn backend_hop(&self, flow: &Flow) -> Option<Hop> {

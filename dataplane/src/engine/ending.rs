@@ -8,7 +8,7 @@
 
 use super::Engine;
 use super::revalidate::rule_of;
-use crate::flow::State;
+use crate::flow::{Flow, State};
 use crate::nat::Holder;
 use crate::types::{Ending, FlowIndex, GenerationNumber, Tick};
 
@@ -58,7 +58,7 @@ impl Engine {
         flow.generation = ENDED;
         flow.last_seen = now;
         flow.timeout_ticks = hold_down_ticks;
-        let hash = flow.key.hash(&self.table_keys);
+        let hash = flow.key().hash(&self.table_keys);
         self.flows.unlink(number, hash);
         self.flows.reschedule(number, now);
         self.counters.flows_closed += 1;
@@ -68,7 +68,7 @@ impl Engine {
 
     /// Removes a flow and releases its lease.
     pub(super) fn remove(&mut self, number: FlowIndex) {
-        let Some(key) = self.flows.get(number).map(|flow| flow.key) else { return };
+        let Some(key) = self.flows.get(number).map(Flow::key) else { return };
         let Some(flow) = self.flows.remove(number, key.hash(&self.table_keys)) else { return };
         let holder = Holder { worker: self.worker, flow: number };
         if let Some(pool) = self.generation.pools.pool(flow.pool) {

@@ -10,79 +10,86 @@
 //! not, and names no drop reason; features that only some packets need belong there. Changes
 //! nothing but the frame and the flow's time stamp.
 
-use super::{Engine, Verdict};
-use crate::device::{Frame, Link};
-use crate::limits::DEVICES_MAX;
-use crate::packet::{glance, hash_words};
-use crate::snapshot::{Local, PoolKey};
-use crate::types::{
-    DeviceIndex, Direction, FlowIndex, HopWord, PoolIndex, Protocol, ScopeId, Tick,
-};
-use crate::wire::plain::{Plain, PlainMut};
-
 use alloc::boxed::Box;
 use alloc::vec;
+use core::net::Ipv4Addr;
+
+use super::{Engine, Verdict};
+use crate::device::{Frame, Link};
+use crate::flow::Flow;
+use crate::generation::Generation;
+use crate::limits::DEVICES_MAX;
+use crate::packet::{Glance, hash_plain};
+use crate::snapshot::PoolKey;
+use crate::types::{DeviceIndex, Direction, FlowIndex, HopWord, MacAddress, PoolIndex, Tick};
+use crate::wire::plain::{Plain, PlainMut, SourceStation};
 
 /// What is known of a frame between two passes.
 #[derive(Clone, Copy)]
 pub(super) struct Step {
-    /// Of a client's packet: the hash of its key.
-    hash: u64,
-    way: Way,
+    /// Of a client's packet: the hash of its key. Of a backend's: the pool that it comes to.
+    place: u64,
     /// Perhaps its flow; [`NOBODY`] if none was found.
     candidate: FlowIndex,
-    scope: ScopeId,
-    wire_bytes: u16,
-    protocol: Protocol,
-    flags: crate::packet::TcpFlags,
-    partial_checksum: bool,
+    /// Scope and protocol, as [`crate::packet::FlowKey::domain`] has them.
+    domain: u32,
+    seen: Glance,
+    way: Way,
 }
 
 /// Which way a packet travels, as far as is known.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
     /// The long way, whichever.
     Long,
     Forward,
-    Return(PoolIndex),
+    Return,
 }
 
 const NOBODY: FlowIndex = FlowIndex(u32::MAX);
 
 impl Step {
-    const LONG: Step = Step {
-        hash: 0,
-        way: Way::Long,
-        candidate: NOBODY,
-        scope: ScopeId(0),
-        wire_bytes: 0,
-        protocol: Protocol::Tcp,
-        flags: crate::packet::TcpFlags(0),
-        partial_checksum: false,
-    };
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "made from 32 bits")]
+    fn pool(&self) -> PoolIndex {
+        PoolIndex(self.place as u32)
+    }
+
+    /// Whether it is worth to ask a record.
+    pub(super) fn has_candidate(&self) -> bool {
+        self.candidate != NOBODY
+    }
+
+    /// Before anything is known.
+    pub(super) const NEW: Step =
+        Step { place: 0, candidate: NOBODY, domain: 0, seen: Glance::NOTHING, way: Way::Long };
 }
 
-/// What frames of one device have in common. Frames of a batch nearly always do.
+/// What frames of one device have in common, as those of a batch nearly always are.
 #[derive(Clone, Copy)]
-pub(super) struct Lane {
+struct Lane {
     device: DeviceIndex,
-    scope: ScopeId,
     /// adit's station; no frame's if the device is not open.
     station: u64,
+    /// The scope, as a domain without a protocol.
+    domain: u32,
 }
 
 impl Lane {
     /// A lane in which every packet goes the long way.
-    pub(super) const CLOSED: Lane =
-        Lane { device: DeviceIndex(u16::MAX), scope: ScopeId(0), station: u64::MAX };
+    const CLOSED: Lane = Lane { device: DeviceIndex(u16::MAX), station: u64::MAX, domain: 0 };
 }
 
 /// What a packet that leaves by a device needs to know of it.
 #[derive(Clone, Copy)]
 struct Exit {
-    station: u64,
+    station: SourceStation,
     /// 0 if the device is not open.
     mtu: u32,
+}
+
+impl Exit {
+    const CLOSED: Exit = Exit { station: SourceStation::new(0), mtu: 0 };
 }
 
 /// The exits of all devices.
@@ -90,121 +97,161 @@ pub(super) struct Exits(Box<[Exit]>);
 
 impl Exits {
     pub(super) fn new() -> Exits {
-        Exits(vec![Exit { station: 0, mtu: 0 }; DEVICES_MAX].into_boxed_slice())
+        Exits(vec![Exit::CLOSED; DEVICES_MAX].into_boxed_slice())
     }
 
     pub(super) fn set(&mut self, device: DeviceIndex, link: Option<Link>) {
         if let Some(exit) = self.0.get_mut(device.slot()) {
-            let (station, mtu) = link.map_or((0, 0), |link| (link.mac.word(), link.mtu));
-            *exit = Exit { station, mtu };
+            let of =
+                |link: Link| Exit { station: SourceStation::new(link.mac.word()), mtu: link.mtu };
+            *exit = link.map_or(Exit::CLOSED, of);
         }
     }
 }
 
 impl Engine {
-    /// The lane of a device.
+    /// First pass: what each frame is and where its flow will be looked up. Returns the bytes of
+    /// all frames. Two loops, because one would need more registers than there are.
     #[inline(never)]
-    pub(super) fn lane(&self, device: DeviceIndex) -> Lane {
+    pub(super) fn survey(&self, frames: &[Frame], steps: &mut [Step]) -> usize {
+        let mut bytes = 0;
+        let mut lane = Lane::CLOSED;
+        for (frame, step) in frames.iter().zip(&mut *steps) {
+            bytes += frame.length();
+            if frame.ingress != lane.device {
+                lane = self.lane(frame.ingress);
+            }
+            let is_plain = step.seen.take(frame, lane.station);
+            step.way = if is_plain { Way::Forward } else { Way::Long };
+            step.domain = lane.domain;
+        }
+        let mut endpoint = Ipv4Addr::UNSPECIFIED;
+        for (frame, step) in frames.iter().zip(steps) {
+            if step.way == Way::Forward {
+                self.place(frame, step, &mut endpoint);
+            }
+        }
+        bytes
+    }
+
+    #[cold]
+    fn lane(&self, device: DeviceIndex) -> Lane {
         let scope = self.generation.snapshot.device_scope(device);
         match (scope, self.link(device)) {
-            (Some(scope), Some(link)) => Lane { device, scope, station: link.mac.word() },
+            (Some(scope), Some(link)) => {
+                Lane { device, station: link.mac.word(), domain: u32::from(scope.0) << 8 }
+            }
             _ => Lane { device, ..Lane::CLOSED },
         }
     }
 
-    /// First pass.
+    /// Where the flow of a plain packet will be looked up. `endpoint` is the address that a packet
+    /// was for last that was no NAT IP: likely this one's.
     #[inline(always)]
-    pub(super) fn survey(&self, lane: &mut Lane, frame: &Frame) -> Step {
-        if frame.ingress != lane.device {
-            *lane = self.lane(frame.ingress);
-        }
-        let Some(seen) = glance(frame, lane.station) else { return Step::LONG };
-        let plain = Plain::of(frame.head());
-        let (scope, protocol) = (lane.scope, seen.protocol);
-        let mut step = Step {
-            hash: 0,
-            way: Way::Forward,
-            candidate: NOBODY,
-            scope,
-            wire_bytes: seen.wire_bytes,
-            protocol,
-            flags: seen.flags,
-            partial_checksum: seen.partial_checksum,
-        };
-        match self.generation.snapshot.local(scope, plain.destination()) {
-            Some(Local::Endpoint(_)) => {
-                let (addresses, ports) = (plain.addresses(), plain.ports());
-                step.hash = hash_words(&self.table_keys, addresses, ports, scope, protocol);
-                self.flows.prefetch_index(step.hash);
+    fn place(&self, frame: &Frame, step: &mut Step, endpoint: &mut Ipv4Addr) {
+        let tuple = Plain::of(frame.head()).tuple();
+        let (destination, port) = tuple.destination();
+        step.domain |= step.seen.protocol as u32;
+        if destination != *endpoint {
+            let key = PoolKey::words_of(step.domain, destination, tuple.source().0);
+            if let Some(pool) = self.generation.pools.find_words(key) {
+                self.generation.pools.prefetch_holder(pool, port);
+                step.place = u64::from(pool.0);
+                step.way = Way::Return;
+                return;
             }
-            Some(Local::NatIp) => {
-                let (backend, nat_ip) = (plain.source(), plain.destination());
-                let key = PoolKey { scope, nat_ip, backend, protocol };
-                let Some(pool) = self.generation.pools.find(&key) else { return Step::LONG };
-                step.way = Way::Return(pool);
-                self.generation.pools.prefetch_holder(pool, plain.destination_port());
-            }
-            None => return Step::LONG,
+            // An endpoint, or nobody: then no flow will be found.
+            *endpoint = destination;
         }
-        step
+        step.place = hash_plain(&self.table_keys, &tuple, step.domain);
+        self.flows.prefetch_index(step.place);
     }
 
-    /// Second pass.
-    #[inline(always)]
-    pub(super) fn locate(&self, step: &mut Step, frame: &Frame) {
-        let flow = match step.way {
-            Way::Long => None,
-            Way::Forward => self.flows.candidate(step.hash),
-            Way::Return(pool) => {
-                let port = Plain::of(frame.head()).destination_port();
-                let holder = self.generation.pools.pool(pool).and_then(|pool| pool.holder(port));
-                let own = holder.filter(|holder| holder.worker == self.worker);
-                own.map(|holder| holder.flow)
-            }
-        };
-        if let Some(flow) = flow {
-            self.flows.prefetch_flow(flow);
-            step.candidate = flow;
+    /// Second pass: the flow that each packet probably belongs to.
+    #[inline(never)]
+    pub(super) fn locate(&self, frames: &[Frame], steps: &mut [Step]) {
+        let Engine { generation, flows, worker, .. } = self;
+        let pools = &generation.pools;
+        for (step, frame) in steps.iter_mut().zip(frames) {
+            let flow = match step.way {
+                Way::Long => None,
+                Way::Forward => flows.candidate(step.place),
+                Way::Return => {
+                    let port = Plain::of(frame.head()).destination_port();
+                    let holder = pools.pool(step.pool()).and_then(|pool| pool.holder(port));
+                    let own = holder.filter(|holder| holder.worker == *worker);
+                    own.map(|holder| holder.flow)
+                }
+            };
+            step.candidate = flow.unwrap_or(NOBODY);
+            flows.prefetch_flow(step.candidate);
         }
     }
 
-    /// Third pass; `None` sends the packet the long way, the frame untouched.
-    #[inline(always)]
-    pub(super) fn express(&mut self, step: &Step, frame: &mut Frame, now: Tick) -> Option<Verdict> {
-        let plain = Plain::of(frame.head());
-        // The record may be another flow's by now, or nobody's: it has to agree in everything.
-        let flow = self.flows.record_mut(step.candidate)?;
-        let (direction, hop, is_its) = match step.way {
-            Way::Long => return None,
-            Way::Forward => {
-                let key = &flow.key;
-                let from = HopWord(plain.source_station() | u64::from(frame.ingress.0) << 48);
-                let is_its = key.addresses() == plain.addresses()
-                    && key.ports() == plain.ports()
-                    && (key.scope, key.protocol) == (step.scope, step.protocol)
-                    && flow.client_word() == from;
-                (Direction::Forward, self.generation.neighbors.word(flow.neighbor()), is_its)
-            }
-            Way::Return(pool) => {
-                // The pool stands for networks, addresses and protocol.
-                let is_its = flow.pool == pool && flow.return_ports() == plain.ports();
-                (Direction::Return, flow.client_word(), is_its)
-            }
-        };
-        let exit = self.exits.0.get(hop.device().slot())?;
-        let may_pass = is_its
-            && flow.generation == self.generation.number
-            && !flow.is_expired(now)
-            && flow.state.is_steady(direction, step.flags)
-            && hop != HopWord::NONE
-            && u32::from(step.wire_bytes) <= exit.mtu;
-        if !may_pass {
-            return None;
+    /// Third pass: gives verdicts up to the first frame that must go the long way, which is not
+    /// touched, and says how many it gave.
+    #[inline(never)]
+    pub(super) fn express(
+        &mut self,
+        frames: &mut [Frame],
+        steps: &[Step],
+        verdicts: &mut [Verdict],
+        now: Tick,
+    ) -> usize {
+        let Engine { generation, flows, exits, .. } = self;
+        let generation = &**generation;
+        let mut done = 0;
+        for ((frame, step), verdict) in frames.iter_mut().zip(steps).zip(verdicts) {
+            // The record may be another flow's by now, or nobody's: it has to agree in everything.
+            let Some(flow) = flows.record_mut(step.candidate) else { break };
+            let Some(device) = carry(generation, exits, flow, step, frame, now) else { break };
+            *verdict = Verdict::Forward(device);
+            done += 1;
         }
-        flow.last_seen = now;
-        let rewrite = flow.plain_rewrite(direction);
-        rewrite.apply(frame.head_mut(), step.protocol, step.partial_checksum);
-        PlainMut::of(frame.head_mut()).set_stations(hop.0, exit.station);
-        Some(Verdict::Forward(hop.device()))
+        done
     }
+}
+
+/// Rewrites a packet for where it goes, which it returns; `None` if there is any doubt, and then
+/// nothing is changed.
+#[inline(always)]
+fn carry(
+    generation: &Generation,
+    exits: &Exits,
+    flow: &mut Flow,
+    step: &Step,
+    frame: &mut Frame,
+    now: Tick,
+) -> Option<DeviceIndex> {
+    let plain = Plain::of(frame.head());
+    let (tuple, station) = (plain.tuple(), plain.source_station());
+    let (direction, hop, is_its) = match step.way {
+        Way::Long => return None,
+        Way::Forward => {
+            let from = HopWord::new(frame.ingress, station);
+            let is_its = flow.is_asked_by(&tuple, step.domain) && flow.client_word() == from;
+            (Direction::Forward, generation.neighbors.word(flow.neighbor()), is_its)
+        }
+        Way::Return => {
+            let is_its =
+                flow.is_answered_by(&tuple, step.pool()) && MacAddress::is_unicast_word(station);
+            (Direction::Return, flow.client_word(), is_its)
+        }
+    };
+    let exit = exits.0.get(hop.device().slot())?;
+    let may_pass = is_its
+        && flow.generation == generation.number
+        && flow.is_fresh(now)
+        && flow.state.is_steady(direction, step.seen.flags)
+        && hop != HopWord::NONE
+        && step.seen.wire_bytes <= exit.mtu;
+    if !may_pass {
+        return None;
+    }
+    flow.last_seen = now;
+    let rewrite = flow.rewrite(direction);
+    let head = frame.head_mut();
+    rewrite.apply_plain(head, step.seen.protocol, step.seen.partial_checksum);
+    PlainMut::of(head).set_stations(hop.0, exit.station);
+    Some(hop.device())
 }

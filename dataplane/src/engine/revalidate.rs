@@ -28,7 +28,7 @@ fn judge<'a>(
     flow: &Flow,
     holder: Holder,
 ) -> Result<Renewal<'a>, DropReason> {
-    let (snapshot, key) = (&generation.snapshot, &flow.key);
+    let (snapshot, key) = (&generation.snapshot, flow.key());
     let endpoint = snapshot.endpoint_of_link(flow.link).ok_or(DropReason::EndpointRemoved)?;
     if (endpoint.scope, endpoint.address) != (key.scope, key.endpoint) {
         return Err(DropReason::EndpointRemoved);
@@ -53,7 +53,7 @@ fn judge<'a>(
         return Err(DropReason::NatIpRemoved);
     }
     let device_scope = flow.client().and_then(|hop| snapshot.device_scope(hop.device));
-    let keeps_client = device_scope == Some(flow.key.scope);
+    let keeps_client = device_scope == Some(flow.key().scope);
     Ok(Renewal { rule, neighbor: backend.next_hop, keeps_client })
 }
 
@@ -140,5 +140,5 @@ impl Engine {
 pub(super) fn rule_of<'a>(generation: &'a Generation, flow: &Flow) -> Option<&'a Rule> {
     let snapshot = &generation.snapshot;
     let service = snapshot.service(snapshot.endpoint_of_link(flow.link)?.service)?;
-    service.rule(flow.key.protocol, flow.key.endpoint_port)
+    service.rule(flow.key().protocol, flow.key().endpoint_port)
 }

@@ -39,7 +39,7 @@ impl Session {
         let (backend, backend_port) = flow.backend();
         let idle_ticks = now.since(flow.last_seen);
         Session {
-            key: flow.key,
+            key: flow.key(),
             link: flow.link,
             nat_ip,
             nat_port,

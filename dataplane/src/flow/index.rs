@@ -13,7 +13,7 @@
 use alloc::boxed::Box;
 
 use crate::prefetch::{Line, prefetch};
-use crate::types::FlowIndex;
+use crate::types::{Area, FlowIndex};
 
 /// Entries of a bucket.
 const ENTRIES: usize = 12;
@@ -60,6 +60,11 @@ impl Index {
     /// Bytes of memory at most.
     pub(super) fn bytes(&self) -> usize {
         size_of_val(&*self.buckets)
+    }
+
+    /// Where it lies.
+    pub(super) fn area(&self) -> Area {
+        Area::of(self.buckets.as_ptr(), self.buckets.len())
     }
 
     /// Starts loading the home bucket of a hash.

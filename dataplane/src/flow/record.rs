@@ -1,9 +1,12 @@
 //! The record of a flow: everything that its packets need, in one cache line.
+//!
+//! Addresses and ports are kept as they lie in packets, so that they are compared and stored as
+//! whole words.
 
 use core::net::Ipv4Addr;
 
 use super::State;
-use crate::packet::{Delta, FlowKey, PlainRewrite, Rewrite, Tuple, ports_word};
+use crate::packet::{Delta, FlowKey, PlainTuple, Rewrite};
 use crate::types::{
     Direction, FlowIndex, GenerationNumber, Hop, HopWord, Lease, LinkId, NeighborIndex, PoolIndex,
     Tick,
@@ -13,30 +16,32 @@ use crate::types::{
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub struct Flow {
-    /// Scope and 5-tuple on the client's side: the forward key.
-    pub key: FlowKey,
-    nat_ip: Ipv4Addr,
-    backend: Ipv4Addr,
-    nat_port: u16,
-    backend_port: u16,
-    addresses: Delta,
-    ports: Delta,
-    /// Where the client was heard last.
-    client: HopWord,
+    /// What its forward packets arrive with.
+    inside: PlainTuple,
+    /// Scope and protocol of the forward key, as [`FlowKey::domain`] has them.
+    domain: u32,
     /// The pool that its lease goes back to. A slot of `Pools`, which outlives generations.
     pub pool: PoolIndex,
-    /// The connection that it belongs to.
-    pub link: LinkId,
+    /// What its forward packets leave with.
+    outside: PlainTuple,
     /// The configuration that last judged it.
     pub generation: GenerationNumber,
     /// When its last packet came.
     pub last_seen: Tick,
+    /// Where the client was heard last.
+    client: HopWord,
     /// How long it may be silent in its present state, in ticks.
     pub timeout_ticks: u32,
+    /// The connection that it belongs to.
+    pub link: LinkId,
+    /// What its forward packets change in the sum over addresses.
+    addresses: Delta,
+    /// The same over addresses and ports.
+    tuple: Delta,
     neighbor: u16,
     /// What it is doing.
     pub state: State,
-    /// Whether the record is a flow's at all.
+    /// Whether the record is a flow's at all. Seven bits are free.
     pub(super) live: bool,
 }
 
@@ -46,106 +51,77 @@ impl Flow {
     /// A flow whose first packet arrived now from `client`.
     #[must_use]
     pub fn open(key: FlowKey, lease: Lease, backend: (Ipv4Addr, u16), client: Hop) -> Flow {
-        let from = Tuple {
-            source: key.client,
-            destination: key.endpoint,
-            source_port: key.client_port,
-            destination_port: key.endpoint_port,
-        };
-        let to = Tuple {
-            source: lease.nat_ip,
-            destination: backend.0,
-            source_port: lease.port,
-            destination_port: backend.1,
-        };
-        let rewrite = Rewrite::new(&from, &to);
+        let inside = key.plain();
+        let outside = PlainTuple::new((lease.nat_ip, lease.port), backend);
+        let rewrite = Rewrite::new(&inside, &outside);
         Flow {
-            key,
-            nat_ip: lease.nat_ip,
-            backend: backend.0,
-            nat_port: lease.port,
-            backend_port: backend.1,
-            addresses: rewrite.addresses,
-            ports: rewrite.ports,
-            client: client.into(),
+            inside,
+            domain: key.domain(),
             pool: lease.pool,
-            link: LinkId(0),
+            outside,
             generation: GenerationNumber(0),
             last_seen: Tick(0),
+            client: client.into(),
             timeout_ticks: 1,
+            link: LinkId(0),
+            addresses: rewrite.addresses,
+            tuple: rewrite.tuple,
             neighbor: 0,
             state: State::opened(key.protocol),
             live: true,
         }
     }
 
-    /// What its packets in a direction become. One is the inverse of the other (I4).
+    /// Scope and 5-tuple on the client's side: the forward key.
     #[inline]
+    #[must_use]
+    pub fn key(&self) -> FlowKey {
+        FlowKey::from_plain(&self.inside, self.domain)
+    }
+
+    /// Whether a forward packet with this tuple, scope and protocol is one of its own.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_asked_by(&self, tuple: &PlainTuple, domain: u32) -> bool {
+        self.inside == *tuple && self.domain == domain
+    }
+
+    /// Whether a return packet with this tuple that came to the pool is one of its own. The pool
+    /// stands for scope, addresses and protocol.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_answered_by(&self, tuple: &PlainTuple, pool: PoolIndex) -> bool {
+        self.outside.inverse().ports() == tuple.ports() && self.pool == pool
+    }
+
+    /// What its packets in a direction become. One is the inverse of the other (I4).
+    #[inline(always)]
     #[must_use]
     pub fn rewrite(&self, direction: Direction) -> Rewrite {
         match direction {
-            Direction::Forward => Rewrite {
-                to: Tuple {
-                    source: self.nat_ip,
-                    destination: self.backend,
-                    source_port: self.nat_port,
-                    destination_port: self.backend_port,
-                },
-                addresses: self.addresses,
-                ports: self.ports,
-            },
+            Direction::Forward => {
+                Rewrite { to: self.outside, addresses: self.addresses, tuple: self.tuple }
+            }
             Direction::Return => Rewrite {
-                to: Tuple {
-                    source: self.key.endpoint,
-                    destination: self.key.client,
-                    source_port: self.key.endpoint_port,
-                    destination_port: self.key.client_port,
-                },
+                to: self.inside.inverse(),
                 addresses: self.addresses.inverse(),
-                ports: self.ports.inverse(),
+                tuple: self.tuple.inverse(),
             },
         }
-    }
-
-    /// What its packets in a direction become, in the words of a plain frame.
-    #[inline(always)]
-    #[must_use]
-    pub fn plain_rewrite(&self, direction: Direction) -> PlainRewrite {
-        match direction {
-            Direction::Forward => PlainRewrite {
-                addresses: words(self.nat_ip, self.backend),
-                ports: ports_word(self.nat_port, self.backend_port),
-                header: self.addresses,
-                transport: self.addresses.and(self.ports),
-            },
-            Direction::Return => PlainRewrite {
-                addresses: words(self.key.endpoint, self.key.client),
-                ports: ports_word(self.key.endpoint_port, self.key.client_port),
-                header: self.addresses.inverse(),
-                transport: self.addresses.and(self.ports).inverse(),
-            },
-        }
-    }
-
-    /// The ports of a packet that comes back, as they lie in it.
-    #[inline(always)]
-    #[must_use]
-    pub fn return_ports(&self) -> u32 {
-        ports_word(self.backend_port, self.nat_port)
     }
 
     /// The leased NAT IP and port.
     #[inline]
     #[must_use]
     pub fn nat(&self) -> (Ipv4Addr, u16) {
-        (self.nat_ip, self.nat_port)
+        self.outside.source()
     }
 
     /// The backend's address and port.
     #[inline]
     #[must_use]
     pub fn backend(&self) -> (Ipv4Addr, u16) {
-        (self.backend, self.backend_port)
+        self.outside.destination()
     }
 
     /// The next hop towards the backend, valid under [`Flow::generation`] only.
@@ -205,16 +181,16 @@ impl Flow {
         now.since(self.last_seen) >= self.timeout_ticks
     }
 
+    /// Whether it is surely not expired. May say no of one that is not, if its stamp lies ahead.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_fresh(&self, now: Tick) -> bool {
+        now.0.wrapping_sub(self.last_seen.0) < self.timeout_ticks
+    }
+
     /// The tick from which on it is expired.
     #[must_use]
     pub fn deadline(&self) -> Tick {
         self.last_seen.after(self.timeout_ticks)
     }
-}
-
-/// Two addresses as they lie in a packet.
-#[inline(always)]
-fn words(source: Ipv4Addr, destination: Ipv4Addr) -> u64 {
-    let ([a, b, c, d], [e, f, g, h]) = (source.octets(), destination.octets());
-    u64::from_ne_bytes([a, b, c, d, e, f, g, h])
 }

@@ -13,7 +13,7 @@ use super::wheel::{Timer, Wheel};
 use crate::limits::FLOWS_PER_WORKER_MAX;
 use crate::packet::FlowKey;
 use crate::prefetch::prefetch;
-use crate::types::{FlowIndex, Tick};
+use crate::types::{Area, FlowIndex, Tick};
 
 /// Room for one flow: its number and its place in the index.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +77,12 @@ impl FlowTable {
         records + self.index.bytes() + self.wheel.bytes()
     }
 
+    /// The tables that packets read at random places.
+    #[must_use]
+    pub fn areas(&self) -> [Area; 2] {
+        [Area::of(self.flows.as_ptr(), self.flows.capacity()), self.index.area()]
+    }
+
     /// Starts loading the part of the index that a hash needs.
     #[inline(always)]
     pub fn prefetch_index(&self, hash: u64) {
@@ -102,7 +108,7 @@ impl FlowTable {
     #[inline]
     #[must_use]
     pub fn lookup(&self, key: &FlowKey, hash: u64) -> Option<FlowIndex> {
-        self.index.find(hash, |flow| self.get(flow).is_some_and(|flow| flow.key == *key))
+        self.index.find(hash, |flow| self.get(flow).is_some_and(|flow| flow.key() == *key))
     }
 
     /// A live flow by its number.

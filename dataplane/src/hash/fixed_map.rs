@@ -1,10 +1,10 @@
 //! A map that is built once and then only read: two words to a 32-bit value, in one cache line as a
 //! rule.
 //!
-//! For what every packet asks of a configuration. Open addressing, at most half full; the build
-//! tries secrets until no key lies further than [`REACH`] slots from its home, and enlarges the
-//! table when it finds none, so that a lookup is bounded (I8). Keys come from configuration, not
-//! from packets: nobody outside can choose them after the secret.
+//! For what every packet asks of a configuration. Open addressing, at most a quarter full; the
+//! build tries secrets until no key lies further than [`REACH`] slots from its home, and enlarges
+//! the table when it finds none, so that a lookup is bounded (I8). Keys come from configuration,
+//! not from packets: nobody outside can choose them after the secret.
 
 use alloc::boxed::Box;
 use alloc::vec;
@@ -41,7 +41,7 @@ impl FixedMap {
     /// one key, one is kept.
     #[must_use]
     pub fn build(entries: &[((u64, u32), u32)]) -> FixedMap {
-        let mut homes = (entries.len() * 2).next_power_of_two().max(2);
+        let mut homes = (entries.len() * 4).next_power_of_two();
         loop {
             let attempt = |secret| FixedMap::try_build(entries, homes, Keys::new(secret));
             if let Some(map) = (0..ATTEMPTS).find_map(attempt) {
@@ -70,16 +70,20 @@ impl FixedMap {
     #[must_use]
     pub fn get(&self, high: u64, low: u32) -> Option<u32> {
         let home = self.home(high, low);
+        let slot = self.slots.get(home)?;
         // Nothing was ever removed, so the first empty slot ends the search.
-        for slot in self.slots.get(home..home + REACH)? {
-            if slot.value == EMPTY {
-                return None;
-            }
-            if (slot.high, slot.low) == (high, low) {
-                return Some(slot.value);
-            }
+        match (slot.high, slot.low) == (high, low) {
+            true => Some(slot.value).filter(|value| *value != EMPTY),
+            false if slot.value == EMPTY => None,
+            false => self.get_further(home, high, low),
         }
-        None
+    }
+
+    #[inline(never)]
+    fn get_further(&self, home: usize, high: u64, low: u32) -> Option<u32> {
+        let slots = self.slots.get(home + 1..home + REACH)?;
+        let mut filled = slots.iter().take_while(|slot| slot.value != EMPTY);
+        filled.find(|slot| (slot.high, slot.low) == (high, low)).map(|slot| slot.value)
     }
 
     #[inline(always)]

@@ -197,6 +197,18 @@ pub(super) fn monotonic_nanos() -> u64 {
     seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
 }
 
+/// Advises the kernel to put huge pages under every page that the area touches.
+pub(super) fn advise_huge_pages(start: usize, bytes: usize) -> Result<(), Errno> {
+    // The smallest page of any system that has huge ones; where pages are larger it fails.
+    const PAGE_BYTES: usize = 4096;
+    let first = start & !(PAGE_BYTES - 1);
+    let length = start + bytes - first;
+    let at = std::ptr::without_provenance_mut(first);
+    // SAFETY: this advice changes neither the content nor the validity of any memory, whosever it
+    // is, and an address where there is none is an error; nothing is accessed through the pointer.
+    check(unsafe { libc::madvise(at, length, libc::MADV_HUGEPAGE) }).map(drop)
+}
+
 /// CPUs that the calling thread may run on.
 pub(super) fn affinity() -> Result<libc::cpu_set_t, Errno> {
     // SAFETY: a cpu_set_t is an array of numbers; zero is a value of it.

@@ -108,6 +108,12 @@ impl Pool {
         self.key
     }
 
+    /// Bytes of memory when full.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        size_of_val(self) + size_of_val(&*self.leaves) + size_of_val(&*self.holders)
+    }
+
     /// How many ports are leased now.
     #[inline]
     #[must_use]

@@ -1,10 +1,11 @@
 //! Recognizes a plain packet in few instructions.
 //!
 //! What a glance recognizes, `parse` would accept, except for what only the tuple can get wrong
-//! (addresses that nobody has, ports of zero) and senseless TCP flags: a packet that is found to
-//! belong to a live flow has a tuple that was judged when the flow opened, and flags are judged
-//! with the flow's state. What it does not recognize is not wrong, only unusual, and `parse` judges
-//! it (I6 and the drop reasons are its business). No branch depends on anything but the form.
+//! (addresses that nobody has, ports of zero), senseless TCP flags and a source station that is
+//! nobody's: a packet that is found to belong to a live flow has a tuple that was judged when the
+//! flow opened; flags are judged with the flow's state, the station with its direction. What it
+//! does not recognize is not wrong, only unusual, and `parse` judges it (I6 and the drop reasons
+//! are its business).
 
 use crate::device::{Checksum, Frame};
 use crate::types::Protocol;
@@ -18,7 +19,7 @@ use crate::wire::udp;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Glance {
     /// Bytes of the IPv4 packet.
-    pub wire_bytes: u16,
+    pub wire_bytes: u32,
     /// The protocol.
     pub protocol: Protocol,
     /// TCP's control bits, not judged yet; none for UDP.
@@ -27,50 +28,63 @@ pub struct Glance {
     pub partial_checksum: bool,
 }
 
-/// Looks at a frame that arrived at `station`; `None` if it is not plain.
-#[inline(always)]
-#[must_use]
-pub fn glance(frame: &Frame, station: u64) -> Option<Glance> {
-    let plain = Plain::of(frame.head());
-    let total = plain.total_length();
-    let is_whole = ethernet::HEADER_BYTES + usize::from(total) <= frame.length();
-    let from = plain.source_station();
-    // The group bit of the first octet.
-    let is_unicast = from & 1 == 0 && from != 0;
-    let addressed = plain.destination_station() == station && is_unicast;
-    let is_well_formed = is_whole && plain.is_plain() && plain.has_right_sum() && plain.ttl() > 1;
-    if !addressed || !is_well_formed || frame.fault.is_some() {
-        return None;
-    }
-    let (protocol, flags, least, needed, checksum_at) = match plain.protocol_number() {
-        ipv4::TCP => {
-            let header = plain.tcp_header_bytes();
-            (Protocol::Tcp, plain.tcp_flags(), 20, header, tcp::CHECKSUM_OFFSET)
-        }
-        ipv4::UDP => {
-            let length = plain.udp_length();
-            (Protocol::Udp, TcpFlags::default(), 8, length, udp::CHECKSUM_OFFSET)
-        }
-        _ => return None,
+impl Glance {
+    /// Before the first look.
+    pub const NOTHING: Glance = Glance {
+        wire_bytes: 0,
+        protocol: Protocol::Udp,
+        flags: TcpFlags(0),
+        partial_checksum: false,
     };
-    let fits = needed >= least && ipv4::HEADER_BYTES_MIN + usize::from(needed) <= total.into();
-    let partial_checksum = match frame.offload.checksum {
-        Checksum::Complete => false,
-        Checksum::Partial { start, offset } => {
-            let is_here = (start.into(), offset.into()) == (TRANSPORT_OFFSET, checksum_at);
-            if !is_here {
-                return None;
+
+    /// Looks at a frame that arrived at `station`; `false` if it is not plain, and then nothing
+    /// here means anything. Written in place: a result that is taken apart and put together again
+    /// costs more than the look.
+    #[inline(always)]
+    #[must_use]
+    pub fn take(&mut self, frame: &Frame, station: u64) -> bool {
+        let plain = Plain::of(frame.head());
+        let total = usize::from(plain.total_length());
+        let is_whole = ethernet::HEADER_BYTES + total <= frame.length();
+        let is_plain = plain.is_plain(station) && plain.has_right_sum();
+        if !is_plain || !is_whole || plain.ttl() <= 1 || frame.fault.is_some() {
+            return false;
+        }
+        self.wire_bytes = u32::from(plain.total_length());
+        let (least, transport_bytes, checksum_at) = match plain.protocol_number() {
+            ipv4::TCP => {
+                (self.protocol, self.flags) = (Protocol::Tcp, plain.tcp_flags());
+                (tcp::HEADER_BYTES_MIN, plain.tcp_header_bytes(), tcp::CHECKSUM_OFFSET)
             }
-            true
+            ipv4::UDP => {
+                (self.protocol, self.flags) = (Protocol::Udp, TcpFlags(0));
+                (udp::HEADER_BYTES, plain.udp_length(), udp::CHECKSUM_OFFSET)
+            }
+            _ => return false,
+        };
+        let transport_bytes = usize::from(transport_bytes);
+        if transport_bytes < least || ipv4::HEADER_BYTES_MIN + transport_bytes > total {
+            return false;
         }
-    };
-    let is_single = frame.offload.segmentation.is_none();
-    (fits && is_single).then_some(Glance { wire_bytes: total, protocol, flags, partial_checksum })
+        self.partial_checksum = match frame.offload.checksum {
+            Checksum::Complete => false,
+            Checksum::Partial { start, offset } => {
+                if (start.into(), offset.into()) != (TRANSPORT_OFFSET, checksum_at) {
+                    return false;
+                }
+                true
+            }
+        };
+        frame.offload.segmentation.is_none()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::drop_reason::DropReason::{
+        EthernetSourceInvalid, Land, MartianDestination, MartianSource, PortZero, TcpFlagsInvalid,
+    };
     use crate::packet::{Parsed, parse};
     use crate::types::MacAddress;
     use crate::wire::checksum;
@@ -103,11 +117,12 @@ mod tests {
         for protocol in [ipv4::TCP, ipv4::UDP] {
             for payload in [0, 1, 12, 1000] {
                 let frame = frame(protocol, payload);
-                let seen = glance(&frame, MAC.word()).unwrap();
+                let mut seen = Glance::NOTHING;
+                assert!(seen.take(&frame, MAC.word()));
                 let Ok(Parsed::Packet(packet)) = parse(&frame, MAC) else {
                     unreachable!("a plain packet parses")
                 };
-                assert_eq!(u32::from(seen.wire_bytes), packet.wire_bytes);
+                assert_eq!(seen.wire_bytes, packet.wire_bytes);
                 assert_eq!((seen.protocol, seen.flags), (packet.protocol, packet.flags));
             }
         }
@@ -143,18 +158,19 @@ mod tests {
                 let offset = [6, 16][below(2)];
                 frame.offload.checksum = Checksum::Partial { start: 34, offset };
             }
-            let Some(seen) = glance(&frame, MAC.word()) else { continue };
+            let mut seen = Glance::NOTHING;
+            if !seen.take(&frame, MAC.word()) {
+                continue;
+            }
             recognized += 1;
-            use crate::drop_reason::DropReason::{
-                Land, MartianDestination, MartianSource, PortZero, TcpFlagsInvalid,
-            };
             match parse(&frame, MAC) {
                 Ok(Parsed::Packet(packet)) => {
-                    assert_eq!(u32::from(seen.wire_bytes), packet.wire_bytes);
+                    assert_eq!(seen.wire_bytes, packet.wire_bytes);
                     assert_eq!((seen.protocol, seen.flags), (packet.protocol, packet.flags));
                     assert_eq!(seen.partial_checksum, packet.partial_checksum);
                 }
-                Err(MartianSource | MartianDestination | Land | PortZero | TcpFlagsInvalid) => {}
+                Err(EthernetSourceInvalid | TcpFlagsInvalid) => {}
+                Err(MartianSource | MartianDestination | Land | PortZero) => {}
                 other => unreachable!("{other:?}: {:x?}", frame.bytes()),
             }
         }

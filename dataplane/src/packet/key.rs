@@ -5,6 +5,7 @@ use core::net::Ipv4Addr;
 use super::Packet;
 use crate::hash::Keys;
 use crate::types::{LinkId, Protocol, ScopeId, WorkerId};
+use crate::wire::plain::PlainTuple;
 
 /// Scope and 5-tuple of a flow, as its client sends it. Two clients with the same tuple in two
 /// virtual networks have different keys (I1).
@@ -44,7 +45,7 @@ impl FlowKey {
     #[inline(always)]
     #[must_use]
     pub fn hash(&self, keys: &Keys) -> u64 {
-        hash_words(keys, self.addresses(), self.ports(), self.scope, self.protocol)
+        hash_plain(keys, &self.plain(), self.domain())
     }
 
     /// The hash by which a backend is chosen: over the connection's link id and the 5-tuple, so
@@ -52,8 +53,9 @@ impl FlowKey {
     #[inline(always)]
     #[must_use]
     pub fn balance_hash(&self, keys: &Keys, link: LinkId) -> u64 {
-        let ports = u64::from(self.ports()) << 8 | u64::from(self.protocol as u8);
-        keys.hash(self.addresses(), ports ^ u64::from(link.0) << 40 ^ u64::from(link.0) >> 24)
+        let tuple = self.plain();
+        let ports = u64::from(tuple.ports()) << 8 | u64::from(self.protocol as u8);
+        keys.hash(tuple.addresses(), ports ^ u64::from(link.0) << 40 ^ u64::from(link.0) >> 24)
     }
 
     /// The worker that owns the flow, whichever of them its packets arrive at. Kept this simple so
@@ -68,42 +70,40 @@ impl FlowKey {
         WorkerId(owner.to_le_bytes()[0])
     }
 
-    /// Client's and endpoint's address, as they lie in memory and in a packet.
+    /// Addresses and ports as they lie in the client's packets.
     #[inline(always)]
     #[must_use]
-    pub fn addresses(&self) -> u64 {
-        let ([a, b, c, d], [e, f, g, h]) = (self.client.octets(), self.endpoint.octets());
-        u64::from_ne_bytes([a, b, c, d, e, f, g, h])
+    pub fn plain(&self) -> PlainTuple {
+        let client = (self.client, self.client_port);
+        PlainTuple::new(client, (self.endpoint, self.endpoint_port))
     }
 
-    /// Client's and endpoint's port, as they lie in a packet.
+    /// Scope and protocol in one word: the scope above eight bits of protocol.
     #[inline(always)]
     #[must_use]
-    pub fn ports(&self) -> u32 {
-        ports_word(self.client_port, self.endpoint_port)
+    pub fn domain(&self) -> u32 {
+        u32::from(self.scope.0) << 8 | self.protocol as u32
+    }
+
+    /// The key that has this tuple and domain.
+    #[must_use]
+    pub fn from_plain(tuple: &PlainTuple, domain: u32) -> FlowKey {
+        let (client, client_port) = tuple.source();
+        let (endpoint, endpoint_port) = tuple.destination();
+        let [protocol, low, high, _] = domain.to_le_bytes();
+        let is_tcp = protocol == Protocol::Tcp as u8;
+        let protocol = if is_tcp { Protocol::Tcp } else { Protocol::Udp };
+        let scope = ScopeId(u16::from_le_bytes([low, high]));
+        FlowKey { client, endpoint, client_port, endpoint_port, scope, protocol }
     }
 }
 
-/// Two ports as they lie in a packet.
+/// The hash under which the flow table has the key of this tuple and domain.
 #[inline(always)]
 #[must_use]
-pub fn ports_word(source: u16, destination: u16) -> u32 {
-    (u32::from(source) << 16 | u32::from(destination)).to_be()
-}
-
-/// The hash of the flow table, from the words that a packet has.
-#[inline(always)]
-#[must_use]
-pub fn hash_words(
-    keys: &Keys,
-    addresses: u64,
-    ports: u32,
-    scope: ScopeId,
-    protocol: Protocol,
-) -> u64 {
-    let scope = u64::from(scope.0) << 8 | u64::from(protocol as u8);
-    // The scope's 24 bits share a word with the ports: shifted, so that they do not overlap.
-    keys.hash(addresses, u64::from(ports) << 24 | scope)
+pub fn hash_plain(keys: &Keys, tuple: &PlainTuple, domain: u32) -> u64 {
+    // A domain has 24 bits: shifted, so that it does not overlap the ports.
+    keys.hash(tuple.addresses(), u64::from(tuple.ports()) << 24 | u64::from(domain))
 }
 
 #[cfg(test)]
@@ -128,6 +128,14 @@ mod tests {
         assert_ne!(key(0, 4000).hash(&keys), key(1, 4000).hash(&keys));
         let udp = FlowKey { protocol: Protocol::Udp, ..key(0, 4000) };
         assert_ne!(udp.hash(&keys), key(0, 4000).hash(&keys));
+    }
+
+    #[test]
+    fn a_key_survives_the_form_in_which_packets_have_it() {
+        for protocol in Protocol::ALL {
+            let key = FlowKey { protocol, ..key(0xfedc, 4000) };
+            assert_eq!(FlowKey::from_plain(&key.plain(), key.domain()), key);
+        }
     }
 
     #[test]

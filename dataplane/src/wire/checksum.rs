@@ -4,7 +4,7 @@
 //! covered word changes from `m` to `m'`, the new field is `~(~field + ~m + m')` (RFC 1624,
 //! equation 3). The part `~m + m'` depends on the change alone: a [`Delta`]. Deltas of several
 //! changes add up, and the complement of a delta undoes it, so a flow computes its delta once and a
-//! packet pays one addition.
+//! packet pays one addition. Byte order does not matter as long as all words have the same.
 //!
 //! A *partial* checksum (the kernel's CHECKSUM_PARTIAL) is different: the field holds the sum of
 //! the pseudo-header, **not** complemented, and ports are not in it yet. So it takes the delta of
@@ -48,7 +48,9 @@ impl Delta {
     #[inline(always)]
     #[must_use]
     pub const fn update(self, field: u16) -> u16 {
-        !add(!field, self.0)
+        // The complement of a sum of complements is a difference.
+        let (difference, borrow) = field.overflowing_sub(self.0);
+        difference.wrapping_sub(borrow as u16)
     }
 
     /// The field of a partial checksum after a change of addresses.

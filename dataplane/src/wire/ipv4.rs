@@ -101,30 +101,23 @@ impl<'a> Ipv4Mut<'a> {
         packet.first_chunk_mut().map(Ipv4Mut)
     }
 
-    /// The word of time to live and protocol.
+    /// Takes one hop off the time to live, which must not be zero.
     #[inline(always)]
-    #[must_use]
-    pub fn ttl_word(&self) -> u16 {
-        u16::from_be_bytes([self.0[8], self.0[9]])
+    pub fn take_hop(&mut self) {
+        self.0[8] = self.0[8].wrapping_sub(1);
     }
 
-    /// Sets the time to live.
-    #[inline(always)]
-    pub fn set_ttl(&mut self, ttl: u8) {
-        self.0[8] = ttl;
-    }
-
-    /// The header checksum.
+    /// The header checksum, as it lies in memory.
     #[inline(always)]
     #[must_use]
     pub fn checksum(&self) -> u16 {
-        u16::from_be_bytes([self.0[10], self.0[11]])
+        u16::from_ne_bytes([self.0[10], self.0[11]])
     }
 
-    /// Sets the header checksum.
+    /// Sets the header checksum, given as it lies in memory.
     #[inline(always)]
     pub fn set_checksum(&mut self, checksum: u16) {
-        self.0[10..12].copy_from_slice(&checksum.to_be_bytes());
+        self.0[10..12].copy_from_slice(&checksum.to_ne_bytes());
     }
 
     /// Sets both addresses.

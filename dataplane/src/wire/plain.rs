@@ -6,6 +6,8 @@
 //! matter. Every access is in bounds by its type. A view has no opinion: whether a frame is plain
 //! at all, [`Plain::is_plain`] tells.
 
+use core::net::Ipv4Addr;
+
 /// Bytes that the view covers.
 pub const HEAD_BYTES: usize = 64;
 
@@ -14,6 +16,9 @@ pub const TRANSPORT_OFFSET: usize = 34;
 
 /// The six bytes of a station in a word that begins with them.
 pub const STATION_MASK: u64 = 0xffff_ffff_ffff;
+
+const INVERSE: u64 = 0xfffe_fffe_fffe_ffff;
+const _: () = assert!(INVERSE.wrapping_mul(0xffff) == 1);
 
 /// The start of a frame, to read.
 #[derive(Clone, Copy)]
@@ -49,22 +54,18 @@ impl<'a> Plain<'a> {
         u64::from_ne_bytes(bytes::<AT, 8>(self.0))
     }
 
-    /// Whether the view fits: IPv4 in Ethernet II, a header without options, no fragment. What it
-    /// carries may be anything.
+    /// Whether the view fits a frame for this station: IPv4 in Ethernet II, a header without
+    /// options, no fragment. What it carries may be anything.
     #[inline(always)]
     #[must_use]
-    pub fn is_plain(self) -> bool {
-        const MASK: u64 = u64::from_be_bytes([0xff, 0, 0, 0, 0, 0, 0x3f, 0xff]);
-        const FITS: u64 = u64::from_be_bytes([0x45, 0, 0, 0, 0, 0, 0, 0]);
-        self.half::<12>() == super::ethernet::IPV4
-            && self.wide::<14>() & MASK.to_be() == FITS.to_be()
-    }
-
-    /// The station that the frame is for.
-    #[inline(always)]
-    #[must_use]
-    pub fn destination_station(self) -> u64 {
-        self.wide::<0>().to_le() & STATION_MASK
+    pub fn is_plain(self, station: u64) -> bool {
+        const KIND: u64 = u64::from_le_bytes([0, 0, 0, 0, 0x08, 0x00, 0x45, 0]);
+        const KIND_MASK: u64 = u64::from_le_bytes([0, 0, 0, 0, 0xff, 0xff, 0xff, 0]);
+        const FRAGMENT_MASK: u16 = u16::from_le_bytes([0x3f, 0xff]);
+        let station = (self.wide::<0>().to_le() ^ station) & STATION_MASK;
+        let kind = (self.wide::<8>().to_le() ^ KIND) & KIND_MASK;
+        let fragment = u16::from_le_bytes(bytes::<20, 2>(self.0)) & FRAGMENT_MASK;
+        station | kind | u64::from(fragment) == 0
     }
 
     /// The station that it comes from.
@@ -96,43 +97,26 @@ impl<'a> Plain<'a> {
     }
 
     /// Whether the header's checksum is right: the one's complement sum of its words is zero, which
-    /// is to say that their sum is a multiple of 0xFFFF, in either byte order (RFC 1071 2 (B)). It
-    /// is never zero altogether: the version is not.
+    /// is to say that their sum is a multiple of 0xFFFF, in either byte order (RFC 1071 2 (B)) and
+    /// with words of any width, as 2^64 is one there. The sum is never zero altogether: the version
+    /// is not.
     #[inline(always)]
     #[must_use]
     pub fn has_right_sum(self) -> bool {
-        let (first, second) = (self.word::<14>(), self.word::<18>());
-        let (third, source) = (self.word::<22>(), self.word::<26>());
-        let words = [first, second, third, source, self.word::<30>()];
-        words.into_iter().map(u64::from).sum::<u64>().is_multiple_of(0xffff)
+        let (sum, first_carry) = self.wide::<14>().overflowing_add(self.wide::<22>());
+        let (sum, second_carry) = sum.overflowing_add(u64::from(self.word::<30>()));
+        // At most one of the carries is set, and neither sum is then near the end.
+        let sum = sum + u64::from(first_carry) + u64::from(second_carry);
+        // Times the inverse of 0xFFFF modulo 2^64, multiples become their quotients and all other
+        // numbers more than any quotient: `is_multiple_of`, kept in one piece.
+        sum.wrapping_mul(INVERSE) <= u64::MAX / 0xffff
     }
 
-    /// Source and destination address, as they lie in memory.
+    /// Addresses and ports.
     #[inline(always)]
     #[must_use]
-    pub fn addresses(self) -> u64 {
-        self.wide::<26>()
-    }
-
-    /// The source address.
-    #[inline(always)]
-    #[must_use]
-    pub fn source(self) -> core::net::Ipv4Addr {
-        core::net::Ipv4Addr::from(bytes::<26, 4>(self.0))
-    }
-
-    /// The destination address.
-    #[inline(always)]
-    #[must_use]
-    pub fn destination(self) -> core::net::Ipv4Addr {
-        core::net::Ipv4Addr::from(bytes::<30, 4>(self.0))
-    }
-
-    /// Source and destination port, as they lie in memory.
-    #[inline(always)]
-    #[must_use]
-    pub fn ports(self) -> u32 {
-        self.word::<34>()
+    pub fn tuple(self) -> PlainTuple {
+        PlainTuple { words: [self.word::<26>(), self.word::<30>(), self.word::<34>()] }
     }
 
     /// The destination port.
@@ -181,25 +165,28 @@ impl<'a> PlainMut<'a> {
         self.0[AT..AT + N].copy_from_slice(&bytes);
     }
 
+    /// Changes two bytes, taken as they lie in memory.
     #[inline(always)]
-    fn half<const AT: usize>(&self) -> u16 {
-        u16::from_be_bytes(bytes::<AT, 2>(self.0))
+    fn change<const AT: usize>(&mut self, change: impl FnOnce(u16) -> u16) {
+        let changed = change(u16::from_ne_bytes(bytes::<AT, 2>(self.0)));
+        self.set::<AT, 2>(changed.to_ne_bytes());
     }
 
-    /// Sets both stations.
+    /// Sets both stations: the destination is the lower 48 bits of a word.
     #[inline(always)]
-    pub fn set_stations(&mut self, destination: u64, source: u64) {
-        let first = destination & STATION_MASK | source << 48;
-        let [_, _, a, b, c, d, ..] = source.to_le_bytes();
+    pub fn set_stations(&mut self, destination: u64, source: SourceStation) {
+        let first = destination & STATION_MASK | source.first;
         self.set::<0, 8>(first.to_le_bytes());
-        self.set::<8, 4>([a, b, c, d]);
+        self.set::<8, 4>(source.rest.to_le_bytes());
     }
 
-    /// Sets both addresses and both ports, given as they lie in memory.
+    /// Sets both addresses and both ports.
     #[inline(always)]
-    pub fn set_tuple(&mut self, addresses: u64, ports: u32) {
-        self.set::<26, 8>(addresses.to_ne_bytes());
-        self.set::<34, 4>(ports.to_ne_bytes());
+    pub fn set_tuple(&mut self, tuple: &PlainTuple) {
+        let [source, destination, ports] = tuple.words.map(u32::to_ne_bytes);
+        self.set::<26, 4>(source);
+        self.set::<30, 4>(destination);
+        self.set::<34, 4>(ports);
     }
 
     /// Takes one hop off the time to live, which must not be zero.
@@ -208,25 +195,92 @@ impl<'a> PlainMut<'a> {
         self.0[22] = self.0[22].wrapping_sub(1);
     }
 
-    /// Changes the header's checksum.
+    /// Changes the header's checksum, taken as it lies in memory.
     #[inline(always)]
     pub fn change_header_checksum(&mut self, change: impl FnOnce(u16) -> u16) {
-        let changed = change(self.half::<24>());
-        self.set::<24, 2>(changed.to_be_bytes());
+        self.change::<24>(change);
     }
 
-    /// Changes the checksum of a UDP datagram.
+    /// Changes the checksum of a UDP datagram, taken as it lies in memory.
     #[inline(always)]
     pub fn change_udp_checksum(&mut self, change: impl FnOnce(u16) -> u16) {
-        let changed = change(self.half::<40>());
-        self.set::<40, 2>(changed.to_be_bytes());
+        self.change::<40>(change);
     }
 
-    /// Changes the checksum of a TCP segment.
+    /// Changes the checksum of a TCP segment, taken as it lies in memory.
     #[inline(always)]
     pub fn change_tcp_checksum(&mut self, change: impl FnOnce(u16) -> u16) {
-        let changed = change(self.half::<50>());
-        self.set::<50, 2>(changed.to_be_bytes());
+        self.change::<50>(change);
+    }
+}
+
+/// A station, cut as it lies behind another one.
+#[derive(Clone, Copy, Debug)]
+pub struct SourceStation {
+    first: u64,
+    rest: u32,
+}
+
+impl SourceStation {
+    /// From the lower 48 bits of a word.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "the upper four of six bytes")]
+    pub const fn new(station: u64) -> SourceStation {
+        SourceStation { first: station << 48, rest: (station >> 16) as u32 }
+    }
+}
+
+/// Addresses and ports of a packet, as they lie in it: source address, destination address, source
+/// port before destination port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlainTuple {
+    words: [u32; 3],
+}
+
+impl PlainTuple {
+    /// From their values.
+    #[must_use]
+    pub fn new(source: (Ipv4Addr, u16), destination: (Ipv4Addr, u16)) -> PlainTuple {
+        let ports = u32::from(source.1) << 16 | u32::from(destination.1);
+        let words = [source.0.to_bits(), destination.0.to_bits(), ports];
+        PlainTuple { words: words.map(u32::to_be) }
+    }
+
+    /// Source address and port.
+    #[inline]
+    #[must_use]
+    pub fn source(&self) -> (Ipv4Addr, u16) {
+        let [a, b, ..] = self.words[2].to_ne_bytes();
+        (Ipv4Addr::from_bits(u32::from_be(self.words[0])), u16::from_be_bytes([a, b]))
+    }
+
+    /// Destination address and port.
+    #[inline]
+    #[must_use]
+    pub fn destination(&self) -> (Ipv4Addr, u16) {
+        self.inverse().source()
+    }
+
+    /// Both addresses in one word.
+    #[inline(always)]
+    #[must_use]
+    pub fn addresses(&self) -> u64 {
+        u64::from(self.words[1]) << 32 | u64::from(self.words[0])
+    }
+
+    /// Both ports.
+    #[inline(always)]
+    #[must_use]
+    pub fn ports(&self) -> u32 {
+        self.words[2]
+    }
+
+    /// The tuple of the answer: source and destination change places.
+    #[inline(always)]
+    #[must_use]
+    pub fn inverse(&self) -> PlainTuple {
+        let [source, destination, ports] = self.words;
+        PlainTuple { words: [destination, source, ports.rotate_left(16)] }
     }
 }
 

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use crate::device::{Device, DeviceError};
 use crate::snapshot::DevicePlan;
-use crate::types::{Instant, WorkerId};
+use crate::types::{Area, Instant, WorkerId};
 
 /// Which queue of a device a worker takes: its own among those of all workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,12 @@ pub trait Platform {
     /// Blocks until a device has a frame or an error, somebody woke this worker, or `timeout` has
     /// passed.
     fn wait(&mut self, devices: &mut dyn Iterator<Item = &Self::Device>, timeout: Duration);
+
+    /// Takes note of memory that packets will read at random places, before it is used: worth
+    /// larger pages where the system has them. Advice that may be ignored.
+    fn favor(&mut self, area: Area) {
+        let _ = area;
+    }
 
     /// Ends the wait of another worker, or the next one if it does not wait.
     fn wake(&mut self, worker: WorkerId);

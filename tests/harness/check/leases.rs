@@ -23,7 +23,7 @@ pub(super) fn check(engines: &[Engine], generation: &Generation, seed: u64) {
             unanswered += u64::from(flow.state.is_embryonic());
             let (nat_ip, nat_port) = flow.nat();
             let (backend, backend_port) = flow.backend();
-            let protocol: Protocol = flow.key.protocol;
+            let protocol: Protocol = flow.key().protocol;
             let holder = Holder { worker, flow: number };
             let pool = engine.generation().pools.pool(flow.pool);
             // A flow that the configuration in force has not judged yet may have lost its lease
@@ -43,7 +43,7 @@ pub(super) fn check(engines: &[Engine], generation: &Generation, seed: u64) {
                 Some(holder),
                 "I3: the return key {tuple:?}:{backend_port} names its flow"
             );
-            let found = engine.flows().lookup(&flow.key, flow.key.hash(&keys));
+            let found = engine.flows().lookup(&flow.key(), flow.key().hash(&keys));
             match flow.state {
                 State::Resting => assert_ne!(found, Some(number), "a resting flow is forgotten"),
                 _ => assert_eq!(found, Some(number), "I3: the forward key names its flow"),
