@@ -1,7 +1,7 @@
 //! The engine alone, from received frame to rewritten frame, in clocks for a packet:
 //! `cargo bench -p adit-benches`. Building the packets is not in the figures.
 
-use benches::rig::Rig;
+use benches::rig::{Rig, Setup};
 use criterion::measurement::{Measurement, ValueFormatter};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use dataplane::limits::BATCH_FRAMES_MAX;
@@ -66,7 +66,7 @@ fn established(criterion: &mut Criterion<Clocks>) {
     let mut group = criterion.benchmark_group("established");
     group.throughput(Throughput::Elements(BATCH_FRAMES_MAX as u64));
     for flows in [1, 1_000, 65_536, 1_048_576] {
-        let mut rig = Rig::new(flows);
+        let mut rig = Rig::new(flows, Setup::default());
         rig.open(flows);
         for (direction, is_forward) in [("forward", true), ("return", false)] {
             group.bench_function(format!("{direction}/{flows}"), |bencher| {
@@ -80,7 +80,7 @@ fn established(criterion: &mut Criterion<Clocks>) {
 fn refused(criterion: &mut Criterion<Clocks>) {
     let mut group = criterion.benchmark_group("refused");
     group.throughput(Throughput::Elements(BATCH_FRAMES_MAX as u64));
-    let mut rig = Rig::new(1_000);
+    let mut rig = Rig::new(1_000, Setup::default());
     rig.open(1_000);
     group.bench_function("no_rule", |bencher| {
         bencher.iter_custom(|batches| (0..batches).map(|_| rig.miss()).sum());

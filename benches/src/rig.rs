@@ -8,6 +8,7 @@ use dataplane::device::{Batch, Link};
 use dataplane::engine::{Arrival, Engine, EngineConfig, Verdict, Verdicts};
 use dataplane::generation::Generation;
 use dataplane::limits::BATCH_FRAMES_MAX;
+use dataplane::nat::Pool;
 use dataplane::snapshot::{
     DeviceKind, DevicePlan, Ending, EndpointPlan, Gate, Plan, Refusal, RulePlan, ScopePlan,
     ServicePlan, Snapshot, Timeouts,
@@ -38,8 +39,24 @@ struct Translated {
     backend: Ipv4Addr,
 }
 
+/// How the engine is used.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    /// Frames that it is given at once, at most.
+    pub batch: usize,
+    /// Whether its tables are advised to lie in huge pages, as a worker does.
+    pub huge_pages: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Setup { batch: BATCH_FRAMES_MAX, huge_pages: true }
+    }
+}
+
 /// See the module's documentation.
 pub struct Rig {
+    setup: Setup,
     engine: Engine,
     batch: Batch,
     verdicts: Verdicts,
@@ -54,7 +71,7 @@ impl Rig {
     /// # Panics
     /// If the plan of the rig contradicts itself: a bug of the rig.
     #[must_use]
-    pub fn new(capacity: usize) -> Rig {
+    pub fn new(capacity: usize, setup: Setup) -> Rig {
         let snapshot = Snapshot::build(plan(capacity)).expect("the rig's plan is consistent");
         let generation = Arc::new(Generation::first(snapshot, 1));
         let now = Instant::from_nanos(1_000_000_000);
@@ -65,12 +82,17 @@ impl Rig {
         }
         let config = EngineConfig { worker: WorkerId(0), workers: 1, flows_max: capacity, seed: 7 };
         let mut engine = Engine::new(&config, generation);
+        let batch = Batch::new();
+        if setup.huge_pages {
+            engine.flows().areas().into_iter().chain(batch.areas()).for_each(dataplane::io::favor);
+        }
         engine.attach(CONSUMER_DEVICE, Link { mac: CONSUMER, mtu: 1500 });
         engine.attach(PROVIDER_DEVICE, Link { mac: PROVIDER, mtu: 1500 });
         let verdicts = [Verdict::Consume; BATCH_FRAMES_MAX];
         Rig {
+            setup,
             engine,
-            batch: Batch::new(),
+            batch,
             verdicts,
             now,
             flows: Vec::new(),
@@ -78,14 +100,15 @@ impl Rig {
         }
     }
 
-    /// Opens flows until there are `count`, in batches; the clocks that the engine took for them.
-    pub fn open(&mut self, count: usize) -> u64 {
-        let mut clocks = 0;
+    /// Opens flows until there are `count`, in batches; the clocks that the engine took for a
+    /// packet of each batch.
+    pub fn open(&mut self, count: usize) -> Vec<f64> {
+        let mut clocks = Vec::new();
         while self.flows.len() < count {
             let first = self.flows.len();
-            let batch = BATCH_FRAMES_MAX.min(count - first);
+            let batch = self.setup.batch.min(count - first);
             self.fill(batch, |at| Way::Forward(first + at));
-            clocks += self.process();
+            clocks.push(self.process() as f64 / batch as f64);
             for at in 0..batch {
                 let translated = observe(self.batch.frames()[at].bytes());
                 self.flows.push(translated);
@@ -97,24 +120,26 @@ impl Rig {
     /// Sends a batch of packets of random open flows in one direction; the clocks that the engine
     /// took for all of them.
     pub fn hit(&mut self, is_forward: bool) -> u64 {
-        let picks: Vec<usize> = (0..BATCH_FRAMES_MAX).map(|_| self.pick()).collect();
+        let picks: Vec<usize> = (0..self.setup.batch).map(|_| self.pick()).collect();
         let way = |at: usize| {
             if is_forward { Way::Forward(picks[at]) } else { Way::Return(picks[at]) }
         };
-        self.fill(BATCH_FRAMES_MAX, way);
+        self.fill(self.setup.batch, way);
         self.process()
     }
 
     /// Sends a batch of packets that belong to no flow and open none; the clocks for all of them.
     pub fn miss(&mut self) -> u64 {
-        self.fill(BATCH_FRAMES_MAX, |_| Way::Stray);
+        self.fill(self.setup.batch, |_| Way::Stray);
         self.process()
     }
 
-    /// Bytes of memory that the tables take, when full, for each flow of the capacity.
+    /// Bytes of memory that the tables take when they are full: flows, index, timers, and every
+    /// port pool.
     #[must_use]
     pub fn table_bytes(&self) -> usize {
-        self.engine.flows().bytes()
+        let pools = self.engine.generation().pools.iter();
+        self.engine.flows().bytes() + pools.map(Pool::bytes).sum::<usize>()
     }
 
     fn process(&mut self) -> u64 {

@@ -4,6 +4,7 @@
 //! it takes to add one. Nothing here is needed to build adit.
 
 mod ci;
+mod engine_bench;
 mod lexer;
 mod manifest;
 mod miri;
@@ -32,6 +33,11 @@ const COMMANDS: &[Command] = &[
     },
     Command { name: "tidy", summary: "check the rules of the house", run: tidy::run },
     Command { name: "miri", summary: "look for undefined behaviour", run: miri::run },
+    Command {
+        name: "engine-bench",
+        summary: "measure the engine in clocks for a packet",
+        run: engine_bench::run,
+    },
     Command { name: "help", summary: "list these commands", run: help },
 ];
 
@@ -53,7 +59,7 @@ fn main() -> ExitCode {
 fn help(_arguments: &[String]) -> ExitCode {
     println!("cargo xtask <command>\n");
     for command in COMMANDS {
-        println!("  {:<8} {}", command.name, command.summary);
+        println!("  {:<12} {}", command.name, command.summary);
     }
     ExitCode::SUCCESS
 }

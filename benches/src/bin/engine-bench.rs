@@ -1,0 +1,133 @@
+//! Prints the clocks that the engine takes for a packet, by the number of flows, from received
+//! frame to rewritten frame:
+//! `cargo xtask engine-bench [--json] [--batches N] [--batch FRAMES] [--small-pages] [FLOWS ...]`.
+//!
+//! 64-byte UDP packets of uniformly random flows, in batches of 64, both directions in turn; and
+//! packets that open flows. The engine is used through its public door and has every check and
+//! table of the product. With `--json` standard output is one object for programs and nothing else.
+
+use std::process::ExitCode;
+
+use benches::clocks::{Clocks, Figures, measure};
+use benches::rig::Setup;
+use dataplane::limits::BATCH_FRAMES_MAX;
+
+/// What is measured unless sizes are given.
+const SIZES: [usize; 4] = [1_000, 65_536, 1_048_576, 10_485_760];
+
+/// From this size on new flows are reported.
+const LARGE: usize = 65_536;
+
+/// From this size on memory is reported to programs: a pool of ports is 64,512 flows large or none.
+const HUGE: usize = 1_000_000;
+
+/// Memory that is needed for a flow: tables, what the rig remembers of it, and some.
+const BYTES_PER_FLOW: usize = 128;
+
+struct Options {
+    json: bool,
+    setup: Setup,
+    batches: usize,
+    sizes: Vec<usize>,
+}
+
+fn main() -> ExitCode {
+    let options = match options(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(problem) => {
+            eprintln!("engine-bench: {problem}");
+            return ExitCode::from(2);
+        }
+    };
+    if let Some(problem) = missing_memory(&options.sizes) {
+        eprintln!("engine-bench: {problem}");
+        return ExitCode::FAILURE;
+    }
+    if !options.json {
+        println!("clocks for a packet: median (of ten batches one is below - one is above)");
+        println!(
+            "{:>10} {:>22} {:>9} {:>9} {:>9} {:>24} {:>11}",
+            "flows", "hit", "forward", "return", "refused", "new flow", "bytes/flow"
+        );
+    }
+    let mut all = Vec::new();
+    for &flows in &options.sizes {
+        let figures = measure(flows, options.batches, options.setup);
+        if !options.json {
+            print_row(&figures);
+        }
+        all.push(figures);
+    }
+    if options.json {
+        println!("{}", json(&all));
+    }
+    ExitCode::SUCCESS
+}
+
+fn options(arguments: impl Iterator<Item = String>) -> Result<Options, String> {
+    let mut options =
+        Options { json: false, setup: Setup::default(), batches: 10_000, sizes: Vec::new() };
+    let mut arguments = arguments;
+    while let Some(argument) = arguments.next() {
+        match (argument.as_str(), argument.parse()) {
+            ("--json", _) => options.json = true,
+            ("--small-pages", _) => options.setup.huge_pages = false,
+            ("--batch", _) => {
+                let frames = arguments.next().and_then(|frames| frames.parse().ok());
+                let fits = |frames: &usize| (1..=BATCH_FRAMES_MAX).contains(frames);
+                options.setup.batch = frames.filter(fits).ok_or("--batch FRAMES, 1 to 64")?;
+            }
+            ("--batches", _) => {
+                let count = arguments.next().and_then(|count| count.parse().ok());
+                options.batches = count.filter(|count| *count > 0).ok_or("--batches N")?;
+            }
+            (_, Ok(flows @ 1..=16_777_216)) => options.sizes.push(flows),
+            _ => return Err(format!("'{argument}' is not a number of flows, 1 to 16777216")),
+        }
+    }
+    if options.sizes.is_empty() {
+        options.sizes = SIZES.to_vec();
+    }
+    Ok(options)
+}
+
+/// What to say if the largest size does not fit into memory.
+fn missing_memory(sizes: &[usize]) -> Option<String> {
+    let needed = sizes.iter().max()? * BYTES_PER_FLOW;
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let available: usize = line.trim().trim_end_matches(" kB").parse().ok()?;
+    let (needed, available) = (needed >> 20, available >> 10);
+    let fits = needed <= available;
+    (!fits).then(|| format!("needs {needed} MiB of memory, and {available} MiB are available"))
+}
+
+fn print_row(figures: &Figures) {
+    let spread =
+        |clocks: &Clocks| format!("{:.1} ({:.1} - {:.1})", clocks.median, clocks.low, clocks.high);
+    let new = if figures.flows < LARGE { "-".to_owned() } else { spread(&figures.new) };
+    println!(
+        "{:>10} {:>22} {:>9.1} {:>9.1} {:>9.1} {:>24} {:>11.1}",
+        figures.flows,
+        spread(&figures.hit),
+        figures.forward.median,
+        figures.back.median,
+        figures.refused.median,
+        new,
+        figures.bytes_per_flow
+    );
+}
+
+/// One object: medians by number of flows, and the most bytes that a flow takes in a large table.
+fn json(all: &[Figures]) -> String {
+    let object = |figures: &mut dyn Iterator<Item = (usize, f64)>| {
+        let members = figures.map(|(flows, clocks)| format!("\"{flows}\":{clocks:.1}"));
+        format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+    };
+    let hits = object(&mut all.iter().map(|of| (of.flows, of.hit.median)));
+    let large = || all.iter().filter(|of| of.flows >= LARGE);
+    let new = object(&mut large().map(|of| (of.flows, of.new.median)));
+    let bytes =
+        all.iter().filter(|of| of.flows >= HUGE).map(|of| of.bytes_per_flow).fold(0.0, f64::max);
+    format!("{{\"hit_clocks\":{hits},\"new_clocks\":{new},\"bytes_per_flow\":{bytes:.1}}}")
+}
