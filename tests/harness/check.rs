@@ -5,13 +5,17 @@
 //! translation did (I4). [`Checker::tables`] walks all flows and leases (I2, I3).
 //! [`Checker::accounts`] balances the counters (I9).
 
+mod error;
 mod leases;
 mod passage;
 mod rewrite;
 
 use dataplane::engine::Engine;
 use dataplane::generation::Generation;
+use dataplane::types::DeviceIndex;
 
+use crate::encode::Image;
+use crate::topology::Topology;
 use passage::Ledger;
 pub use passage::{CANARY, Passage, canary};
 
@@ -33,8 +37,20 @@ impl Checker {
     /// # Panics
     /// It should not have been, or not so.
     pub fn passage(&mut self, passage: &Passage<'_>) {
+        if error::check(&self.ledger, passage) {
+            return;
+        }
         rewrite::check(passage.input, passage.output);
         self.ledger.check(passage);
+    }
+
+    /// Hears of a packet that came in by a device, was translated and waits for its next hop.
+    ///
+    /// # Panics
+    /// It belongs to no endpoint.
+    pub fn wait(&mut self, topology: &Topology, ingress: DeviceIndex, packets: [&Image; 2]) {
+        let scope = topology.scope(ingress).expect("I1: it came in by a device of a network");
+        self.ledger.wait(topology, scope, packets);
     }
 
     /// Judges flows and leases.

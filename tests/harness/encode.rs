@@ -15,6 +15,7 @@ use pnet_packet::ipv4::MutableIpv4Packet;
 use pnet_packet::tcp::MutableTcpPacket;
 use pnet_packet::udp::MutableUdpPacket;
 
+use crate::icmp::{ECHO_REQUEST, IcmpShape};
 use crate::sum::{add, pseudo_header, sum};
 
 /// IP protocol number of TCP.
@@ -209,10 +210,7 @@ impl Shape {
     /// An ICMP echo request.
     #[must_use]
     pub fn ping(from: Ipv4Addr, to: Ipv4Addr) -> Shape {
-        let mut payload = vec![8, 0, 0, 0, 0x12, 0x34, 0, 1];
-        let checksum = !sum(&payload);
-        payload[2..4].copy_from_slice(&checksum.to_be_bytes());
-        Shape::new(ICMP, (from, 0), (to, 0)).with_payload(&payload)
+        IcmpShape::echo(ECHO_REQUEST, 0x1234, 1, &[]).between(from, to)
     }
 
     /// With this payload.

@@ -14,6 +14,7 @@
 
 pub mod check;
 pub mod encode;
+pub mod icmp;
 pub mod model;
 pub mod observe;
 pub mod random;

@@ -10,7 +10,9 @@ use pnet_packet::ipv4::Ipv4Packet;
 use pnet_packet::tcp::TcpPacket;
 use pnet_packet::udp::UdpPacket;
 
-use crate::encode::{TCP, UDP};
+use crate::encode::{ICMP, TCP, UDP};
+use crate::icmp::IcmpSeen;
+use crate::sum::sum;
 
 /// What a test asks of a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,8 +32,31 @@ pub enum Observed {
         /// Sending station of the frame.
         from_mac: MacAddr,
     },
+    /// An ICMP error about a TCP or UDP packet.
+    Error(SeenError),
     /// Anything else.
     Other,
+}
+
+/// An ICMP error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenError {
+    /// Sending station.
+    pub from_mac: MacAddr,
+    /// Receiving station.
+    pub to_mac: MacAddr,
+    /// Source address.
+    pub source: Ipv4Addr,
+    /// Destination address.
+    pub destination: Ipv4Addr,
+    /// Time to live.
+    pub ttl: u8,
+    /// What it says.
+    pub message: IcmpSeen,
+    /// The packet that it quotes: protocol, source, destination.
+    pub quoted: (u8, (Ipv4Addr, u16), (Ipv4Addr, u16)),
+    /// Whether the header checksums of both packets are right.
+    pub holds: bool,
 }
 
 /// A TCP or UDP packet.
@@ -88,7 +113,9 @@ pub fn observe(bytes: &[u8]) -> Observed {
     match ethernet.get_ethertype() {
         EtherTypes::Arp => observe_arp(&ethernet),
         EtherTypes::Ipv4 => {
-            observe_ipv4(bytes, &ethernet).map_or(Observed::Other, Observed::Transport)
+            let transport = observe_ipv4(bytes, &ethernet).map(Observed::Transport);
+            let error = || observe_error(bytes, &ethernet).map(Observed::Error);
+            transport.or_else(error).unwrap_or(Observed::Other)
         }
         _ => Observed::Other,
     }
@@ -141,5 +168,31 @@ fn observe_ipv4(bytes: &[u8], ethernet: &EthernetPacket<'_>) -> Option<Transport
         transport_at,
         end,
         payload: segment.get(header_bytes..)?.to_vec(),
+    })
+}
+
+fn observe_error(bytes: &[u8], ethernet: &EthernetPacket<'_>) -> Option<SeenError> {
+    let packet = bytes.get(14..)?;
+    let outer = Ipv4Packet::new(packet)?;
+    let header_bytes = usize::from(outer.get_header_length()) * 4;
+    let message = packet.get(header_bytes..usize::from(outer.get_total_length()))?;
+    let message =
+        crate::icmp::read(message).filter(|_| outer.get_next_level_protocol().0 == ICMP)?;
+    let inner = Ipv4Packet::new(&message.body).filter(|_| [3, 11, 12].contains(&message.kind))?;
+    let inner_bytes = usize::from(inner.get_header_length()) * 4;
+    let ports = message.body.get(inner_bytes..inner_bytes + 4)?;
+    let port = |at: usize| u16::from_be_bytes([ports[at], ports[at + 1]]);
+    let from = (inner.get_source(), port(0));
+    let to = (inner.get_destination(), port(2));
+    Some(SeenError {
+        from_mac: ethernet.get_source(),
+        to_mac: ethernet.get_destination(),
+        source: outer.get_source(),
+        destination: outer.get_destination(),
+        ttl: outer.get_ttl(),
+        quoted: (inner.get_next_level_protocol().0, from, to),
+        holds: sum(&packet[..header_bytes]) == u16::MAX
+            && sum(&message.body[..inner_bytes]) == u16::MAX,
+        message,
     })
 }

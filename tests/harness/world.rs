@@ -350,7 +350,11 @@ impl World {
     fn carry_out(&mut self, worker: usize, underway: Underway, verdict: Verdict) {
         match verdict {
             Verdict::Drop(_) | Verdict::Consume => {}
-            Verdict::Hold => self.held.push(underway),
+            Verdict::Hold => {
+                let packets = [&underway.input, &underway.output];
+                self.checker.wait(&self.views[worker], underway.ingress, packets);
+                self.held.push(underway);
+            }
             Verdict::HandOver(peer) => {
                 self.engines[worker].settle(Outcome::HandedOver(1));
                 assert!(underway.output == underway.input, "handed over unchanged");
@@ -425,7 +429,11 @@ impl World {
                 self.left.push_back(Left { device, kind: Kind::Told, image });
                 return;
             }
-            other => panic!("adit itself sends ARP and TCP only: {other:?}"),
+            Observed::Error(_) => {
+                self.left.push_back(Left { device, kind: Kind::Told, image });
+                return;
+            }
+            other => panic!("adit itself sends ARP, TCP and ICMP errors only: {other:?}"),
         };
         if !self.answers_arp {
             self.left.push_back(Left { device, kind: Kind::Requested, image });

@@ -39,20 +39,20 @@ pub struct Passage<'a> {
 
 /// What a backend sees of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Outside {
-    scope: ScopeId,
-    nat: (Ipv4Addr, u16),
-    backend: (Ipv4Addr, u16),
-    protocol: u8,
+pub(super) struct Outside {
+    pub(super) scope: ScopeId,
+    pub(super) nat: (Ipv4Addr, u16),
+    pub(super) backend: (Ipv4Addr, u16),
+    pub(super) protocol: u8,
 }
 
 /// What a client sees of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Inside {
-    scope: ScopeId,
-    client: (Ipv4Addr, u16),
-    endpoint: (Ipv4Addr, u16),
-    station: MacAddr,
+pub(super) struct Inside {
+    pub(super) scope: ScopeId,
+    pub(super) client: (Ipv4Addr, u16),
+    pub(super) endpoint: (Ipv4Addr, u16),
+    pub(super) station: MacAddr,
 }
 
 /// The translations that were seen.
@@ -62,6 +62,11 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
+    /// What a client sees of a flow that a backend sees so.
+    pub(super) fn translation(&self, outside: &Outside) -> Option<&Inside> {
+        self.translations.get(outside)
+    }
+
     pub(super) fn check(&mut self, passage: &Passage<'_>) {
         let input = observe(&passage.input.bytes).transport();
         let output = observe(&passage.output.bytes).transport();
@@ -103,6 +108,16 @@ impl Ledger {
         assert_eq!(output.destination_port, rule.backend_port);
         let next_hop = topology.next_hop(egress, output.destination);
         assert_eq!(output.to_mac, mac_of(next_hop), "it went to its next hop");
+        self.learn(input, output, (scope, egress));
+    }
+
+    /// Remembers the translation of a packet that its client sent.
+    fn learn(
+        &mut self,
+        input: &Transport,
+        output: &Transport,
+        (scope, egress): (ScopeId, ScopeId),
+    ) {
         let outside = Outside {
             scope: egress,
             nat: (output.source, output.source_port),
@@ -116,6 +131,14 @@ impl Ledger {
             station: input.from_mac,
         };
         self.translations.insert(outside, inside);
+    }
+
+    /// A packet was translated and waits: perhaps it never passes, but its flow lives.
+    pub(super) fn wait(&mut self, topology: &Topology, scope: ScopeId, packets: [&Image; 2]) {
+        let [input, output] = packets.map(|image| observe(&image.bytes).transport());
+        let endpoint = topology.endpoint(scope, input.destination).expect("its endpoint exists");
+        let provider = topology.plan.services[endpoint.service.slot()].scope;
+        self.learn(&input, &output, (scope, provider));
     }
 
     fn back(

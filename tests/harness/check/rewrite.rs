@@ -3,7 +3,7 @@
 
 use dataplane::device::Checksum;
 
-use crate::encode::{Image, UDP};
+use crate::encode::{Image, TCP, UDP, flags};
 use crate::observe::{Transport, observe};
 use crate::sum::{add, pseudo_header, same, sum};
 
@@ -33,8 +33,21 @@ fn check_untouched(input: &[u8], output: &[u8], before: &Transport) {
                 (transport..transport + 4).contains(&at) || (checksum..checksum + 2).contains(&at)
             }
         };
+        let may_change = may_change || old != new && is_lowered_mss(input, output, before, at);
         assert!(may_change || old == new, "I5: byte {at} was {old:#x} and is {new:#x}");
     }
+}
+
+/// Whether a byte belongs to the MSS option of a SYN, which may leave lower than it came.
+fn is_lowered_mss(input: &[u8], output: &[u8], before: &Transport, at: usize) -> bool {
+    let opens = before.protocol == TCP && before.flags & flags::SYN != 0;
+    let value = |bytes: &[u8], at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
+    let is_lowered = |from: usize| {
+        from >= before.transport_at + 22
+            && input[from - 2..from] == [2, 4]
+            && value(output, from) < value(input, from)
+    };
+    opens && (is_lowered(at) || is_lowered(at - 1))
 }
 
 /// By how much the transport checksum is wrong; 0 or 0xFFFF if it is right.

@@ -1,7 +1,8 @@
 //! The packets of scripts: from a line of words to the bytes of a frame.
 //!
 //! * `tcp IP:PORT > IP:PORT FLAGS [OPTION…]`, flags of `SFRPAUEC` or `none`;
-//! * `udp IP:PORT > IP:PORT [OPTION…]`, `icmp IP > IP`, `ip PROTOCOL IP > IP`;
+//! * `udp IP:PORT > IP:PORT [OPTION…]`, `ip PROTOCOL IP > IP`;
+//! * `icmp IP > IP [OPTION…] [about PACKET]`, an echo request unless it is about a packet;
 //! * `arp who-has IP tell IP [OPTION…]`, `arp IP is-at for IP [OPTION…]`;
 //! * `raw HEX…`.
 //!
@@ -13,6 +14,8 @@
 //! `data=TEXT`, `hex=HEX`, `len=BYTES`, `pad=BYTES`, `cut=BYTES`, `gso=BYTES`, `partial-start=`;
 //! `from=MAC|IP`, `to=MAC|IP` (stations), `vlan=`, `ethertype=`, `fault=`;
 //! `flip=BIT` (of the whole frame, counted from its first byte's highest bit);
+//! for ICMP `type=`, `code=`, `mtu=`, `pointer=`, `words=` (RFC 4884), `quote=BYTES` (cut or padded
+//! with zeros), `extension=HEX`, `echo=BYTES`;
 //! for ARP `sender-mac=`, `operation=`, `hardware=`.
 
 use std::net::Ipv4Addr;
@@ -22,6 +25,7 @@ use dataplane::device::FrameFault;
 use pnet_base::MacAddr;
 
 use crate::encode::{ArpShape, Image, Shape, Sum, TCP, UDP, flags, mac_of};
+use crate::icmp::{ECHO_REQUEST, IcmpShape, UNREACHABLE};
 
 /// What a line does not say of a frame.
 #[derive(Clone, Copy, Debug)]
@@ -93,15 +97,45 @@ pub fn parse_packet(words: &[&str], side: &Side) -> Result<Described, String> {
         ["udp", from, ">", to, options @ ..] => {
             ipv4(Shape::new(UDP, end(from)?, end(to)?), options, side)
         }
-        ["icmp", from, ">", to, options @ ..] => {
-            ipv4(Shape::ping(number(from)?, number(to)?), options, side)
-        }
+        ["icmp", from, ">", to, rest @ ..] => icmp((number(from)?, number(to)?), rest, side),
         ["ip", protocol, from, ">", to, options @ ..] => {
             let ends = ((number(from)?, 0), (number(to)?, 0));
             ipv4(Shape::new(number(protocol)?, ends.0, ends.1), options, side)
         }
         _ => Err("no such packet".to_owned()),
     }
+}
+
+/// `icmp` behind its addresses: its own options and those of the packet around it; behind the word
+/// `about`, the packet that an error quotes.
+fn icmp(ends: (Ipv4Addr, Ipv4Addr), words: &[&str], side: &Side) -> Result<Image, String> {
+    let mut own = words.split(|word| *word == "about");
+    let (options, quoted) = (own.next().unwrap_or_default(), own.next());
+    let mut shape = IcmpShape::echo(ECHO_REQUEST, 0x1234, 1, &[]);
+    if let Some(quoted) = quoted {
+        let words: Vec<String> = quoted.iter().map(|word| (*word).to_owned()).collect();
+        // Neither arrives nor leaves: only what is behind the stations is quoted.
+        let packet = parse_packet(&words, &Side::arriving(MacAddr::zero()))?;
+        shape = IcmpShape::about(UNREACHABLE, 0, &packet.bytes[14..], usize::MAX);
+    }
+    let (mut outer, mut extension) = (Vec::new(), Vec::new());
+    for option in options {
+        let (name, value) = option.split_once('=').ok_or("an option is NAME=VALUE")?;
+        match name {
+            "type" => shape.kind = number(value)?,
+            "code" => shape.code = number(value)?,
+            "mtu" => shape.word[2..].copy_from_slice(&number::<u16>(value)?.to_be_bytes()),
+            "pointer" => shape.word[0] = number(value)?,
+            "words" => shape.word[1] = number(value)?,
+            "quote" => shape.body.resize(number(value)?, 0),
+            "extension" => extension = hex(value)?,
+            "echo" => shape.body = pattern(number(value)?),
+            "sum" => shape.error = number(value)?,
+            _ => outer.push(*option),
+        }
+    }
+    shape.body.extend(extension);
+    ipv4(shape.between(ends.0, ends.1), &outer, side)
 }
 
 fn number<T: FromStr>(word: &str) -> Result<T, String> {
