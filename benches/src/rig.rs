@@ -11,7 +11,7 @@ use dataplane::limits::BATCH_FRAMES_MAX;
 use dataplane::nat::Pool;
 use dataplane::snapshot::{
     DeviceKind, DevicePlan, Ending, EndpointPlan, Gate, Plan, Refusal, RulePlan, ScopePlan,
-    ServicePlan, Snapshot, Timeouts,
+    ServicePlan, Snapshot, Timeouts, Treatment,
 };
 use dataplane::types::{
     DeviceIndex, Hop, Instant, LinkId, MacAddress, NeighborIndex, Prefix, Protocol, ScopeId,
@@ -249,6 +249,7 @@ fn plan(capacity: usize) -> Plan {
             nat_ips: (0..8).map(|at| Ipv4Addr::new(10, 2, 0, 4 + at)).collect(),
             refusal: Refusal::Silence,
             rules: vec![rule],
+            treatment: Treatment::default(),
         }],
         endpoints: vec![EndpointPlan {
             link: LinkId(1),
@@ -256,6 +257,7 @@ fn plan(capacity: usize) -> Plan {
             address: ENDPOINT,
             service: ServiceIndex(0),
             gate: Gate::Approved,
+            answers_echo: false,
         }],
     }
 }

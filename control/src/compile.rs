@@ -58,6 +58,7 @@ fn plan(config: &Config, registry: &Registry) -> Option<Plan> {
             address: endpoint.address,
             service: ServiceIndex(u32::try_from(endpoint.service).ok()?),
             gate: connection.state.gate(),
+            answers_echo: endpoint.icmp_echo,
         })
     });
     let endpoints: Option<Vec<EndpointPlan>> = endpoints.collect();
@@ -88,6 +89,7 @@ fn plan_service(
         nat_ips: service.nat_ips.iter().map(|nat_ip| nat_ip.address).collect(),
         refusal: service.flows.refusal,
         rules: rules(balancer, service)?,
+        treatment: service.treatment,
     })
 }
 

@@ -38,7 +38,7 @@ pub fn judge_source(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::{EndpointPlan, Gate, Plan, Refusal, ScopePlan, ServicePlan};
+    use crate::snapshot::{EndpointPlan, Gate, Plan, Refusal, ScopePlan, ServicePlan, Treatment};
     use crate::types::{EndpointIndex, LinkId, Prefix, ServiceIndex};
     use alloc::vec;
     use alloc::vec::Vec;
@@ -55,6 +55,7 @@ mod tests {
             nat_ips: vec![NAT_IP],
             refusal: Refusal::Silence,
             rules: Vec::new(),
+            treatment: Treatment::default(),
         };
         let endpoint = EndpointPlan {
             link: LinkId(1),
@@ -62,6 +63,7 @@ mod tests {
             address: ENDPOINT,
             service: ServiceIndex(0),
             gate: Gate::Pending,
+            answers_echo: false,
         };
         Snapshot::build(Plan {
             scopes: vec![scope.clone(), scope],

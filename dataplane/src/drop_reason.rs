@@ -102,7 +102,11 @@ drop_reasons! {
         "The sender is hostile: this is the LAND attack.", "RFC 3704";
     IcmpUnsupported, "icmp_unsupported",
         "The packet is ICMP; private endpoints carry TCP and UDP only.",
-        "Test with a TCP connection, not with ping.", "Private Link FAQ";
+        "Test with TCP, or set `icmp_echo` of the endpoint or `icmp_errors` of the service.",
+        "Private Link FAQ";
+    IcmpInvalid, "icmp_invalid",
+        "The ICMP message is cut off, or its checksum or that of the header it quotes is wrong.",
+        "The sender is faulty or hostile.", "RFC 5508 REQ-3";
     ProtocolUnsupported, "protocol_unsupported",
         "The packet is neither TCP nor UDP.",
         "Private endpoints carry TCP and UDP only.", "Private Link FAQ";
@@ -159,6 +163,9 @@ drop_reasons! {
         "The packet comes back from a port of the backend that the flow does not use.",
         "The backend must answer from the address and port that it was asked on.",
         "RFC 4787 REQ-8";
+    IcmpUnmatched, "icmp_unmatched",
+        "The ICMP error is about no packet that a live flow has sent that way.",
+        "Usually harmless: it came late; else the sender is hostile.", "RFC 5508 REQ-4, REQ-5";
     EndpointRemoved, "endpoint_removed",
         "The flow's endpoint or rule is gone from the configuration.",
         "The client must connect anew.", "I11";
@@ -178,6 +185,9 @@ drop_reasons! {
         "Every port of every NAT IP towards the chosen backend is leased.",
         "Add a NAT IP or a backend to the service: each pair adds 64,512 ports a protocol.",
         "RFC 6888 REQ-11";
+    IcmpRate, "icmp_rate",
+        "More echo requests came from the virtual network than are answered in this time.",
+        "Ping less often.", "RFC 1812 4.3.2.8";
     FlowTableFull, "flow_table_full",
         "The worker's flow table is full; live flows are never evicted.",
         "Raise `flows_max`.", "I8";

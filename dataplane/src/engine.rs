@@ -20,7 +20,11 @@ mod ending;
 mod exception;
 mod express;
 mod hold;
+mod icmp;
+mod mss;
 mod path;
+mod problem;
+mod rate;
 mod revalidate;
 mod sessions;
 
@@ -45,6 +49,8 @@ use answer::Answers;
 use embryo::Embryos;
 use express::{Exits, Step};
 use hold::Hold;
+use problem::Problems;
+use rate::Rate;
 
 /// What shall become of a frame. For `Forward` and `Reply` the frame has been changed to what shall
 /// be sent.
@@ -136,6 +142,8 @@ pub struct Engine {
     answers: Answers,
     embryos: Embryos,
     announcements: Announcements,
+    problems: Problems,
+    echo_rate: Rate,
     /// Where the walk over all flows after a change of configuration is; `None` when it is done.
     sweep: Option<FlowIndex>,
     /// The next hop that is looked after next.
@@ -165,6 +173,8 @@ impl Engine {
             answers: Answers::new(),
             embryos: Embryos::new(config.flows_max),
             announcements: Announcements::new(),
+            problems: Problems::new(),
+            echo_rate: Rate::new(),
             sweep: None,
             neighbor_turn: 0,
             steps: vec![Step::NEW; BATCH_FRAMES_MAX].into_boxed_slice(),
@@ -213,6 +223,7 @@ impl Engine {
         self.requests.clear();
         self.answers.clear();
         self.announcements.restart();
+        self.problems.clear();
         let dropped = self.hold.clear();
         self.counters.held = 0;
         self.drop_held(dropped);
@@ -293,8 +304,10 @@ impl Engine {
     #[must_use]
     pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
         use core::time::Duration;
-        let has_to_say =
-            !self.requests.is_empty() || !self.answers.is_empty() || !self.announcements.is_empty();
+        let has_to_say = !self.requests.is_empty()
+            || !self.answers.is_empty()
+            || !self.problems.is_empty()
+            || !self.announcements.is_empty();
         let wait = if has_to_say || self.sweep.is_some() {
             Duration::ZERO
         } else if self.hold.len() > 0 {
@@ -316,7 +329,8 @@ impl Engine {
         if let Some(device) = self.release_held(frame) {
             return Some((device, Origin::Held));
         }
-        let own = self.emit_answer(frame).or_else(|| self.emit_request(frame));
+        let own = self.emit_answer(frame).or_else(|| self.emit_problem(frame));
+        let own = own.or_else(|| self.emit_request(frame));
         let own = own.or_else(|| self.emit_announcement(frame));
         own.map(|device| (device, Origin::Own))
     }
@@ -348,6 +362,24 @@ impl Engine {
         &self.flows
     }
 
+    /// What becomes of a frame that is not simply forwarded: some are looked at again, others
+    /// answered. Not on the way of packets that pass.
+    #[cold]
+    fn refuse(
+        &mut self,
+        reason: DropReason,
+        arrival: Arrival,
+        frame: &mut Frame,
+        now: Tick,
+    ) -> Verdict {
+        if reason == DropReason::IcmpUnsupported {
+            return self.hear_icmp(arrival, frame, now).unwrap_or_else(Verdict::Drop);
+        }
+        self.answer_refused(reason, frame);
+        self.report_problem(reason, frame, now);
+        Verdict::Drop(reason)
+    }
+
     /// What is known of an open device.
     #[inline(always)]
     fn link(&self, device: DeviceIndex) -> Option<Link> {
@@ -369,10 +401,7 @@ impl Engine {
     fn go_the_long_way(&mut self, arrival: Arrival, frame: &mut Frame, now: Tick) -> Verdict {
         let verdict = match self.decide(arrival, frame, now) {
             Ok(verdict) => verdict,
-            Err(reason) => {
-                self.answer_refused(reason, frame);
-                Verdict::Drop(reason)
-            }
+            Err(reason) => self.refuse(reason, arrival, frame, now),
         };
         match verdict {
             Verdict::Consume | Verdict::Reply(_) => self.counters.consumed += 1,

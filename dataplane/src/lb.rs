@@ -13,7 +13,9 @@ pub fn choose<'a>(snapshot: &'a Snapshot, rule: &Rule, hash: u64) -> Option<&'a 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::{Ending, MaglevTable, Plan, Refusal, RulePlan, ScopePlan, ServicePlan};
+    use crate::snapshot::{
+        Ending, MaglevTable, Plan, Refusal, RulePlan, ScopePlan, ServicePlan, Treatment,
+    };
     use crate::types::{Protocol, ScopeId, ServiceIndex, Timeouts};
     use alloc::vec;
     use alloc::vec::Vec;
@@ -36,6 +38,7 @@ mod tests {
                 nat_ips,
                 refusal: Refusal::Silence,
                 rules: vec![rule],
+                treatment: Treatment::default(),
             }],
             ..Plan::default()
         })

@@ -48,6 +48,16 @@ pub const HELD_FRAMES_PER_NEIGHBOR_MAX: usize = 8;
 /// Bytes of a packet that may wait for a next hop. A larger one is dropped and counted.
 pub const HELD_FRAME_BYTES_MAX: usize = 9_216;
 
+/// ICMP errors of adit's own that one worker keeps until they are sent; more are not made.
+pub const ICMP_ERRORS_MAX: usize = 64;
+
+/// ICMP messages that one worker originates for the hosts of one virtual network in a burst (RFC
+/// 1812 4.3.2.8). One more may follow with each tick of 10 ms.
+pub const ICMP_BURST_MAX: u32 = 50;
+
+/// Groups of virtual networks that share such a burst: those whose numbers are equal modulo this.
+pub const ICMP_BUCKETS: usize = 64;
+
 /// Devices of a snapshot at most.
 pub const DEVICES_MAX: usize = if cfg!(loom) { 2 } else { 1_024 };
 

@@ -7,13 +7,16 @@
 
 pub mod arp;
 mod glance;
+pub mod icmp;
 mod key;
+mod mss;
 mod parse;
 pub mod reset;
 mod rewrite;
 
 pub use glance::Glance;
 pub use key::{FlowKey, hash_plain};
+pub use mss::clamp_mss;
 pub use parse::{Packet, Parsed, has_sense, parse};
 pub use rewrite::{Rewrite, Tuple};
 

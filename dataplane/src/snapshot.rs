@@ -11,6 +11,7 @@
 
 mod maglev;
 mod plan;
+mod treatment;
 
 use alloc::boxed::Box;
 use core::net::Ipv4Addr;
@@ -25,6 +26,7 @@ pub use plan::{
     DeviceKind, DevicePlan, EndpointPlan, Plan, PlanError, RoutePlan, RulePlan, ScopePlan,
     ServicePlan,
 };
+pub use treatment::{IcmpAnswers, IcmpErrors, MssClamp, Treatment};
 
 use crate::types::{
     BackendIndex, DeviceIndex, EndpointIndex, LinkId, NeighborIndex, Prefix, Protocol, ScopeId,
@@ -66,6 +68,8 @@ pub struct Endpoint {
     pub service: ServiceIndex,
     /// State of its connection.
     pub gate: Gate,
+    /// Whether it answers echo requests.
+    pub answers_echo: bool,
 }
 
 /// A private link service.
@@ -77,6 +81,8 @@ pub struct Service {
     pub nat_ips: Box<[Ipv4Addr]>,
     /// What clients are told whose TCP segments it refuses.
     pub refusal: Refusal,
+    /// What it does with what is not plain traffic that fits.
+    pub treatment: Treatment,
     rules: Box<[Rule]>,
     /// Positions in `rules`, by protocol and port.
     by_port: FixedMap,
@@ -182,6 +188,7 @@ pub struct Snapshot {
     scopes: Box<[Scope]>,
     /// Endpoints by their index, NAT IPs as [`NAT_IP`].
     locals: FixedMap,
+    by_nat_ip: HashMap<(ScopeId, Ipv4Addr), ServiceIndex>,
     endpoints: Box<[Endpoint]>,
     by_link: HashMap<LinkId, EndpointIndex>,
     services: Box<[Service]>,
@@ -274,6 +281,12 @@ impl Snapshot {
     #[must_use]
     pub fn service(&self, index: ServiceIndex) -> Option<&Service> {
         self.services.get(index.slot())
+    }
+
+    /// The service that has this NAT IP.
+    #[must_use]
+    pub fn service_of_nat_ip(&self, scope: ScopeId, nat_ip: Ipv4Addr) -> Option<&Service> {
+        self.service(*self.by_nat_ip.get(&(scope, nat_ip))?)
     }
 
     /// A backend by its index.

@@ -1,4 +1,5 @@
-//! Views over bytes: named fields of Ethernet, IPv4, TCP and UDP headers, and Internet checksums.
+//! Views over bytes: named fields of Ethernet, IPv4, ICMP, TCP and UDP headers, and Internet
+//! checksums.
 //!
 //! A view borrows exactly the fixed part of a header, so that every access is in bounds by its type
 //! and costs one load. Views are total functions without policy: what a field may say is for
@@ -6,6 +7,7 @@
 
 pub mod checksum;
 pub mod ethernet;
+pub mod icmp;
 pub mod ipv4;
 pub mod plain;
 pub mod tcp;

@@ -4,9 +4,11 @@ mod chaos;
 mod connections;
 mod ending;
 mod gate;
+mod icmp;
 mod idle;
 mod iperf;
 mod lifecycle;
+mod mtu;
 mod outage;
 mod reload;
 mod tenants;
@@ -30,6 +32,8 @@ pub(crate) fn all() -> Vec<Case> {
         connections::CASES,
         gate::CASES,
         ending::CASES,
+        icmp::CASES,
+        mtu::CASES,
         reload::CASES,
         outage::CASES,
         idle::CASES,

@@ -60,11 +60,13 @@ pub(crate) struct Plan {
     pub(crate) workers: u8,
     /// MTU of all cables.
     pub(crate) mtu: u32,
+    /// MTU of adit's ends towards consumers and towards backends, if it is another.
+    pub(crate) far_mtus: [Option<u32>; 2],
 }
 
 impl Plan {
     pub(crate) const fn new(kind: Kind, workers: u8) -> Plan {
-        Plan { kind, workers, mtu: 1500 }
+        Plan { kind, workers, mtu: 1500, far_mtus: [None; 2] }
     }
 
     /// Whether the machine must allow TAP devices.
@@ -110,12 +112,17 @@ impl World {
             service_settings: String::new(),
             more_pools: String::new(),
             more_rules: String::new(),
+            more_of_endpoints: String::new(),
             more: String::new(),
         };
         adit.configure(&config.text())?;
         if plan.kind == Kind::Packet {
-            for station in consumers.iter_mut().chain(&mut hosts) {
-                station.lay_cable(plan.mtu)?;
+            let [far_consumers, far_hosts] = plan.far_mtus.map(|mtu| mtu.unwrap_or(plan.mtu));
+            for station in &mut consumers {
+                station.lay_cable(plan.mtu, far_consumers)?;
+            }
+            for station in &mut hosts {
+                station.lay_cable(plan.mtu, far_hosts)?;
             }
         }
         adit.start()?;

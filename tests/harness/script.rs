@@ -9,8 +9,10 @@
 //! `gate NET approved|pending|rejected|disconnected`, `remove-endpoint NET`, `add-endpoint NET
 //! LINK`,
 //! `remove-rule PORT`, `remove-device NET`, `add-device NET NAME`, `route PREFIX ROUTER`,
-//! `mtu NET BYTES`, `resets`, `hold-down TIME`, `refuse reset|silent`. Before the start only:
-//! `workers N`, `flows-max N`, `arp manual`, `silent IP…`.
+//! `mtu NET BYTES`, `resets`, `hold-down TIME`, `refuse reset|silent`, `echo NET on|off`,
+//! `mss auto|off|BYTES`, `icmp-errors drop|translate`,
+//! `icmp-answers [too_big] [time_exceeded] [prohibited]`. Before the start only: `workers N`,
+//! `flows-max N`, `arp manual`, `silent IP…`.
 //!
 //! Events: `in[@WORKER] NET PACKET`, `out NET PACKET`, `drop REASON`, `held`, `consumed`,
 //! `handed-over`, `wait TIME`, `leap TIME`, `down NET`, `up NET`, `answer IP`.
@@ -18,6 +20,7 @@
 
 pub mod describe;
 pub mod packet;
+mod treatment;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -25,7 +28,7 @@ use std::time::Duration;
 
 use dataplane::drop_reason::DropReason;
 use dataplane::engine::Verdict;
-use dataplane::snapshot::{Gate, Refusal, RoutePlan};
+use dataplane::snapshot::{EndpointPlan, Gate, Refusal, RoutePlan};
 use dataplane::stats::Counters;
 use dataplane::types::{DeviceIndex, LinkId, Prefix, Tick};
 
@@ -187,6 +190,18 @@ impl Runner {
                     prefix: prefix.unwrap_or_else(|| self.fail("a prefix has no host bits")),
                     next_hop: self.number(router),
                 });
+            }
+            ("mss" | "icmp-answers" | "icmp-errors", _) => {
+                let treatment = topology.plan.services[0].treatment;
+                let treatment = treatment::change(treatment, verb, words);
+                topology.plan.services[0].treatment =
+                    treatment.unwrap_or_else(|why| self.fail(why));
+            }
+            ("echo", [net, switch]) => {
+                let tenant = self.device(net);
+                let of_tenant = |endpoint: &&mut EndpointPlan| endpoint.scope.0 == tenant.0;
+                let endpoints = topology.plan.endpoints.iter_mut().filter(of_tenant);
+                endpoints.for_each(|endpoint| endpoint.answers_echo = *switch == "on");
             }
             ("mtu", [net, bytes]) => {
                 topology.links[self.device(net).slot()].mtu = self.number(bytes);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use dataplane::device::Link;
 use dataplane::snapshot::{
     DeviceKind, DevicePlan, Ending, EndpointPlan, Gate, Plan, Refusal, RulePlan, ScopePlan,
-    ServicePlan, Snapshot, Timeouts,
+    ServicePlan, Snapshot, Timeouts, Treatment,
 };
 use dataplane::types::{DeviceIndex, LinkId, MacAddress, Prefix, Protocol, ScopeId, ServiceIndex};
 use pnet_base::MacAddr;
@@ -223,6 +223,7 @@ fn endpoint(tenant: u16, service: u32) -> EndpointPlan {
         address: ENDPOINT,
         service: ServiceIndex(service),
         gate: Gate::Approved,
+        answers_echo: false,
     }
 }
 
@@ -240,5 +241,6 @@ fn service(scope: u16, nat_ip: Ipv4Addr) -> ServicePlan {
         nat_ips: vec![nat_ip],
         refusal: Refusal::Silence,
         rules: vec![rule(Protocol::Tcp, 443, 8080), rule(Protocol::Udp, 53, 5353)],
+        treatment: Treatment::default(),
     }
 }

@@ -11,12 +11,14 @@ use std::time::Duration;
 
 use dataplane::device::FrameFault;
 use dataplane::drop_reason::DropReason;
-use dataplane::snapshot::{Ending, Gate, Refusal};
+use dataplane::snapshot::{Ending, Gate, IcmpAnswers, IcmpErrors, MssClamp, Refusal, Treatment};
 use dataplane::types::{DeviceIndex, LinkId};
 use harness::check::canary;
 use harness::encode::{ArpShape, TCP, UDP, flags, mac_of};
+use harness::icmp::IcmpShape;
 use harness::observe::Transport;
 use harness::topology::{A, B, CLIENT, ENDPOINT, NAT_IP, P, backend};
+use harness::world::Kind;
 use harness::{Image, Observed, Random, Shape, Sum, Topology, World, WorldConfig, observe};
 
 const STEPS: usize = 10_000;
@@ -43,8 +45,10 @@ struct Play {
     world: World,
     /// What backends were asked lately.
     asked: Vec<Transport>,
-    weights: [usize; 9],
+    weights: [usize; 10],
     next_link: u32,
+    /// ICMP errors that were translated.
+    translated: u64,
     log: DefaultHasher,
 }
 
@@ -59,10 +63,10 @@ impl Play {
         };
         let mut topology = Topology::standard();
         topology.set_timeouts([5, 60, 5, 20]);
-        let weights = [40, 40, 10, 10, 3, 3, 2, 2, 5].map(|most| random.below(most) + 1);
+        let weights = [40, 40, 10, 10, 3, 3, 2, 2, 5, 8].map(|most| random.below(most) + 1);
         let world = World::with(topology, config);
         let log = DefaultHasher::new();
-        Play { random, world, asked: Vec::new(), weights, next_link: 5_000, log }
+        Play { random, world, asked: Vec::new(), weights, next_link: 5_000, translated: 0, log }
     }
 
     fn step(&mut self) {
@@ -81,6 +85,7 @@ impl Play {
             5 => self.move_device(),
             6 => self.change_hosts(),
             7 => self.refuse(),
+            8 => self.icmp(),
             _ => self.question(),
         }
         self.collect();
@@ -123,6 +128,9 @@ impl Play {
         shape.id = random.half();
         shape.ip_options = vec![1; 4 * (random.below(12).saturating_sub(6))];
         shape.tcp_options = vec![1; 4 * random.below(5)];
+        if random.one_in(3) {
+            shape.tcp_options.extend([1, 2, 4, 5, 180, 1, 1, 0]);
+        }
         shape.padding = vec![0xa5; random.below(8)];
         shape.sum = match random.below(8) {
             0 => Sum::Partial,
@@ -190,6 +198,9 @@ impl Play {
     }
 
     fn reload(&mut self) {
+        if self.random.one_in(4) {
+            self.treat();
+        }
         let random = &mut self.random;
         let topology = &mut self.world.topology;
         match random.below(7) {
@@ -256,6 +267,58 @@ impl Play {
         self.world.refusing = refusing;
     }
 
+    /// Echo requests, and errors about packets that backends were sent or could have sent.
+    fn icmp(&mut self) {
+        if self.asked.is_empty() || self.random.one_in(4) {
+            let tenant = *self.random.pick(&[A, B]);
+            let ping =
+                Shape::ping(CLIENT, ENDPOINT).to_station(self.world.topology.station(tenant));
+            return self.send(tenant, &[ping.encode()]);
+        }
+        let asked = self.random.pick(&self.asked).clone();
+        let backend = (asked.destination, asked.destination_port);
+        let mut quoted = Shape::new(asked.protocol, (asked.source, asked.source_port), backend);
+        let mut device = P;
+        let mut ends = (backend.0, asked.source);
+        if self.random.one_in(3) {
+            // What a client could say of an answer that it was sent.
+            let port = 4_000 + self.random.half() % 8;
+            let endpoint = (ENDPOINT, if asked.protocol == TCP { 443 } else { 53 });
+            quoted = Shape::new(asked.protocol, endpoint, (CLIENT, port));
+            (device, ends) = (*self.random.pick(&[A, B]), (CLIENT, ENDPOINT));
+        }
+        if self.random.one_in(8) {
+            quoted.source_port ^= 1;
+        }
+        quoted.payload = vec![7; self.random.below(200)];
+        let (kind, code) = *self.random.pick(&[(3, 3), (3, 4), (11, 0), (12, 0), (5, 1)]);
+        let bytes = quoted.encode().bytes;
+        let mut error = IcmpShape::about(kind, code, &bytes[14..], 20 + self.random.below(200));
+        error.word = [0, self.random.half().to_le_bytes()[0] % 40, 5, 0];
+        error.error = u16::from(self.random.one_in(8));
+        let shape = error.between(ends.0, ends.1).to_station(self.world.topology.station(device));
+        self.send(device, &[shape.encode()]);
+    }
+
+    /// What the service does with ICMP and large segments.
+    fn treat(&mut self) {
+        let random = &mut self.random;
+        let icmp_answers = IcmpAnswers {
+            too_big: random.one_in(2),
+            time_exceeded: random.one_in(2),
+            prohibited: random.one_in(2),
+        };
+        let icmp_errors = *random.pick(&[IcmpErrors::Drop, IcmpErrors::Translate]);
+        let mss_clamp = *random.pick(&[MssClamp::Auto, MssClamp::Off, MssClamp::Bytes(600)]);
+        let topology = &mut self.world.topology;
+        topology.plan.services[0].treatment = Treatment { mss_clamp, icmp_answers, icmp_errors };
+        for endpoint in &mut topology.plan.endpoints {
+            endpoint.answers_echo = random.one_in(2);
+        }
+        topology.links[P.slot()].mtu = *random.pick(&[200, 1500]);
+        self.world.attach(P);
+    }
+
     fn question(&mut self) {
         let (device, target) = *self.random.pick(&[(A, ENDPOINT), (P, NAT_IP), (B, NAT_IP)]);
         let asker = if device == P { backend(0) } else { CLIENT };
@@ -268,6 +331,8 @@ impl Play {
         for left in std::mem::take(&mut self.world.left) {
             left.image.bytes.hash(&mut self.log);
             left.device.hash(&mut self.log);
+            let is_error = matches!(observe(&left.image.bytes), Observed::Error(_));
+            self.translated += u64::from(is_error && left.kind == Kind::Forwarded);
             if let (P, Observed::Transport(seen)) = (left.device, observe(&left.image.bytes)) {
                 if self.asked.len() < 64 {
                     self.asked.push(seen);
@@ -297,7 +362,9 @@ fn play(seed: u64, steps: usize) -> Play {
 #[test]
 fn sixty_thousand_random_operations_break_no_invariant() {
     for seed in seeds() {
-        let forwarded = play(seed, STEPS).forwarded();
+        let play = play(seed, STEPS);
+        let (forwarded, translated) = (play.forwarded(), play.translated);
+        assert!(translated > 0, "seed {seed}: no ICMP error was translated");
         assert!(
             forwarded > 100,
             "seed {seed}: only {forwarded} packets passed: nothing was tested"

@@ -325,6 +325,12 @@ pub struct Service {
     pub nat_ips: Vec<Ipv4Addr>,
     /// Names of the endpoints that lead to it.
     pub private_endpoints: Vec<String>,
+    /// The largest segment that TCP connections may agree on: `auto`, `off` or a number.
+    pub mss_clamp: String,
+    /// Refusals of which the sender is told by ICMP.
+    pub icmp_answers: Vec<String>,
+    /// What becomes of ICMP errors: `drop` or `translate`.
+    pub icmp_errors: String,
     /// The load balancer's rules.
     pub rules: Vec<Rule>,
     /// Port leases for each NAT IP, backend and protocol.

@@ -222,6 +222,12 @@ fn service(service: &Service) -> String {
         list => printable(&list.join(", ")),
     };
     put(&mut text, format_args!("private endpoints: {endpoints}"));
+    let answers = match service.icmp_answers.as_slice() {
+        [] => "none".to_owned(),
+        list => printable(&list.join(", ")),
+    };
+    let (mss, errors) = (printable(&service.mss_clamp), printable(&service.icmp_errors));
+    put(&mut text, format_args!("MSS: {mss}; ICMP answers: {answers}; ICMP errors: {errors}"));
     let mut rules =
         Table::new(&["RULE", "PROTOCOL", "PORT#", "BACKEND PORT#", "IDLE S#", "BACKENDS"]);
     for rule in &service.rules {

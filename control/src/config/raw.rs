@@ -6,7 +6,7 @@
 use toml::de::DeTable;
 
 use super::error::ConfigError;
-use super::reader::{Located, Place, Reader, Section};
+use super::reader::{Located, NumberOrWord, Place, Reader, Section};
 
 /// Text, and where it stands.
 pub(super) type Text = Located<String>;
@@ -94,6 +94,9 @@ pub(super) struct RawService {
     pub(super) udp_timeout: Option<Text>,
     pub(super) port_hold_down: Option<Text>,
     pub(super) tcp_refusals: Option<Text>,
+    pub(super) mss_clamp: Option<Located<NumberOrWord>>,
+    pub(super) icmp_answers: Option<Vec<Text>>,
+    pub(super) icmp_errors: Option<Text>,
     pub(super) place: Place,
 }
 
@@ -111,6 +114,7 @@ pub(super) struct RawEndpoint {
     pub(super) private_link_service: Option<Text>,
     pub(super) request_message: Option<Text>,
     pub(super) connection_state: Option<Text>,
+    pub(super) icmp_echo: Option<Located<bool>>,
 }
 
 /// Reads a file's text; the second value is everything wrong with its keys and types.
@@ -236,6 +240,9 @@ fn service(mut section: Section<'_, '_>) -> RawService {
         udp_timeout: section.optional("udp_timeout"),
         port_hold_down: section.optional("port_hold_down"),
         tcp_refusals: section.optional("tcp_refusals"),
+        mss_clamp: section.optional("mss_clamp"),
+        icmp_answers: section.optional_list("icmp_answers", "[\"too_big\"]"),
+        icmp_errors: section.optional("icmp_errors"),
         place: section.finish(),
     }
 }
@@ -257,6 +264,7 @@ fn endpoint(mut section: Section<'_, '_>) -> RawEndpoint {
         private_link_service: section.required("private_link_service", "\"web\""),
         request_message: section.optional("request_message"),
         connection_state: section.optional("connection_state"),
+        icmp_echo: section.optional("icmp_echo"),
     };
     section.finish();
     raw

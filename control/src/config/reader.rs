@@ -73,6 +73,22 @@ impl FromToml for i64 {
     }
 }
 
+/// A number, or a word that stands for one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum NumberOrWord {
+    Number(i64),
+    Word(String),
+}
+
+impl FromToml for NumberOrWord {
+    const NAME: &'static str = "a whole number, or a word in quotes";
+
+    fn from_toml(value: &DeValue<'_>) -> Option<Self> {
+        let number = i64::from_toml(value).map(NumberOrWord::Number);
+        number.or_else(|| String::from_toml(value).map(NumberOrWord::Word))
+    }
+}
+
 /// Lines and faults of one file.
 pub(super) struct Reader {
     /// Offsets at which lines begin.
@@ -160,6 +176,15 @@ impl<'r, 't> Section<'r, 't> {
         if !self.has(key) {
             self.missing(key, example);
         }
+        self.optional_list(key, example)
+    }
+
+    /// A list of values that may be left out; `None` if it is, or if any of it could not be read.
+    pub(super) fn optional_list<T: FromToml>(
+        &mut self,
+        key: &'static str,
+        example: &str,
+    ) -> Option<Vec<Located<T>>> {
         let (place, items) = self.array(key, &format!("a list: {example}"))?;
         let items = items.into_iter().enumerate();
         let values = items.map(|(at, item)| {

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use dataplane::limits::{BACKENDS_PER_RULE_MAX, DEVICES_MAX};
-use dataplane::snapshot::{DeviceKind, Ending, Refusal};
+use dataplane::snapshot::{
+    DeviceKind, Ending, IcmpAnswers, IcmpErrors, MssClamp, Refusal, Treatment,
+};
 use dataplane::types::Protocol;
 
 use super::*;
@@ -341,6 +343,46 @@ fn every_rule_of_the_consumer() {
     for &(from, to, path, line, words) in cases {
         assert_fault(&spoiled(from, to), path, line, words);
     }
+}
+
+#[test]
+fn every_rule_of_what_is_not_plain_traffic() {
+    let service =
+        |line: &str| spoiled("auto_approve = true", &format!("{line}\nauto_approve = true"));
+    let path = |key: &str| format!("private_link_service[0].{key}");
+    let cases: &[(&str, &str, &[&str])] = &[
+        ("mss_clamp = \"on\"", "mss_clamp", &["\"on\"", "auto", "off", "536 to 65495"]),
+        ("mss_clamp = 535", "mss_clamp", &["535", "out of range", "536"]),
+        ("mss_clamp = 65496", "mss_clamp", &["65496", "65495"]),
+        ("mss_clamp = true", "mss_clamp", &["wrong type", "a whole number, or a word"]),
+        ("icmp_answers = [\"to_big\"]", "icmp_answers[0]", &["did you mean \"too_big\"?"]),
+        (
+            "icmp_answers = [\"prohibited\", \"Prohibited\"]",
+            "icmp_answers[1]",
+            &["in the list twice", "remove"],
+        ),
+        ("icmp_answers = \"too_big\"", "icmp_answers", &["a list"]),
+        ("icmp_errors = \"pass\"", "icmp_errors", &["translate", "drop"]),
+    ];
+    for &(line, key, words) in cases {
+        assert_fault(&service(line), &path(key), 43, words);
+    }
+    let echo = spoiled("\"pending\"", "\"pending\"\nicmp_echo = 1");
+    assert_fault(&echo, "private_endpoint[1].icmp_echo", 59, &["true or false"]);
+
+    let treatment = |text: &str| check(text).unwrap().config.services()[0].treatment;
+    assert_eq!(treatment(GOOD), Treatment::default());
+    let good = "mss_clamp = 1360\nicmp_errors = \"Translate\"\nicmp_answers = [\"time_exceeded\"]";
+    let answers = IcmpAnswers { time_exceeded: true, ..IcmpAnswers::default() };
+    assert_eq!(
+        treatment(&service(good)),
+        Treatment {
+            mss_clamp: MssClamp::Bytes(1360),
+            icmp_answers: answers,
+            icmp_errors: IcmpErrors::Translate,
+        }
+    );
+    assert_eq!(treatment(&service("mss_clamp = \"OFF\"")).mss_clamp, MssClamp::Off);
 }
 
 #[test]

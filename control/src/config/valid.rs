@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use dataplane::snapshot::DeviceKind;
+use dataplane::snapshot::{DeviceKind, Treatment};
 use dataplane::types::{Prefix, Protocol};
 
 use super::name::{InterfaceName, Name};
@@ -154,6 +154,8 @@ pub struct PrivateLinkService {
     pub auto_approve: bool,
     /// How its flows live and end.
     pub flows: FlowSettings,
+    /// What it does with what is not plain traffic that fits.
+    pub treatment: Treatment,
 }
 
 /// A NAT IP configuration.
@@ -180,6 +182,8 @@ pub struct PrivateEndpoint {
     pub request_message: Option<String>,
     /// The state that the file gives its connection, if it does: never `Disconnected`.
     pub connection_state: Option<ConnectionState>,
+    /// Whether it answers echo requests while it is approved.
+    pub icmp_echo: bool,
 }
 
 impl Config {

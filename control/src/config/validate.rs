@@ -8,6 +8,7 @@ mod address;
 mod consumer;
 mod network;
 mod provider;
+mod treatment;
 mod value;
 
 use std::collections::HashMap;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use dataplane::drop_reason::DropReason;
 use dataplane::generation::Generation;
 use dataplane::limits::PORTS_PER_POOL;
-use dataplane::snapshot::{DeviceKind, DevicePlan, PoolKey};
+use dataplane::snapshot::{DeviceKind, DevicePlan, IcmpAnswers, IcmpErrors, MssClamp, PoolKey};
 use dataplane::stats::{Counters, DeviceReport, DeviceState as QueueState};
 use dataplane::types::{DeviceIndex, Protocol, ScopeId, ServiceIndex, Tick};
 
@@ -188,6 +188,12 @@ pub(super) fn services(
             virtual_network: network.name.to_string(),
             nat_ips: service.nat_ips.iter().map(|nat_ip| nat_ip.address).collect(),
             private_endpoints: led_here.map(|endpoint| endpoint.name.to_string()).collect(),
+            mss_clamp: mss_clamp(service.treatment.mss_clamp),
+            icmp_answers: icmp_answers(service.treatment.icmp_answers),
+            icmp_errors: match service.treatment.icmp_errors {
+                IcmpErrors::Drop => "drop".to_owned(),
+                IcmpErrors::Translate => "translate".to_owned(),
+            },
             rules: rules(balancer, service, ServiceIndex(u32::try_from(at).ok()?), generation),
             nat_ports: nat_ports(balancer, service, scope, generation),
         })
@@ -224,6 +230,21 @@ fn rules(
         })
     });
     rules.collect()
+}
+
+fn mss_clamp(clamp: MssClamp) -> String {
+    match clamp {
+        MssClamp::Auto => "auto".to_owned(),
+        MssClamp::Off => "off".to_owned(),
+        MssClamp::Bytes(bytes) => bytes.to_string(),
+    }
+}
+
+fn icmp_answers(answers: IcmpAnswers) -> Vec<String> {
+    let IcmpAnswers { too_big, time_exceeded, prohibited } = answers;
+    let words =
+        [(too_big, "too_big"), (time_exceeded, "time_exceeded"), (prohibited, "prohibited")];
+    words.iter().filter(|(is_wanted, _)| *is_wanted).map(|(_, word)| (*word).to_owned()).collect()
 }
 
 fn tick_seconds(ticks: u32) -> f64 {

@@ -9,7 +9,6 @@ use super::{Engine, Verdict};
 use crate::device::Frame;
 use crate::drop_reason::DropReason;
 use crate::flow::State;
-use crate::packet::Packet;
 use crate::packet::arp::Arp;
 use crate::snapshot::NextHop;
 use crate::types::{DeviceIndex, FlowIndex, Hop, NeighborIndex, Tick};
@@ -55,17 +54,9 @@ impl Engine {
         &mut self,
         neighbor: NeighborIndex,
         frame: &Frame,
-        packet: &Packet,
         now: Tick,
     ) -> Result<Verdict, DropReason> {
         self.request(neighbor, now);
-        let scope = self.generation.neighbors.next_hop(neighbor).ok_or(DropReason::Internal)?.scope;
-        // The device is not known yet: the packet must fit all that it may turn out to be.
-        let devices = self.generation.snapshot.scope_devices(scope).iter();
-        let mut links = devices.filter_map(|device| self.link(*device));
-        if links.any(|link| packet.wire_bytes > link.mtu) {
-            return Err(DropReason::TooBig);
-        }
         match self.hold.push(neighbor, frame, now) {
             true => Ok(Verdict::Hold),
             false => Err(DropReason::NeighborPending),

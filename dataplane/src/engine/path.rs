@@ -10,7 +10,9 @@ use crate::flow::State;
 use crate::nat::Holder;
 use crate::packet::{FlowKey, Packet, Parsed, TcpFlags, parse};
 use crate::snapshot::{Local, PoolKey};
-use crate::types::{DeviceIndex, Direction, EndpointIndex, FlowIndex, Hop, PoolIndex, Tick};
+use crate::types::{
+    DeviceIndex, Direction, EndpointIndex, FlowIndex, Hop, NeighborIndex, PoolIndex, Tick,
+};
 use crate::wire::ethernet;
 
 /// A packet from a client to an endpoint.
@@ -91,17 +93,21 @@ impl Engine {
         let rewrite = flow.rewrite(Direction::Forward);
         let neighbor = flow.neighbor();
         let hop = self.generation.neighbors.lookup(neighbor);
-        if let Some(hop) = hop {
-            self.judge_egress(hop.device, packet)?;
+        match hop {
+            Some(hop) => self.judge_egress(hop.device, packet)?,
+            None => self.judge_any_egress(neighbor, packet)?,
         }
         // The packet that opens a flow says nothing about it that is not known.
         if found.is_some() {
             self.touch(number, Direction::Forward, packet, now)?;
         }
         rewrite.apply(frame.bytes_mut(), packet).ok_or(DropReason::Internal)?;
+        if packet.flags.any(TcpFlags::SYN) {
+            self.clamp_segments(number, frame, packet);
+        }
         match hop {
             Some(hop) => self.send(frame, hop),
-            None => self.wait_for(neighbor, frame, packet, now),
+            None => self.wait_for(neighbor, frame, now),
         }
     }
 
@@ -161,6 +167,9 @@ impl Engine {
         self.judge_egress(client.device, packet)?;
         self.touch(number, Direction::Return, packet, now)?;
         rewrite.apply(frame.bytes_mut(), packet).ok_or(DropReason::Internal)?;
+        if packet.flags.any(TcpFlags::SYN) {
+            self.clamp_segments(number, frame, packet);
+        }
         self.send(frame, client)
     }
 
@@ -193,6 +202,17 @@ impl Engine {
     fn judge_egress(&self, device: DeviceIndex, packet: &Packet) -> Result<(), DropReason> {
         let link = self.link(device).ok_or(DropReason::DeviceDown)?;
         if packet.wire_bytes <= link.mtu { Ok(()) } else { Err(DropReason::TooBig) }
+    }
+
+    /// Whether the packet fits all devices that it may turn out to leave by: its next hop is not
+    /// known yet.
+    #[cold]
+    fn judge_any_egress(&self, neighbor: NeighborIndex, packet: &Packet) -> Result<(), DropReason> {
+        let mtu = self.mtu_towards(neighbor);
+        if mtu.is_some_and(|mtu| packet.wire_bytes > mtu) {
+            return Err(DropReason::TooBig);
+        }
+        Ok(())
     }
 
     /// Addresses the frame to its next station.

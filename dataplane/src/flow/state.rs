@@ -103,15 +103,13 @@ impl State {
         if let State::Udp = self {
             return flags.0 == 0;
         }
-        let opens_anew = self.yields_to_syn() && flags.any(TcpFlags::SYN);
         has_sense(flags)
-            && !flags.any(TcpFlags::RST)
-            && !opens_anew
+            && !flags.any(TcpFlags(TcpFlags::RST.0 | TcpFlags::SYN.0))
             && self.after(direction, flags) as u8 == self as u8
     }
 
-    /// Whether a packet with these flags is the usual thing in this state: it is no reset, its
-    /// flags make sense, it changes nothing and opens nothing anew.
+    /// Whether a packet with these flags is the usual thing in this state: its flags make sense, it
+    /// is neither a reset nor part of a handshake, and it changes nothing.
     #[inline(always)]
     #[must_use]
     pub fn is_steady(self, direction: Direction, flags: TcpFlags) -> bool {

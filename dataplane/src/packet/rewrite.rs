@@ -35,6 +35,13 @@ impl From<PlainTuple> for Tuple {
     }
 }
 
+impl From<Tuple> for PlainTuple {
+    fn from(tuple: Tuple) -> PlainTuple {
+        let Tuple { source, destination, source_port, destination_port } = tuple;
+        PlainTuple::new((source, source_port), (destination, destination_port))
+    }
+}
+
 /// What addresses and ports become, and what that does to checksums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rewrite {

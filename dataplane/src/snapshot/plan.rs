@@ -14,7 +14,7 @@ use hashbrown::HashMap;
 
 use super::{
     Backend, Endpoint, Gate, Local, MaglevTable, NAT_IP, NextHop, PoolKey, Refusal, Rule, Scope,
-    Service, Snapshot, local_key, rule_key,
+    Service, Snapshot, Treatment, local_key, rule_key,
 };
 use crate::hash::FixedMap;
 use crate::limits::{BACKENDS_PER_RULE_MAX, DEVICES_MAX, NAT_IPS_MAX};
@@ -87,6 +87,8 @@ pub struct ServicePlan {
     pub refusal: Refusal,
     /// At most one for each protocol and port.
     pub rules: Vec<RulePlan>,
+    /// What it does with what is not plain traffic that fits.
+    pub treatment: Treatment,
 }
 
 /// A load-balancing rule.
@@ -119,6 +121,8 @@ pub struct EndpointPlan {
     pub service: ServiceIndex,
     /// State of its connection.
     pub gate: Gate,
+    /// Whether it answers echo requests while it is approved.
+    pub answers_echo: bool,
 }
 
 /// How a plan contradicts itself. `control` finds these first and says them in the words of the
@@ -160,6 +164,7 @@ pub(super) fn build(plan: Plan) -> Result<Snapshot, PlanError> {
         scopes,
         by_link: links.map(|(at, endpoint)| (endpoint.link, EndpointIndex(index(at)))).collect(),
         locals: locals(&builder.locals),
+        by_nat_ip: builder.by_nat_ip,
         endpoints,
         services,
         backends: builder.backends.into_boxed_slice(),
@@ -171,6 +176,7 @@ pub(super) fn build(plan: Plan) -> Result<Snapshot, PlanError> {
 #[derive(Default)]
 struct Builder {
     locals: HashMap<ScopedAddress, Local>,
+    by_nat_ip: HashMap<(ScopeId, Ipv4Addr), ServiceIndex>,
     backends: Vec<Backend>,
     backend_of: HashMap<ScopedAddress, BackendIndex>,
     next_hops: Vec<NextHop>,
@@ -202,7 +208,14 @@ impl Builder {
     }
 
     fn services(&mut self, plan: &Plan) -> Result<Box<[Service]>, PlanError> {
-        plan.services.iter().map(|service| self.service(plan, service)).collect()
+        let services = plan.services.iter().enumerate();
+        let services = services.map(|(at, service)| {
+            self.service(plan, service).inspect(|built| {
+                let place = |&nat_ip| ((built.scope, nat_ip), ServiceIndex(index(at)));
+                self.by_nat_ip.extend(built.nat_ips.iter().map(place));
+            })
+        });
+        services.collect()
     }
 
     fn service(&mut self, plan: &Plan, service: &ServicePlan) -> Result<Service, PlanError> {
@@ -230,8 +243,8 @@ impl Builder {
         }
         let nat_ips = service.nat_ips.clone().into_boxed_slice();
         let (rules, by_port) = (rules.into_boxed_slice(), FixedMap::build(&by_port));
-        let (scope, refusal) = (service.scope, service.refusal);
-        Ok(Service { scope, nat_ips, refusal, rules, by_port })
+        let (scope, refusal, treatment) = (service.scope, service.refusal, service.treatment);
+        Ok(Service { scope, nat_ips, refusal, treatment, rules, by_port })
     }
 
     fn rule(
@@ -309,7 +322,7 @@ impl Builder {
         let mut endpoints = Vec::with_capacity(plan.endpoints.len());
         let mut links = HashMap::new();
         for (at, endpoint) in plan.endpoints.iter().enumerate() {
-            let EndpointPlan { link, scope, address, service, gate } = *endpoint;
+            let EndpointPlan { link, scope, address, service, gate, answers_echo } = *endpoint;
             if scope.slot() >= plan.scopes.len() {
                 return Err(PlanError::Dangling("an endpoint's virtual network", scope.slot()));
             }
@@ -320,7 +333,7 @@ impl Builder {
                 return Err(PlanError::Duplicate("link id", alloc::format!("{}", link.0)));
             }
             self.claim(scope, address, Local::Endpoint(EndpointIndex(index(at))))?;
-            endpoints.push(Endpoint { link, scope, address, service, gate });
+            endpoints.push(Endpoint { link, scope, address, service, gate, answers_echo });
         }
         Ok(endpoints.into_boxed_slice())
     }

@@ -54,6 +54,20 @@ impl<'a> Ipv4<'a> {
         u16::from_be_bytes([self.0[6], self.0[7]]) & 0x3fff != 0
     }
 
+    /// Where in its datagram the fragment begins; 0 if it is none.
+    #[inline(always)]
+    #[must_use]
+    pub fn fragment_offset_bytes(self) -> usize {
+        usize::from(u16::from_be_bytes([self.0[6], self.0[7]]) & 0x1fff) * 8
+    }
+
+    /// Whether it may not be fragmented.
+    #[inline(always)]
+    #[must_use]
+    pub fn dont_fragment(self) -> bool {
+        self.0[6] & 0x40 != 0
+    }
+
     /// Time to live, in hops.
     #[inline(always)]
     #[must_use]

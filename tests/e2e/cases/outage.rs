@@ -87,7 +87,7 @@ fn replace_backends(world: &mut World) -> Outcome {
 
 fn give_cable(station: &mut Station, kind: Kind) -> Outcome {
     match kind {
-        Kind::Packet => station.lay_cable(1500),
+        Kind::Packet => station.lay_cable(1500, 1500),
         // adit makes it anew by itself.
         Kind::Tap => station.find_tap(),
     }

@@ -27,6 +27,8 @@ pub(crate) struct Config {
     pub(crate) more_pools: String,
     /// More rules of the load balancer.
     pub(crate) more_rules: String,
+    /// More keys of every endpoint.
+    pub(crate) more_of_endpoints: String,
     /// More of everything else.
     pub(crate) more: String,
 }
@@ -57,6 +59,7 @@ impl Config {
             ("pe-pending", "a", PENDING_ENDPOINT, "Pending"),
         ] {
             text.push_str(&endpoint(name, network, &address.to_string(), "web", state));
+            text.push_str(&self.more_of_endpoints);
         }
         text.push_str(&self.more);
         text

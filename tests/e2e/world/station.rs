@@ -49,12 +49,12 @@ impl Station {
         }
     }
 
-    /// Makes the veth pair, both ends up.
-    pub(crate) fn lay_cable(&mut self, mtu: u32) -> Result<(), Failure> {
+    /// Makes the veth pair, both ends up; their MTUs may differ.
+    pub(crate) fn lay_cable(&mut self, mtu: u32, far_mtu: u32) -> Result<(), Failure> {
         let far_name = self.device_of(Kind::Packet).name;
         let (near, far) = Link::veth(
             &LinkEnd::new(&self.namespace, OWN_DEVICE).mtu(mtu),
-            &LinkEnd::new(&self.middle, &far_name).mtu(mtu),
+            &LinkEnd::new(&self.middle, &far_name).mtu(far_mtu),
         )?;
         near.add_address(self.address, PREFIX_LENGTH)?;
         near.up()?;

@@ -101,7 +101,7 @@ impl Seen for Look<'_> {
         let extent = u32::try_from(self.engine.flows().extent()).unwrap();
         let mut flows = (0..extent).filter_map(|at| self.engine.flows().get(FlowIndex(at)));
         flows.any(|flow| {
-            let key = &flow.key;
+            let key = &flow.key();
             (key.scope.0, key.protocol as u8) == (*scope, *protocol)
                 && (key.client, key.client_port) == *client
                 && (key.endpoint, key.endpoint_port) == *endpoint

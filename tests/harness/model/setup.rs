@@ -185,7 +185,14 @@ impl Setup {
         let timeouts = Timeouts::new(opening, established, closing, udp);
         let rule = |bit: u32| {
             let (protocol, port, backend_port) = RULES[bit as usize];
-            RulePlan { protocol, port, backend_port, backends: backends.clone(), timeouts }
+            RulePlan {
+                protocol,
+                port,
+                backend_port,
+                backends: backends.clone(),
+                timeouts,
+                ending: Default::default(),
+            }
         };
         let mut nat_ips: Vec<_> =
             self.bits(Knob::NatIps, service).map(|bit| nat_ip(service, bit)).collect();
@@ -194,7 +201,13 @@ impl Setup {
         }
         let scope = u16::try_from(self.get(Knob::Provider, service)).unwrap();
         let rules = self.bits(Knob::Rules, service).map(rule).collect();
-        ServicePlan { scope: ScopeId(scope), nat_ips, rules }
+        ServicePlan {
+            scope: ScopeId(scope),
+            nat_ips,
+            refusal: Default::default(),
+            treatment: Default::default(),
+            rules,
+        }
     }
 
     fn endpoint(&self, at: u32) -> Option<EndpointPlan> {
@@ -205,6 +218,7 @@ impl Setup {
             link: LinkId(link),
             scope: ScopeId(scope),
             address,
+            answers_echo: false,
             service: ServiceIndex(self.get(Knob::Service, at)),
             gate: gates[self.get(Knob::Gate, at) as usize],
         })

@@ -108,15 +108,14 @@ pub fn parse_packet(words: &[&str], side: &Side) -> Result<Described, String> {
 
 /// `icmp` behind its addresses: its own options and those of the packet around it; behind the word
 /// `about`, the packet that an error quotes.
-fn icmp(ends: (Ipv4Addr, Ipv4Addr), words: &[&str], side: &Side) -> Result<Image, String> {
+fn icmp(ends: (Ipv4Addr, Ipv4Addr), words: &[&str], side: &Side) -> Result<Described, String> {
     let mut own = words.split(|word| *word == "about");
     let (options, quoted) = (own.next().unwrap_or_default(), own.next());
     let mut shape = IcmpShape::echo(ECHO_REQUEST, 0x1234, 1, &[]);
     if let Some(quoted) = quoted {
-        let words: Vec<String> = quoted.iter().map(|word| (*word).to_owned()).collect();
         // Neither arrives nor leaves: only what is behind the stations is quoted.
-        let packet = parse_packet(&words, &Side::arriving(MacAddr::zero()))?;
-        shape = IcmpShape::about(UNREACHABLE, 0, &packet.bytes[14..], usize::MAX);
+        let packet = parse_packet(quoted, &Side::arriving(MacAddr::zero()))?;
+        shape = IcmpShape::about(UNREACHABLE, 0, &packet.encode().bytes[14..], usize::MAX);
     }
     let (mut outer, mut extension) = (Vec::new(), Vec::new());
     for option in options {

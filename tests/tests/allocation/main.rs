@@ -1,5 +1,5 @@
-//! The engine allocates nothing after start: not for a hit, an admission, a refusal, an ARP answer,
-//! an expiry or a reload.
+//! The engine allocates nothing after start: not for a hit, an admission, a refusal, an answer,
+//! an ICMP error, an expiry or a reload.
 
 #[allow(unsafe_code, reason = "the allocator interface is unsafe")]
 mod sys;
@@ -12,8 +12,10 @@ use dataplane::device::{Batch, Frame};
 use dataplane::engine::{Arrival, Engine, EngineConfig, Verdict};
 use dataplane::generation::Generation;
 use dataplane::limits::BATCH_FRAMES_MAX;
+use dataplane::snapshot::{IcmpAnswers, IcmpErrors, Treatment};
 use dataplane::types::{DeviceIndex, Instant, WorkerId};
 use harness::encode::{ArpShape, flags};
+use harness::icmp::IcmpShape;
 use harness::topology::{A, ENDPOINT, P, backend};
 use harness::world::clients;
 use harness::{Image, Shape, Topology, mac_of, observe};
@@ -30,7 +32,13 @@ struct Bench {
 
 impl Bench {
     fn new() -> Bench {
-        let topology = Topology::with_backends(&[backend(0)]);
+        let mut topology = Topology::with_backends(&[backend(0)]);
+        topology.plan.endpoints[0].answers_echo = true;
+        topology.plan.services[0].treatment = Treatment {
+            icmp_answers: IcmpAnswers { time_exceeded: true, ..IcmpAnswers::default() },
+            icmp_errors: IcmpErrors::Translate,
+            ..Treatment::default()
+        };
         let generation = Arc::new(Generation::first(topology.snapshot(), 1));
         let config = EngineConfig { worker: WorkerId(0), workers: 1, flows_max: 10_000, seed: 1 };
         let mut engine = Engine::new(&config, generation);
@@ -89,6 +97,17 @@ impl Bench {
         allocations() - before
     }
 
+    /// A backend's error about the last packet that it was sent.
+    fn translate(&mut self) -> u64 {
+        let syn = self.opening(0, 1);
+        self.process(A, &syn, Verdict::Forward(P));
+        let sent = self.batch.frames()[0].bytes()[14..].to_vec();
+        let seen = observe(self.batch.frames()[0].bytes()).transport();
+        let error = IcmpShape::about(3, 3, &sent, 100).between(seen.destination, seen.source);
+        let error = error.to_station(self.topology.station(P)).encode();
+        self.process(P, &[error], Verdict::Forward(A))
+    }
+
     fn opening(&self, from: u32, count: u32) -> Vec<Image> {
         let syn = |client| Shape::tcp(client, (ENDPOINT, 443), flags::SYN);
         let station = self.topology.station(A);
@@ -135,6 +154,15 @@ fn nothing_is_allocated_after_start() {
     let asker = (harness::topology::CLIENT, mac_of(harness::topology::CLIENT));
     let question = ArpShape::who_has(ENDPOINT, asker).encode();
     counts.push(("answer", bench.process(A, &[question], Verdict::Reply(A))));
+    let ping = Shape::ping(harness::topology::CLIENT, ENDPOINT).to_station(station);
+    counts.push(("echo", bench.process(A, &[ping.encode()], Verdict::Reply(A))));
+    let mut late = Shape::udp((harness::topology::CLIENT, 9), (ENDPOINT, 53), b"x");
+    late.ttl = 1;
+    let expired = Verdict::Drop(DropReason::Ipv4TtlExpired);
+    let late = late.to_station(station).encode();
+    counts.push(("report", bench.process(A, &[late], expired)));
+    counts.push(("send", bench.send()));
+    counts.push(("translate", bench.translate()));
     let next = Arc::new(bench.engine.generation().next(bench.topology.snapshot(), 1));
     let before = allocations();
     bench.engine.adopt(next);

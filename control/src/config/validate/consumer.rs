@@ -39,6 +39,7 @@ fn endpoint(
         service: service?,
         request_message,
         connection_state,
+        icmp_echo: raw.icmp_echo.as_ref().is_some_and(|echo| echo.value),
     })
 }
 

@@ -13,6 +13,7 @@ use super::super::raw::{RawConfig, RawLoadBalancer, RawNatIp, RawPool, RawRule, 
 use super::super::reader::Place;
 use super::super::valid::{LoadBalancer, NatIp, Pool, PrivateLinkService, Rule, VirtualNetwork};
 use super::address::{Use, claimed_host};
+use super::treatment::treatment;
 use super::{Context, Names, Table, value};
 
 /// Services of one load balancer at most (Private Link FAQ).
@@ -199,12 +200,14 @@ fn service(
     let name = context.name(raw.name.as_ref());
     let nat_ips = nat_ips(context, networks, raw, network);
     let flows = flow_settings(context, raw);
+    let treatment = treatment(context, raw);
     Some(PrivateLinkService {
         name: name?,
         load_balancer: balancer?,
         nat_ips: nat_ips?,
         auto_approve: raw.auto_approve.as_ref().is_some_and(|auto| auto.value),
         flows: flows?,
+        treatment: treatment?,
     })
 }
 

@@ -56,7 +56,7 @@ fn happen(station: &mut Station, kind: Kind, what: usize) -> Outcome {
         0 => {
             station.cut_cable()?;
             match kind {
-                Kind::Packet => station.lay_cable(1500)?,
+                Kind::Packet => station.lay_cable(1500, 1500)?,
                 // adit makes it anew by itself.
                 Kind::Tap => station.find_tap()?,
             }

@@ -52,6 +52,6 @@ fn lay_cable_when_free(world: &mut World) -> Outcome {
     wait_until("the cable's end has gone with the other", || {
         Ok(Link::find(&world.middle, &name).is_err())
     })?;
-    world.consumers[1].lay_cable(1500)?;
+    world.consumers[1].lay_cable(1500, 1500)?;
     world.wait_until_ready()
 }

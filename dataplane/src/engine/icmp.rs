@@ -1,0 +1,189 @@
+//! ICMP that arrives: echo requests for an endpoint, errors about packets of flows.
+//!
+//! Both are dropped unless the configuration says otherwise. An error is translated only if it is
+//! about a packet that a live flow has sent that way: it then leaves about that packet as its
+//! sender knows it, in the name of the endpoint or the NAT IP, so that neither side learns an
+//! address of the other (I1). It opens, refreshes and ends nothing (RFC 4787 REQ-12, RFC 5382
+//! REQ-10, RFC 5508 REQ-6).
+
+use core::net::Ipv4Addr;
+
+use super::admit::judge_gate;
+use super::problem::Owner;
+use super::{Arrival, Engine, Verdict};
+use crate::classify::judge_source;
+use crate::device::{Checksum, Frame};
+use crate::drop_reason::DropReason;
+use crate::nat::Holder;
+use crate::packet::icmp::{Message, MessageKind, Quoted};
+use crate::packet::{FlowKey, Tuple};
+use crate::snapshot::{Endpoint, IcmpErrors, PoolKey};
+use crate::types::{Direction, FlowIndex, Hop, ScopeId, Tick};
+use crate::wire::ethernet;
+use crate::wire::ipv4::Ipv4;
+
+/// A flow, found by a packet that it has sent.
+struct Found {
+    holder: Holder,
+    /// Which way that packet went.
+    sent: Direction,
+}
+
+impl Engine {
+    /// An ICMP message; its IPv4 header held.
+    pub(super) fn hear_icmp(
+        &mut self,
+        arrival: Arrival,
+        frame: &mut Frame,
+        now: Tick,
+    ) -> Result<Verdict, DropReason> {
+        let scope = self.generation.snapshot.device_scope(frame.ingress);
+        let scope = scope.ok_or(DropReason::DeviceDown)?;
+        if frame.offload.checksum != Checksum::Complete || frame.offload.segmentation.is_some() {
+            return Err(DropReason::OffloadInvalid);
+        }
+        // Whether anybody wants it is asked before it is summed.
+        let destination = ipv4_destination(frame).ok_or(DropReason::Internal)?;
+        let (echo, errors) = match self.owner(scope, destination) {
+            Some(Owner::Endpoint(endpoint, service)) => {
+                (Some(*endpoint).filter(|it| it.answers_echo), service.treatment.icmp_errors)
+            }
+            Some(Owner::NatIp(service)) => (None, service.treatment.icmp_errors),
+            None => (None, IcmpErrors::Drop),
+        };
+        if echo.is_none() && errors == IcmpErrors::Drop {
+            return Err(DropReason::IcmpUnsupported);
+        }
+        let message = Message::parse(frame.bytes())?;
+        match (message.kind, echo, errors) {
+            (MessageKind::EchoRequest, Some(endpoint), _) => {
+                self.answer_echo(&endpoint, frame, &message, now)
+            }
+            (MessageKind::Error(quoted), _, IcmpErrors::Translate) => {
+                self.translate_error(&message, &quoted, arrival, frame, now)
+            }
+            _ => Err(DropReason::IcmpUnsupported),
+        }
+    }
+
+    fn answer_echo(
+        &mut self,
+        endpoint: &Endpoint,
+        frame: &mut Frame,
+        message: &Message,
+        now: Tick,
+    ) -> Result<Verdict, DropReason> {
+        judge_source(&self.generation.snapshot, endpoint.scope, message.source)?;
+        judge_gate(endpoint.gate)?;
+        if !self.echo_rate.take(endpoint.scope, now) {
+            return Err(DropReason::IcmpRate);
+        }
+        let device = frame.ingress;
+        let link = self.link(device).ok_or(DropReason::DeviceDown)?;
+        message.answer_echo(frame.bytes_mut(), link.mac).ok_or(DropReason::Internal)?;
+        Ok(Verdict::Reply(device))
+    }
+
+    fn translate_error(
+        &mut self,
+        message: &Message,
+        quoted: &Quoted,
+        arrival: Arrival,
+        frame: &mut Frame,
+        now: Tick,
+    ) -> Result<Verdict, DropReason> {
+        let scope = self.generation.snapshot.device_scope(frame.ingress);
+        let scope = scope.ok_or(DropReason::DeviceDown)?;
+        judge_source(&self.generation.snapshot, scope, message.source)?;
+        if message.ttl <= 1 {
+            return Err(DropReason::Ipv4TtlExpired);
+        }
+        if quoted.tuple.source != message.destination {
+            return Err(DropReason::IcmpUnmatched);
+        }
+        let Found { holder, sent } = self.find_sender(scope, quoted, arrival)?;
+        if holder.worker != self.worker {
+            return match arrival {
+                Arrival::Device => Ok(Verdict::HandOver(holder.worker)),
+                Arrival::Peer => Err(DropReason::IcmpUnmatched),
+            };
+        }
+        let hop = self.judge_sender(holder.flow, quoted, sent, now)?;
+        let flow = self.flows.get(holder.flow).ok_or(DropReason::Internal)?;
+        // As it was before adit translated it: the way back of its own way.
+        let back = Tuple::from(match sent {
+            Direction::Forward => flow.rewrite(Direction::Return).to,
+            Direction::Return => flow.rewrite(Direction::Forward).to,
+        });
+        let was = Tuple {
+            source: back.destination,
+            destination: back.source,
+            source_port: back.destination_port,
+            destination_port: back.source_port,
+        };
+        let outer = (was.destination, was.source);
+        let translated = quoted.translate(frame.bytes(), &was, outer, message.ttl);
+        frame.fill(&translated.ok_or(DropReason::Internal)?);
+        self.send(frame, hop)
+    }
+
+    /// Who sent the quoted packet: a flow of this worker, or of the one that owns it.
+    fn find_sender(
+        &self,
+        scope: ScopeId,
+        quoted: &Quoted,
+        arrival: Arrival,
+    ) -> Result<Found, DropReason> {
+        let Quoted { tuple, protocol, .. } = *quoted;
+        let pools = &self.generation.pools;
+        let (nat_ip, backend) = (tuple.source, tuple.destination);
+        if let Some(pool) = pools.find(&PoolKey { scope, nat_ip, backend, protocol }) {
+            let holder = pools.pool(pool).and_then(|pool| pool.holder(tuple.source_port));
+            let holder = holder.ok_or(DropReason::IcmpUnmatched)?;
+            return Ok(Found { holder, sent: Direction::Forward });
+        }
+        let key = FlowKey {
+            client: tuple.destination,
+            endpoint: tuple.source,
+            client_port: tuple.destination_port,
+            endpoint_port: tuple.source_port,
+            scope,
+            protocol,
+        };
+        let sent = Direction::Return;
+        let owner = key.owner(self.workers);
+        if owner != self.worker && arrival == Arrival::Device {
+            return Ok(Found { holder: Holder { worker: owner, flow: FlowIndex(0) }, sent });
+        }
+        let flow = self.flows.lookup(&key, key.hash(&self.table_keys));
+        let flow = flow.ok_or(DropReason::IcmpUnmatched)?;
+        Ok(Found { holder: Holder { worker: self.worker, flow }, sent })
+    }
+
+    /// Whether the flow lives, is wanted and did send the quoted packet; where its sender is.
+    fn judge_sender(
+        &mut self,
+        number: FlowIndex,
+        quoted: &Quoted,
+        sent: Direction,
+        now: Tick,
+    ) -> Result<Hop, DropReason> {
+        let flow = self.flows.get(number).ok_or(DropReason::IcmpUnmatched)?;
+        if flow.is_expired(now) || Tuple::from(flow.rewrite(sent).to) != quoted.tuple {
+            return Err(DropReason::IcmpUnmatched);
+        }
+        self.revalidate(number, now)?;
+        let flow = self.flows.get(number).ok_or(DropReason::Internal)?;
+        match sent {
+            Direction::Forward => flow.client().ok_or(DropReason::ClientUnknown),
+            Direction::Return => {
+                let hop = self.generation.neighbors.lookup(flow.neighbor());
+                hop.ok_or(DropReason::NeighborPending)
+            }
+        }
+    }
+}
+
+fn ipv4_destination(frame: &Frame) -> Option<Ipv4Addr> {
+    Some(Ipv4::of(frame.bytes().get(ethernet::HEADER_BYTES..)?)?.destination())
+}
