@@ -87,7 +87,14 @@ drop_reasons! {
         "Something corrupts packets between the sender and this device.", "RFC 1812 5.2.2";
     Ipv4Fragment, "ipv4_fragment",
         "The packet is a fragment; its ports cannot be known.",
-        "Send datagrams that fit the path's MTU.", "RFC 4787 REQ-14";
+        "Send datagrams that fit the path's MTU, or set `fragments` of the service.",
+        "RFC 4787 REQ-14";
+    FragmentTiny, "fragment_tiny",
+        "The first fragment does not hold the transport header, or one has a senseless length.",
+        "The sender is hostile: no path has so small an MTU.", "RFC 1858 3, RFC 3128";
+    FragmentOverlap, "fragment_overlap",
+        "The fragment overlaps another of its datagram, or one that did was dropped before it.",
+        "The sender is hostile, or the network doubles packets.", "RFC 1858 4, RFC 5722 4";
     Ipv4TtlExpired, "ipv4_ttl_expired",
         "The packet's time to live ran out here.",
         "Look for a routing loop, or send with a larger TTL.", "RFC 1812 5.3.1";
@@ -188,6 +195,12 @@ drop_reasons! {
     IcmpRate, "icmp_rate",
         "More echo requests came from the virtual network than are answered in this time.",
         "Ping less often.", "RFC 1812 4.3.2.8";
+    FragmentLimit, "fragment_limit",
+        "More fragments came from the virtual network than are followed at a time.",
+        "Send datagrams that fit the path's MTU.", "RFC 4787 REQ-14";
+    FragmentTimeout, "fragment_timeout",
+        "The first fragment of the datagram did not come in time, or its flow ended meanwhile.",
+        "Look where fragments are lost on the way.", "RFC 4787 REQ-14";
     FlowTableFull, "flow_table_full",
         "The worker's flow table is full; live flows are never evicted.",
         "Raise `flows_max`.", "I8";

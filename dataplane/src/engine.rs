@@ -19,6 +19,7 @@ mod embryo;
 mod ending;
 mod exception;
 mod express;
+mod fragment;
 mod hold;
 mod icmp;
 mod mss;
@@ -48,6 +49,7 @@ use announce::Announcements;
 use answer::Answers;
 use embryo::Embryos;
 use express::{Exits, Step};
+use fragment::{Identifications, KnownDatagrams};
 use hold::Hold;
 use problem::Problems;
 use rate::Rate;
@@ -144,6 +146,10 @@ pub struct Engine {
     announcements: Announcements,
     problems: Problems,
     echo_rate: Rate,
+    datagrams: KnownDatagrams,
+    identifications: Identifications,
+    /// When it was last told the time.
+    latest: Tick,
     /// Where the walk over all flows after a change of configuration is; `None` when it is done.
     sweep: Option<FlowIndex>,
     /// The next hop that is looked after next.
@@ -175,6 +181,9 @@ impl Engine {
             announcements: Announcements::new(),
             problems: Problems::new(),
             echo_rate: Rate::new(),
+            datagrams: KnownDatagrams::new(),
+            identifications: Identifications::new(config.worker, workers, config.seed),
+            latest: Tick(0),
             sweep: None,
             neighbor_turn: 0,
             steps: vec![Step::NEW; BATCH_FRAMES_MAX].into_boxed_slice(),
@@ -225,8 +234,10 @@ impl Engine {
         self.announcements.restart();
         self.problems.clear();
         let dropped = self.hold.clear();
-        self.counters.held = 0;
         self.drop_held(dropped);
+        let dropped = self.datagrams.clear();
+        self.settle(Outcome::Dropped(DropReason::FragmentTimeout, dropped));
+        self.count_held();
     }
 
     /// The configuration that is in force.
@@ -266,6 +277,7 @@ impl Engine {
         verdicts: &mut Verdicts,
     ) {
         let now = now.tick();
+        self.latest = now;
         let mut steps = core::mem::take(&mut self.steps);
         let bytes = self.survey(batch.frames(), &mut steps);
         self.count_arrivals(arrival, batch.len(), bytes);
@@ -280,7 +292,7 @@ impl Engine {
             at += 1;
         }
         self.steps = steps;
-        self.counters.held = self.hold.len() as u64;
+        self.count_held();
         self.count_flows();
     }
 
@@ -289,14 +301,17 @@ impl Engine {
     /// [`ADVANCE_STEPS`]; call it again soon if it returns `true`, because it did not get through.
     pub fn advance(&mut self, now: Instant) -> bool {
         let now = now.tick();
+        self.latest = now;
         let mut steps = ADVANCE_STEPS;
         self.expire(now, &mut steps);
         self.sweep(now, &mut steps);
         self.look_after_neighbors(now);
         self.announcements.advance();
         let dropped = self.hold.expire(now);
-        self.counters.held = self.hold.len() as u64;
         self.drop_held(dropped);
+        let dropped = self.datagrams.expire(now);
+        self.settle(Outcome::Dropped(DropReason::FragmentTimeout, dropped));
+        self.count_held();
         steps == 0
     }
 
@@ -310,10 +325,10 @@ impl Engine {
             || !self.announcements.is_empty();
         let wait = if has_to_say || self.sweep.is_some() {
             Duration::ZERO
-        } else if self.hold.len() > 0 {
+        } else if self.counters.held > 0 {
             // The answer may reach another worker, which does not know who waits for it.
             Duration::from_millis(10)
-        } else if !self.flows.is_empty() {
+        } else if !(self.flows.is_empty() && self.datagrams.is_empty()) {
             Duration::from_millis(80)
         } else if !self.generation.neighbors.is_empty() {
             Duration::from_millis(500)
@@ -326,7 +341,8 @@ impl Engine {
     /// The next frame that the engine itself wants sent, written into `frame`: which device, and
     /// what it is. To be called until it gives `None`, after each batch and each advance.
     pub fn poll_transmit(&mut self, frame: &mut Frame) -> Option<(DeviceIndex, Origin)> {
-        if let Some(device) = self.release_held(frame) {
+        let held = self.release_held(frame).or_else(|| self.release_fragment(frame));
+        if let Some(device) = held {
             return Some((device, Origin::Held));
         }
         let own = self.emit_answer(frame).or_else(|| self.emit_problem(frame));
@@ -372,9 +388,15 @@ impl Engine {
         frame: &mut Frame,
         now: Tick,
     ) -> Verdict {
-        if reason == DropReason::IcmpUnsupported {
-            return self.hear_icmp(arrival, frame, now).unwrap_or_else(Verdict::Drop);
-        }
+        let looked_at = match reason {
+            DropReason::IcmpUnsupported => self.hear_icmp(arrival, frame, now),
+            DropReason::Ipv4Fragment => self.hear_fragment(arrival, frame, now),
+            reason => Err(reason),
+        };
+        let reason = match looked_at {
+            Ok(verdict) => return verdict,
+            Err(reason) => reason,
+        };
         self.answer_refused(reason, frame);
         self.report_problem(reason, frame, now);
         Verdict::Drop(reason)

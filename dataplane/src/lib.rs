@@ -16,6 +16,7 @@ pub mod device;
 pub mod drop_reason;
 pub mod engine;
 pub mod flow;
+pub mod fragment;
 pub mod generation;
 pub mod hash;
 #[cfg(feature = "io")]

@@ -58,6 +58,19 @@ pub const ICMP_BURST_MAX: u32 = 50;
 /// Groups of virtual networks that share such a burst: those whose numbers are equal modulo this.
 pub const ICMP_BUCKETS: usize = 64;
 
+/// Datagrams whose fragments one worker follows at a time.
+pub const DATAGRAMS_MAX: usize = 256;
+
+/// Fragments of one datagram: as many as the largest has on a path with an MTU of 1,280 bytes.
+pub const FRAGMENTS_MAX: usize = 64;
+
+/// Fragments that one worker keeps until the first one of their datagram comes.
+pub const HELD_FRAGMENTS_MAX: usize = 128;
+
+/// How long the fragments of a datagram are followed, in ticks: two seconds. What was reordered
+/// comes within that; what was lost does not come at all (RFC 4963 4).
+pub const FRAGMENT_TICKS: u32 = 200;
+
 /// Devices of a snapshot at most.
 pub const DEVICES_MAX: usize = if cfg!(loom) { 2 } else { 1_024 };
 

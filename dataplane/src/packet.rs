@@ -6,6 +6,7 @@
 //! no endpoint, no backend and no lease.
 
 pub mod arp;
+pub mod fragment;
 mod glance;
 pub mod icmp;
 mod key;

@@ -26,7 +26,7 @@ pub use plan::{
     DeviceKind, DevicePlan, EndpointPlan, Plan, PlanError, RoutePlan, RulePlan, ScopePlan,
     ServicePlan,
 };
-pub use treatment::{IcmpAnswers, IcmpErrors, MssClamp, Treatment};
+pub use treatment::{Fragments, IcmpAnswers, IcmpErrors, MssClamp, Treatment};
 
 use crate::types::{
     BackendIndex, DeviceIndex, EndpointIndex, LinkId, NeighborIndex, Prefix, Protocol, ScopeId,
@@ -195,6 +195,7 @@ pub struct Snapshot {
     backends: Box<[Backend]>,
     next_hops: Box<[NextHop]>,
     pool_keys: Box<[PoolKey]>,
+    gives_identifications: bool,
 }
 
 /// Stands for a NAT IP where endpoints are numbered.
@@ -294,6 +295,14 @@ impl Snapshot {
     #[must_use]
     pub fn backend(&self, index: BackendIndex) -> Option<&Backend> {
         self.backends.get(index.slot())
+    }
+
+    /// Whether some service's packets that may be fragmented leave with identifications of adit's
+    /// own.
+    #[inline(always)]
+    #[must_use]
+    pub fn gives_identifications(&self) -> bool {
+        self.gives_identifications
     }
 
     /// Every next hop that some backend needs; [`NeighborIndex`] is the position.

@@ -112,12 +112,7 @@ impl<P: Platform> Worker<P> {
         if adopted || self.advanced != Some(now.tick()) {
             self.advance(now);
         } else if worked {
-            dispatch::drain(
-                &mut self.spare,
-                &mut self.engine,
-                &mut self.devices,
-                &self.shared.stats,
-            );
+            self.drain();
             self.shared.stats.write(self.engine.counters());
         }
         worked
@@ -179,6 +174,22 @@ impl<P: Platform> Worker<P> {
             &self.handover,
             &self.shared.stats,
         );
+        self.wake(peers);
+    }
+
+    fn drain(&mut self) {
+        let peers = dispatch::drain(
+            &mut self.spare,
+            &mut self.engine,
+            &mut self.devices,
+            &self.handover,
+            &self.shared.stats,
+        );
+        self.wake(peers);
+    }
+
+    /// Wakes the peers that were given frames, a bit for each.
+    fn wake(&mut self, peers: u64) {
         for peer in (0..64).filter(|peer| peers >> peer & 1 == 1) {
             self.platform.wake(WorkerId(peer));
         }
@@ -192,7 +203,7 @@ impl<P: Platform> Worker<P> {
         self.devices.audit(now, &self.shared.stats, changed);
         let is_behind = self.engine.advance(now);
         self.advanced = (!is_behind).then(|| now.tick());
-        dispatch::drain(&mut self.spare, &mut self.engine, &mut self.devices, &self.shared.stats);
+        self.drain();
         self.answer_sessions(now);
         self.shared.stats.write(self.engine.counters());
     }

@@ -6,12 +6,14 @@
 //! [`Checker::accounts`] balances the counters (I9).
 
 mod error;
+mod fragment;
 mod leases;
 mod passage;
 mod rewrite;
 
-use dataplane::engine::Engine;
+use dataplane::engine::{Engine, Session};
 use dataplane::generation::Generation;
+use dataplane::snapshot::Fragments;
 use dataplane::types::DeviceIndex;
 
 use crate::encode::Image;
@@ -37,11 +39,20 @@ impl Checker {
     /// # Panics
     /// It should not have been, or not so.
     pub fn passage(&mut self, passage: &Passage<'_>) {
-        if error::check(&self.ledger, passage) {
+        let is_judged = error::check(&self.ledger, passage);
+        if is_judged || fragment::check(&self.ledger, passage) {
             return;
         }
-        rewrite::check(passage.input, passage.output);
+        let mut services = passage.topology.plan.services.iter();
+        let reassembles =
+            services.any(|service| service.treatment.fragments == Fragments::Reassemble);
+        rewrite::check(passage.input, passage.output, reassembles);
         self.ledger.check(passage);
+    }
+
+    /// Hears of flows, of which perhaps no packet has passed yet.
+    pub fn know(&mut self, topology: &Topology, sessions: &[Session]) {
+        sessions.iter().for_each(|session| self.ledger.know(topology, session));
     }
 
     /// Hears of a packet that came in by a device, was translated and waits for its next hop.

@@ -34,8 +34,33 @@ pub enum Observed {
     },
     /// An ICMP error about a TCP or UDP packet.
     Error(SeenError),
+    /// A fragment that is not the first of its datagram.
+    Fragment(SeenFragment),
     /// Anything else.
     Other,
+}
+
+/// A later fragment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenFragment {
+    /// Sending station.
+    pub from_mac: MacAddr,
+    /// Receiving station.
+    pub to_mac: MacAddr,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Source address.
+    pub source: Ipv4Addr,
+    /// Destination address.
+    pub destination: Ipv4Addr,
+    /// Time to live.
+    pub ttl: u8,
+    /// Where it begins, in units of eight bytes.
+    pub offset: u16,
+    /// Its part of the datagram.
+    pub payload: Vec<u8>,
+    /// Whether the header checksum is right.
+    pub holds: bool,
 }
 
 /// An ICMP error.
@@ -113,6 +138,9 @@ pub fn observe(bytes: &[u8]) -> Observed {
     match ethernet.get_ethertype() {
         EtherTypes::Arp => observe_arp(&ethernet),
         EtherTypes::Ipv4 => {
+            if let Some(later) = observe_later(bytes, &ethernet) {
+                return Observed::Fragment(later);
+            }
             let transport = observe_ipv4(bytes, &ethernet).map(Observed::Transport);
             let error = || observe_error(bytes, &ethernet).map(Observed::Error);
             transport.or_else(error).unwrap_or(Observed::Other)
@@ -168,6 +196,23 @@ fn observe_ipv4(bytes: &[u8], ethernet: &EthernetPacket<'_>) -> Option<Transport
         transport_at,
         end,
         payload: segment.get(header_bytes..)?.to_vec(),
+    })
+}
+
+fn observe_later(bytes: &[u8], ethernet: &EthernetPacket<'_>) -> Option<SeenFragment> {
+    let packet = bytes.get(14..)?;
+    let header = Ipv4Packet::new(packet).filter(|header| header.get_fragment_offset() != 0)?;
+    let header_bytes = usize::from(header.get_header_length()) * 4;
+    Some(SeenFragment {
+        from_mac: ethernet.get_source(),
+        to_mac: ethernet.get_destination(),
+        protocol: header.get_next_level_protocol().0,
+        source: header.get_source(),
+        destination: header.get_destination(),
+        ttl: header.get_ttl(),
+        offset: header.get_fragment_offset(),
+        payload: packet.get(header_bytes..usize::from(header.get_total_length()))?.to_vec(),
+        holds: sum(packet.get(..header_bytes)?) == u16::MAX,
     })
 }
 

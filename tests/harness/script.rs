@@ -10,7 +10,7 @@
 //! LINK`,
 //! `remove-rule PORT`, `remove-device NET`, `add-device NET NAME`, `route PREFIX ROUTER`,
 //! `mtu NET BYTES`, `resets`, `hold-down TIME`, `refuse reset|silent`, `echo NET on|off`,
-//! `mss auto|off|BYTES`, `icmp-errors drop|translate`,
+//! `mss auto|off|BYTES`, `icmp-errors drop|translate`, `fragments drop|reassemble`,
 //! `icmp-answers [too_big] [time_exceeded] [prohibited]`. Before the start only: `workers N`,
 //! `flows-max N`, `arp manual`, `silent IP…`.
 //!
@@ -191,7 +191,7 @@ impl Runner {
                     next_hop: self.number(router),
                 });
             }
-            ("mss" | "icmp-answers" | "icmp-errors", _) => {
+            ("mss" | "icmp-answers" | "icmp-errors" | "fragments", _) => {
                 let treatment = topology.plan.services[0].treatment;
                 let treatment = treatment::change(treatment, verb, words);
                 topology.plan.services[0].treatment =
@@ -286,12 +286,14 @@ impl Runner {
 
     /// Words with their variables replaced.
     fn substitute(&self, words: &[&str]) -> Vec<String> {
-        let part = |part: &str| match part.strip_prefix('$') {
-            None => part.to_owned(),
-            Some(name) => match self.bindings.get(name) {
-                Some(value) => value.clone(),
-                None => self.fail(&format!("${name} was not seen yet")),
-            },
+        let value = |name: &str| match self.bindings.get(name) {
+            Some(value) => value.clone(),
+            None => self.fail(&format!("${name} was not seen yet")),
+        };
+        let part = |part: &str| match (part.strip_prefix('$'), part.strip_prefix("id=$")) {
+            (Some(name), _) => value(name),
+            (None, Some(name)) => format!("id={}", value(name)),
+            (None, None) => part.to_owned(),
         };
         let word = |word: &&str| {
             let parts: Vec<String> = word.split(':').map(part).collect();
@@ -322,6 +324,12 @@ impl Runner {
 
     /// Binds the variables of an expected packet that were not seen before.
     fn bind(&mut self, words: &[&str], left: &Left) {
+        if let Some(id) = words.iter().find_map(|word| word.strip_prefix("id=$")) {
+            let seen = u16::from_be_bytes([left.image.bytes[18], left.image.bytes[19]]);
+            self.bindings.entry(id.to_owned()).or_insert(seen.to_string());
+        }
+        let of = words.iter().position(|word| *word == "of");
+        let words = &words[of.map_or(0, |of| of + 1)..];
         let crate::Observed::Transport(seen) = crate::observe(&left.image.bytes) else {
             return;
         };

@@ -352,7 +352,10 @@ impl World {
             Verdict::Drop(_) | Verdict::Consume => {}
             Verdict::Hold => {
                 let packets = [&underway.input, &underway.output];
-                self.checker.wait(&self.views[worker], underway.ingress, packets);
+                let is_later = matches!(observe(&packets[0].bytes), Observed::Fragment(_));
+                if !is_later {
+                    self.checker.wait(&self.views[worker], underway.ingress, packets);
+                }
                 self.held.push(underway);
             }
             Verdict::HandOver(peer) => {
@@ -373,6 +376,10 @@ impl World {
 
     fn forward(&mut self, worker: usize, device: DeviceIndex, underway: Underway) {
         let Underway { ingress, input, output } = underway;
+        if matches!(observe(&input.bytes), Observed::Error(_)) {
+            let sessions = self.sessions();
+            self.checker.know(&self.views[worker], &sessions);
+        }
         self.checker.passage(&Passage {
             topology: &self.views[worker],
             ingress,
@@ -396,7 +403,7 @@ impl World {
     fn drain(&mut self, worker: usize) {
         loop {
             let Some((device, origin)) = self.engines[worker].poll_transmit(&mut self.spare) else {
-                return;
+                break;
             };
             let image = Image {
                 bytes: self.spare.bytes().to_vec(),
@@ -405,8 +412,7 @@ impl World {
             };
             match origin {
                 Origin::Held => {
-                    let rest = |image: &Image| image.bytes[12..].to_vec();
-                    let same = |held: &Underway| rest(&held.output) == rest(&image);
+                    let same = |held: &Underway| is_same(&held.output, &image);
                     let at = self.held.iter().rposition(same).expect("it was held before");
                     let mut underway = self.held.remove(at);
                     underway.output = image;
@@ -417,6 +423,14 @@ impl World {
                     self.request(worker, device, image);
                 }
             }
+        }
+        while let Some(peer) = self.engines[worker].poll_hand_over(&mut self.spare) {
+            let bytes = self.spare.bytes();
+            let at = self.held.iter().rposition(|held| held.output.bytes == bytes);
+            let underway = self.held.remove(at.expect("it was held before"));
+            assert_eq!(underway.ingress, self.spare.ingress, "where it came from");
+            self.engines[worker].settle(Outcome::HandedOver(1));
+            self.handed[usize::from(peer.0)].push_back(underway);
         }
     }
 
@@ -442,5 +456,19 @@ impl World {
             let underway = Underway { ingress: device, input: answer, output: Image::default() };
             self.process(worker, Arrival::Device, vec![underway]);
         }
+    }
+}
+
+/// Whether a frame that leaves is one that waited: all but its stations was written before, unless
+/// it is a later fragment, which is translated only now.
+fn is_same(held: &Image, left: &Image) -> bool {
+    if held.bytes[12..] == left.bytes[12..] {
+        return true;
+    }
+    match (observe(&held.bytes), observe(&left.bytes)) {
+        (Observed::Fragment(held), Observed::Fragment(left)) => {
+            (held.offset, held.payload) == (left.offset, left.payload)
+        }
+        _ => false,
     }
 }

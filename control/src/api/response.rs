@@ -331,6 +331,8 @@ pub struct Service {
     pub icmp_answers: Vec<String>,
     /// What becomes of ICMP errors: `drop` or `translate`.
     pub icmp_errors: String,
+    /// What becomes of fragments: `drop` or `reassemble`.
+    pub fragments: String,
     /// The load balancer's rules.
     pub rules: Vec<Rule>,
     /// Port leases for each NAT IP, backend and protocol.

@@ -228,6 +228,7 @@ fn service(service: &Service) -> String {
     };
     let (mss, errors) = (printable(&service.mss_clamp), printable(&service.icmp_errors));
     put(&mut text, format_args!("MSS: {mss}; ICMP answers: {answers}; ICMP errors: {errors}"));
+    put(&mut text, format_args!("fragments: {}", printable(&service.fragments)));
     let mut rules =
         Table::new(&["RULE", "PROTOCOL", "PORT#", "BACKEND PORT#", "IDLE S#", "BACKENDS"]);
     for rule in &service.rules {

@@ -97,6 +97,7 @@ pub(super) struct RawService {
     pub(super) mss_clamp: Option<Located<NumberOrWord>>,
     pub(super) icmp_answers: Option<Vec<Text>>,
     pub(super) icmp_errors: Option<Text>,
+    pub(super) fragments: Option<Text>,
     pub(super) place: Place,
 }
 
@@ -243,6 +244,7 @@ fn service(mut section: Section<'_, '_>) -> RawService {
         mss_clamp: section.optional("mss_clamp"),
         icmp_answers: section.optional_list("icmp_answers", "[\"too_big\"]"),
         icmp_errors: section.optional("icmp_errors"),
+        fragments: section.optional("fragments"),
         place: section.finish(),
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dataplane::limits::{BACKENDS_PER_RULE_MAX, DEVICES_MAX};
 use dataplane::snapshot::{
-    DeviceKind, Ending, IcmpAnswers, IcmpErrors, MssClamp, Refusal, Treatment,
+    DeviceKind, Ending, Fragments, IcmpAnswers, IcmpErrors, MssClamp, Refusal, Treatment,
 };
 use dataplane::types::Protocol;
 
@@ -363,6 +363,7 @@ fn every_rule_of_what_is_not_plain_traffic() {
         ),
         ("icmp_answers = \"too_big\"", "icmp_answers", &["a list"]),
         ("icmp_errors = \"pass\"", "icmp_errors", &["translate", "drop"]),
+        ("fragments = \"keep\"", "fragments", &["reassemble", "drop"]),
     ];
     for &(line, key, words) in cases {
         assert_fault(&service(line), &path(key), 43, words);
@@ -372,7 +373,8 @@ fn every_rule_of_what_is_not_plain_traffic() {
 
     let treatment = |text: &str| check(text).unwrap().config.services()[0].treatment;
     assert_eq!(treatment(GOOD), Treatment::default());
-    let good = "mss_clamp = 1360\nicmp_errors = \"Translate\"\nicmp_answers = [\"time_exceeded\"]";
+    let good = "mss_clamp = 1360\nicmp_errors = \"Translate\"\nfragments = \"reassemble\"\n\
+        icmp_answers = [\"time_exceeded\"]";
     let answers = IcmpAnswers { time_exceeded: true, ..IcmpAnswers::default() };
     assert_eq!(
         treatment(&service(good)),
@@ -380,6 +382,7 @@ fn every_rule_of_what_is_not_plain_traffic() {
             mss_clamp: MssClamp::Bytes(1360),
             icmp_answers: answers,
             icmp_errors: IcmpErrors::Translate,
+            fragments: Fragments::Reassemble,
         }
     );
     assert_eq!(treatment(&service("mss_clamp = \"OFF\"")).mss_clamp, MssClamp::Off);

@@ -7,7 +7,9 @@ use std::time::Duration;
 use dataplane::drop_reason::DropReason;
 use dataplane::generation::Generation;
 use dataplane::limits::PORTS_PER_POOL;
-use dataplane::snapshot::{DeviceKind, DevicePlan, IcmpAnswers, IcmpErrors, MssClamp, PoolKey};
+use dataplane::snapshot::{
+    DeviceKind, DevicePlan, Fragments, IcmpAnswers, IcmpErrors, MssClamp, PoolKey,
+};
 use dataplane::stats::{Counters, DeviceReport, DeviceState as QueueState};
 use dataplane::types::{DeviceIndex, Protocol, ScopeId, ServiceIndex, Tick};
 
@@ -193,6 +195,10 @@ pub(super) fn services(
             icmp_errors: match service.treatment.icmp_errors {
                 IcmpErrors::Drop => "drop".to_owned(),
                 IcmpErrors::Translate => "translate".to_owned(),
+            },
+            fragments: match service.treatment.fragments {
+                Fragments::Drop => "drop".to_owned(),
+                Fragments::Reassemble => "reassemble".to_owned(),
             },
             rules: rules(balancer, service, ServiceIndex(u32::try_from(at).ok()?), generation),
             nat_ports: nat_ports(balancer, service, scope, generation),

@@ -133,7 +133,7 @@ impl Engine {
         };
         let (hop, link) = self.hold.pop(frame, ready)?;
         crate::wire::ethernet::set_stations(frame.bytes_mut(), hop.mac, link.mac);
-        self.counters.held = self.hold.len() as u64;
+        self.count_held();
         Some(hop.device)
     }
 }

@@ -116,13 +116,15 @@ impl Engine {
     pub(super) fn survey(&self, frames: &[Frame], steps: &mut [Step]) -> usize {
         let mut bytes = 0;
         let mut lane = Lane::CLOSED;
+        let gives_identifications = self.generation.snapshot.gives_identifications();
         for (frame, step) in frames.iter().zip(&mut *steps) {
             bytes += frame.length();
             if frame.ingress != lane.device {
                 lane = self.lane(frame.ingress);
             }
             let is_plain = step.seen.take(frame, lane.station);
-            step.way = if is_plain { Way::Forward } else { Way::Long };
+            let stays = !gives_identifications || Plain::of(frame.head()).dont_fragment();
+            step.way = if is_plain && stays { Way::Forward } else { Way::Long };
             step.domain = lane.domain;
         }
         let mut endpoint = Ipv4Addr::UNSPECIFIED;

@@ -184,6 +184,6 @@ impl Engine {
     }
 }
 
-fn ipv4_destination(frame: &Frame) -> Option<Ipv4Addr> {
+pub(super) fn ipv4_destination(frame: &Frame) -> Option<Ipv4Addr> {
     Some(Ipv4::of(frame.bytes().get(ethernet::HEADER_BYTES..)?)?.destination())
 }

@@ -25,8 +25,8 @@ pub(super) struct Forward {
 
 /// A packet from a backend to a NAT IP.
 pub(super) struct Return {
-    packet: Packet,
-    pool: PoolIndex,
+    pub(super) packet: Packet,
+    pub(super) pool: PoolIndex,
 }
 
 impl Engine {
@@ -66,7 +66,7 @@ impl Engine {
         }
     }
 
-    fn forward(
+    pub(super) fn forward(
         &mut self,
         forward: &Forward,
         frame: &mut Frame,
@@ -105,6 +105,9 @@ impl Engine {
         if packet.flags.any(TcpFlags::SYN) {
             self.clamp_segments(number, frame, packet);
         }
+        if !packet.is_atomic {
+            self.identify(number, frame);
+        }
         match hop {
             Some(hop) => self.send(frame, hop),
             None => self.wait_for(neighbor, frame, now),
@@ -131,7 +134,7 @@ impl Engine {
         Ok(Some(number))
     }
 
-    fn back(
+    pub(super) fn back(
         &mut self,
         back: &Return,
         arrival: Arrival,
@@ -169,6 +172,9 @@ impl Engine {
         rewrite.apply(frame.bytes_mut(), packet).ok_or(DropReason::Internal)?;
         if packet.flags.any(TcpFlags::SYN) {
             self.clamp_segments(number, frame, packet);
+        }
+        if !packet.is_atomic {
+            self.identify(number, frame);
         }
         self.send(frame, client)
     }
@@ -224,7 +230,7 @@ impl Engine {
     }
 
     #[inline(always)]
-    fn holder(&self, back: &Return) -> Option<Holder> {
+    pub(super) fn holder(&self, back: &Return) -> Option<Holder> {
         let pool = self.generation.pools.pool(back.pool)?;
         pool.holder(back.packet.tuple.destination_port)
     }

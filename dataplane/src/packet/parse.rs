@@ -31,6 +31,9 @@ pub struct Packet {
     pub flags: TcpFlags,
     /// Whether the transport checksum is partial.
     pub partial_checksum: bool,
+    /// Whether it is no fragment and cannot become one, so that its identification means nothing
+    /// (RFC 6864 4).
+    pub is_atomic: bool,
     /// Byte in the frame where the transport header begins.
     pub transport_offset: u16,
     /// Bytes of the IPv4 packet; of a super-packet, those of its largest segment.
@@ -135,6 +138,7 @@ fn parse_ipv4(frame: &[u8], station: MacAddress, offload: Offload) -> Result<Pac
         protocol,
         flags,
         partial_checksum: offload.checksum != Checksum::Complete,
+        is_atomic: header.dont_fragment(),
         transport_offset,
         wire_bytes: match offload.segmentation {
             None => u32::from(header.total_length()),
@@ -174,11 +178,16 @@ fn judge_tcp(segment: &[u8]) -> Result<(TcpFlags, usize), DropReason> {
     if !(tcp::HEADER_BYTES_MIN..=segment.len()).contains(&header.header_bytes()) {
         return Err(DropReason::TcpHeaderInvalid);
     }
-    let flags = header.flags();
+    Ok((judge_flags(header.flags())?, header.header_bytes()))
+}
+
+/// The control bits, if they make sense together.
+#[inline(always)]
+pub(super) fn judge_flags(flags: TcpFlags) -> Result<TcpFlags, DropReason> {
     if !has_sense(flags) {
         return Err(DropReason::TcpFlagsInvalid);
     }
-    Ok((flags, header.header_bytes()))
+    Ok(flags)
 }
 
 /// Whether a segment may have these control bits: not SYN with FIN or RST, and one of SYN, RST and

@@ -13,8 +13,8 @@ use core::net::Ipv4Addr;
 use hashbrown::HashMap;
 
 use super::{
-    Backend, Endpoint, Gate, Local, MaglevTable, NAT_IP, NextHop, PoolKey, Refusal, Rule, Scope,
-    Service, Snapshot, Treatment, local_key, rule_key,
+    Backend, Endpoint, Fragments, Gate, Local, MaglevTable, NAT_IP, NextHop, PoolKey, Refusal,
+    Rule, Scope, Service, Snapshot, Treatment, local_key, rule_key,
 };
 use crate::hash::FixedMap;
 use crate::limits::{BACKENDS_PER_RULE_MAX, DEVICES_MAX, NAT_IPS_MAX};
@@ -159,7 +159,9 @@ pub(super) fn build(plan: Plan) -> Result<Snapshot, PlanError> {
     builder.pool_keys.sort_unstable();
     builder.pool_keys.dedup();
     let links = endpoints.iter().enumerate();
+    let reassembles = |service: &Service| service.treatment.fragments == Fragments::Reassemble;
     Ok(Snapshot {
+        gives_identifications: services.iter().any(reassembles),
         devices: plan.devices.into_boxed_slice(),
         scopes,
         by_link: links.map(|(at, endpoint)| (endpoint.link, EndpointIndex(index(at)))).collect(),

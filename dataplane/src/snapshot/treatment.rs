@@ -13,6 +13,8 @@ pub struct Treatment {
     pub icmp_answers: IcmpAnswers,
     /// What becomes of ICMP errors about packets of flows.
     pub icmp_errors: IcmpErrors,
+    /// What becomes of fragments.
+    pub fragments: Fragments,
 }
 
 /// What the MSS option of a SYN is lowered to.
@@ -46,4 +48,15 @@ pub enum IcmpErrors {
     Drop,
     /// Those about a packet of a live flow are translated like it (RFC 5508 REQ-4 and 5).
     Translate,
+}
+
+/// What becomes of fragments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fragments {
+    /// They are dropped: their ports cannot be known.
+    #[default]
+    Drop,
+    /// They go the way of the first one of their datagram, in whatever order they come (RFC 4787
+    /// REQ-14).
+    Reassemble,
 }

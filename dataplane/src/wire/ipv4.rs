@@ -61,6 +61,20 @@ impl<'a> Ipv4<'a> {
         usize::from(u16::from_be_bytes([self.0[6], self.0[7]]) & 0x1fff) * 8
     }
 
+    /// Whether more fragments of its datagram follow.
+    #[inline(always)]
+    #[must_use]
+    pub fn more_fragments(self) -> bool {
+        self.0[6] & 0x20 != 0
+    }
+
+    /// What fragments of one datagram have in common.
+    #[inline(always)]
+    #[must_use]
+    pub fn identification(self) -> u16 {
+        u16::from_be_bytes([self.0[4], self.0[5]])
+    }
+
     /// Whether it may not be fragmented.
     #[inline(always)]
     #[must_use]
@@ -113,6 +127,19 @@ impl<'a> Ipv4Mut<'a> {
     #[must_use]
     pub fn of(packet: &'a mut [u8]) -> Option<Self> {
         packet.first_chunk_mut().map(Ipv4Mut)
+    }
+
+    /// What fragments of one datagram have in common.
+    #[inline(always)]
+    #[must_use]
+    pub fn identification(&self) -> u16 {
+        u16::from_be_bytes([self.0[4], self.0[5]])
+    }
+
+    /// Sets the identification.
+    #[inline(always)]
+    pub fn set_identification(&mut self, id: u16) {
+        self.0[4..6].copy_from_slice(&id.to_be_bytes());
     }
 
     /// Takes one hop off the time to live, which must not be zero.

@@ -68,6 +68,13 @@ impl<'a> Plain<'a> {
         station | kind | u64::from(fragment) == 0
     }
 
+    /// Whether nobody may cut it into fragments.
+    #[inline(always)]
+    #[must_use]
+    pub fn dont_fragment(self) -> bool {
+        bytes::<20, 1>(self.0)[0] & 0x40 != 0
+    }
+
     /// The station that it comes from.
     #[inline(always)]
     #[must_use]

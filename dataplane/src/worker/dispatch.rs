@@ -50,13 +50,15 @@ pub(super) fn dispatch<D: Device>(
     peers
 }
 
-/// Sends what the engine wants sent by itself: held packets and own requests.
+/// Sends what the engine wants sent by itself: held packets, own requests and answers. Returns the
+/// peers that were given frames, a bit for each.
 pub(super) fn drain<D: Device>(
     spare: &mut Frame,
     engine: &mut Engine,
     devices: &mut Attachments<D>,
+    handover: &Handover,
     stats: &StatsPage,
-) {
+) -> u64 {
     while let Some((device, origin)) = engine.poll_transmit(spare) {
         let kind = match origin {
             Origin::Held => Kind::Packet,
@@ -64,6 +66,12 @@ pub(super) fn drain<D: Device>(
         };
         transmit(&[spare], kind, device, engine, devices, stats);
     }
+    let mut peers = 0;
+    while let Some(worker) = engine.poll_hand_over(spare) {
+        engine.settle(give(handover, worker, spare));
+        peers |= 1 << worker.0;
+    }
+    peers
 }
 
 /// Under which counter a sent frame belongs.

@@ -21,6 +21,9 @@ pub(super) const CASES: &[Case] = &[
     Case::new("udp::packet_jumbo_mtu", PACKET_JUMBO, jumbo),
     Case::new("udp::tap_1_worker", TAP, datagrams),
     Case::new("udp::tap_2_workers", TAP_2, datagrams),
+    Case::new("udp::fragments_packet_1_worker", PACKET, fragments),
+    Case::new("udp::fragments_packet_2_workers", PACKET_2, fragments),
+    Case::new("udp::fragments_tap_2_workers", TAP_2, fragments),
 ];
 
 fn datagrams(world: &mut World) -> Outcome {
@@ -72,4 +75,27 @@ fn too_large(world: &World) -> Outcome {
     world.both(|_| Ok(udp_send(&dial(port::ECHO), &[b'x'; 4000])?))?;
     world.adit.wait_for_drops("ipv4_fragment", before + 6)?;
     Ok(())
+}
+
+/// Datagrams of 4,000 bytes and of the largest size pass in fragments, and so do their answers.
+fn fragments(world: &mut World) -> Outcome {
+    world.config.service_settings = "fragments = \"reassemble\"\n".to_owned();
+    world.reload()?;
+    for offloads in [false, true] {
+        world.set_offloads(offloads)?;
+        world.both(|station| {
+            for at in 0..EXCHANGES {
+                let source = SocketAddrV4::new(CLIENT, 30_000 + at);
+                let length = if at == 0 { 60_000 } else { 4000 - usize::from(at) };
+                let payload = format!("{}{}", station.name(), "x".repeat(length));
+                udp_exchange(&dial(port::ECHO).from(source), &payload)?;
+            }
+            Ok(())
+        })?;
+    }
+    for reason in ["ipv4_fragment", "fragment_limit", "fragment_overlap", "fragment_timeout"] {
+        let dropped = world.adit.drops(reason)?;
+        ensure!(dropped == 0, "{dropped} packets were dropped as {reason}");
+    }
+    world.wait_for_balance()
 }

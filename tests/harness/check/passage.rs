@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
+use dataplane::engine::Session;
 use dataplane::snapshot::Gate;
 use dataplane::types::{DeviceIndex, ScopeId};
 use pnet_base::MacAddr;
@@ -65,6 +66,11 @@ impl Ledger {
     /// What a client sees of a flow that a backend sees so.
     pub(super) fn translation(&self, outside: &Outside) -> Option<&Inside> {
         self.translations.get(outside)
+    }
+
+    /// All of them.
+    pub(super) fn translations(&self) -> impl Iterator<Item = (&Outside, &Inside)> {
+        self.translations.iter()
     }
 
     pub(super) fn check(&mut self, passage: &Passage<'_>) {
@@ -131,6 +137,25 @@ impl Ledger {
             station: input.from_mac,
         };
         self.translations.insert(outside, inside);
+    }
+
+    /// A flow lives of which no packet has passed yet: the first one was too big.
+    pub(super) fn know(&mut self, topology: &Topology, session: &Session) {
+        let key = session.key;
+        let Some(endpoint) = topology.endpoint(key.scope, key.endpoint) else { return };
+        let outside = Outside {
+            scope: topology.plan.services[endpoint.service.slot()].scope,
+            nat: (session.nat_ip, session.nat_port),
+            backend: (session.backend, session.backend_port),
+            protocol: key.protocol as u8,
+        };
+        let inside = Inside {
+            scope: key.scope,
+            client: (key.client, key.client_port),
+            endpoint: (key.endpoint, key.endpoint_port),
+            station: mac_of(key.client),
+        };
+        self.translations.entry(outside).or_insert(inside);
     }
 
     /// A packet was translated and waits: perhaps it never passes, but its flow lives.

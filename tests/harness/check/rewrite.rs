@@ -7,12 +7,13 @@ use crate::encode::{Image, TCP, UDP, flags};
 use crate::observe::{Transport, observe};
 use crate::sum::{add, pseudo_header, same, sum};
 
-pub(super) fn check(input: &Image, output: &Image) {
+/// `reassembles`: a service cares for fragments.
+pub(super) fn check(input: &Image, output: &Image, reassembles: bool) {
     let before = observe(&input.bytes).transport();
     let after = observe(&output.bytes).transport();
     assert_eq!(input.offload, output.offload, "I5: offload");
     assert_eq!(input.bytes.len(), output.bytes.len(), "I5: length");
-    check_untouched(&input.bytes, &output.bytes, &before);
+    check_untouched(&input.bytes, &output.bytes, &before, reassembles);
     assert_eq!(after.ttl, before.ttl - 1, "I5: time to live");
     assert_eq!(sum(&output.bytes[14..after.transport_at]), u16::MAX, "I6: header checksum");
     if input.offload.checksum == Checksum::Complete {
@@ -23,7 +24,7 @@ pub(super) fn check(input: &Image, output: &Image) {
 }
 
 /// Every byte but stations, TTL, header checksum, addresses, ports and the transport checksum.
-fn check_untouched(input: &[u8], output: &[u8], before: &Transport) {
+fn check_untouched(input: &[u8], output: &[u8], before: &Transport, reassembles: bool) {
     let transport = before.transport_at;
     let checksum = transport + if before.protocol == UDP { 6 } else { 16 };
     for (at, (old, new)) in input.iter().zip(output).enumerate() {
@@ -33,6 +34,9 @@ fn check_untouched(input: &[u8], output: &[u8], before: &Transport) {
                 (transport..transport + 4).contains(&at) || (checksum..checksum + 2).contains(&at)
             }
         };
+        // What is a fragment or may become one leaves with an identification of adit's own.
+        let is_atomic = input[20] & 0x40 != 0;
+        let may_change = may_change || reassembles && !is_atomic && matches!(at, 18 | 19);
         let may_change = may_change || old != new && is_lowered_mss(input, output, before, at);
         assert!(may_change || old == new, "I5: byte {at} was {old:#x} and is {new:#x}");
     }

@@ -2,6 +2,8 @@
 //!
 //! * `tcp IP:PORT > IP:PORT FLAGS [OPTION…]`, flags of `SFRPAUEC` or `none`;
 //! * `udp IP:PORT > IP:PORT [OPTION…]`, `ip PROTOCOL IP > IP`;
+//! * `part START..END [id=N] [ttl=N] [ip-flags=N] of PACKET`, a fragment with these bytes of what
+//!   is behind the packet's IPv4 header;
 //! * `icmp IP > IP [OPTION…] [about PACKET]`, an echo request unless it is about a packet;
 //! * `arp who-has IP tell IP [OPTION…]`, `arp IP is-at for IP [OPTION…]`;
 //! * `raw HEX…`.
@@ -23,9 +25,11 @@ use std::str::FromStr;
 
 use dataplane::device::FrameFault;
 use pnet_base::MacAddr;
+use pnet_packet::ipv4::MutableIpv4Packet;
 
 use crate::encode::{ArpShape, Image, Shape, Sum, TCP, UDP, flags, mac_of};
 use crate::icmp::{ECHO_REQUEST, IcmpShape, UNREACHABLE};
+use crate::sum::sum;
 
 /// What a line does not say of a frame.
 #[derive(Clone, Copy, Debug)]
@@ -98,12 +102,41 @@ pub fn parse_packet(words: &[&str], side: &Side) -> Result<Described, String> {
             ipv4(Shape::new(UDP, end(from)?, end(to)?), options, side)
         }
         ["icmp", from, ">", to, rest @ ..] => icmp((number(from)?, number(to)?), rest, side),
+        ["part", range, options @ ..] => part(range, options, side),
         ["ip", protocol, from, ">", to, options @ ..] => {
             let ends = ((number(from)?, 0), (number(to)?, 0));
             ipv4(Shape::new(number(protocol)?, ends.0, ends.1), options, side)
         }
         _ => Err("no such packet".to_owned()),
     }
+}
+
+/// The fragment of a packet with these bytes of it, counted behind its IPv4 header; the options
+/// before the word `of` are the fragment's.
+fn part(range: &str, words: &[&str], side: &Side) -> Result<Described, String> {
+    let (start, end) = range.split_once("..").ok_or("a part is START..END")?;
+    let (start, end): (usize, usize) = (number(start)?, number(end)?);
+    let of = words.iter().position(|word| *word == "of").ok_or("a part is of a packet")?;
+    let mut bytes = parse_packet(&words[of + 1..], side)?.encode().bytes;
+    let payload = bytes.split_off(34);
+    let end = end.min(payload.len());
+    bytes.extend(payload.get(start..end).ok_or("no such part")?);
+    let mut header = MutableIpv4Packet::new(&mut bytes[14..]).ok_or("no IPv4 packet")?;
+    header.set_total_length(u16::try_from(20 + end - start).map_err(|_| "too long")?);
+    header.set_flags(u8::from(end < payload.len()));
+    header.set_fragment_offset(u16::try_from(start / 8).map_err(|_| "too far")?);
+    for option in &words[..of] {
+        match option.split_once('=').ok_or("an option is NAME=VALUE")? {
+            ("id", value) => header.set_identification(number(value)?),
+            ("ttl", value) => header.set_ttl(number(value)?),
+            ("ip-flags", value) => header.set_flags(number(value)?),
+            _ => return Err(format!("no such option of a part: {option}")),
+        }
+    }
+    header.set_checksum(0);
+    let checksum = !sum(&bytes[14..34]);
+    bytes[24..26].copy_from_slice(&checksum.to_be_bytes());
+    Ok(Described::Raw(bytes))
 }
 
 /// `icmp` behind its addresses: its own options and those of the packet around it; behind the word

@@ -1,6 +1,6 @@
 //! The lines of scripts that change what the service does with what is not plain traffic that fits.
 
-use dataplane::snapshot::{IcmpAnswers, IcmpErrors, MssClamp, Treatment};
+use dataplane::snapshot::{Fragments, IcmpAnswers, IcmpErrors, MssClamp, Treatment};
 
 /// The treatment after a line.
 ///
@@ -28,6 +28,14 @@ pub(super) fn change(
                 _ => return Err("icmp-errors is drop or translate"),
             };
             Ok(Treatment { icmp_errors, ..treatment })
+        }
+        ("fragments", [word]) => {
+            let fragments = match *word {
+                "drop" => Fragments::Drop,
+                "reassemble" => Fragments::Reassemble,
+                _ => return Err("fragments is drop or reassemble"),
+            };
+            Ok(Treatment { fragments, ..treatment })
         }
         ("icmp-answers", words) => {
             let mut icmp_answers = IcmpAnswers::default();

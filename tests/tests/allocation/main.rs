@@ -12,7 +12,7 @@ use dataplane::device::{Batch, Frame};
 use dataplane::engine::{Arrival, Engine, EngineConfig, Verdict};
 use dataplane::generation::Generation;
 use dataplane::limits::BATCH_FRAMES_MAX;
-use dataplane::snapshot::{IcmpAnswers, IcmpErrors, Treatment};
+use dataplane::snapshot::{Fragments, IcmpAnswers, IcmpErrors, Treatment};
 use dataplane::types::{DeviceIndex, Instant, WorkerId};
 use harness::encode::{ArpShape, flags};
 use harness::icmp::IcmpShape;
@@ -33,10 +33,12 @@ struct Bench {
 impl Bench {
     fn new() -> Bench {
         let mut topology = Topology::with_backends(&[backend(0)]);
+        topology.set_timeouts([30, 300, 30, 30]);
         topology.plan.endpoints[0].answers_echo = true;
         topology.plan.services[0].treatment = Treatment {
             icmp_answers: IcmpAnswers { time_exceeded: true, ..IcmpAnswers::default() },
             icmp_errors: IcmpErrors::Translate,
+            fragments: Fragments::Reassemble,
             ..Treatment::default()
         };
         let generation = Arc::new(Generation::first(topology.snapshot(), 1));
@@ -163,6 +165,16 @@ fn nothing_is_allocated_after_start() {
     counts.push(("report", bench.process(A, &[late], expired)));
     counts.push(("send", bench.send()));
     counts.push(("translate", bench.translate()));
+    let mut parts = Vec::new();
+    for (offset, flags) in [(1, 0), (0, 1)] {
+        let mut part = Shape::udp((harness::topology::CLIENT, 9), (ENDPOINT, 53), &[]);
+        (part.fragment_offset, part.fragment_flags, part.id) = (offset, flags, 7);
+        part.udp_length = Some(16);
+        parts.push(part.to_station(station).encode());
+    }
+    counts.push(("later fragment", bench.process(A, &parts[..1], Verdict::Hold)));
+    counts.push(("first fragment", bench.process(A, &parts[1..], Verdict::Forward(P))));
+    counts.push(("send", bench.send()));
     let next = Arc::new(bench.engine.generation().next(bench.topology.snapshot(), 1));
     let before = allocations();
     bench.engine.adopt(next);

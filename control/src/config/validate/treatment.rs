@@ -1,6 +1,7 @@
-//! What a service does with what is not plain traffic that fits: the MSS, refusals, ICMP.
+//! What a service does with what is not plain traffic that fits: the MSS, refusals, ICMP,
+//! fragments.
 
-use dataplane::snapshot::{IcmpAnswers, IcmpErrors, MssClamp, Treatment};
+use dataplane::snapshot::{Fragments, IcmpAnswers, IcmpErrors, MssClamp, Treatment};
 
 use super::super::raw::{RawService, Text};
 use super::super::reader::{Located, NumberOrWord};
@@ -38,10 +39,16 @@ pub(super) fn treatment(context: &mut Context, raw: &RawService) -> Option<Treat
         None => Some(IcmpErrors::default()),
         Some(text) => value::word(context, text, &words),
     };
+    let words = [("drop", Fragments::Drop), ("reassemble", Fragments::Reassemble)];
+    let fragments = match &raw.fragments {
+        None => Some(Fragments::default()),
+        Some(text) => value::word(context, text, &words),
+    };
     Some(Treatment {
         mss_clamp: mss_clamp?,
         icmp_answers: icmp_answers?,
         icmp_errors: icmp_errors?,
+        fragments: fragments?,
     })
 }
 

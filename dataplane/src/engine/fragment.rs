@@ -1,0 +1,321 @@
+//! Fragments: the first one of a datagram finds its flow, the others follow it.
+//!
+//! A worker knows the datagrams whose fragments arrive at it. The kernel gives all fragments
+//! between two addresses to one worker, whatever their ports; if their flow is another worker's,
+//! that one is given all of them, in order, and knows the datagram too. A fragment opens,
+//! refreshes and ends a flow only if it is the first.
+//!
+//! Fragments, and packets that may still become some, leave with an identification of adit's own,
+//! because senders who do not know of each other share an address behind adit (RFC 6864 5.3): a
+//! worker's do not repeat before it has sent 65,536 such datagrams, divided by the number of
+//! workers.
+
+use super::path::{Forward, Return};
+use super::problem::Owner;
+use super::{Arrival, Engine, Verdict};
+use crate::classify::classify;
+use crate::device::Frame;
+use crate::drop_reason::DropReason;
+use crate::flow::Flow;
+use crate::fragment::{DatagramIndex, DatagramKey, Datagrams, Part};
+use crate::packet::fragment::{Fragment, identification, rewrite_later, set_identification};
+use crate::packet::{FlowKey, Packet, Tuple};
+use crate::snapshot::{Fragments, Local, PoolKey};
+use crate::types::{DeviceIndex, Direction, FlowIndex, ScopeId, Tick, WorkerId};
+
+/// What becomes of the fragments of a datagram.
+#[derive(Clone, Copy)]
+pub(super) enum Course {
+    /// They belong to this flow and leave with this identification.
+    Flow { number: FlowIndex, key: FlowKey, sent: Direction, id: u16 },
+    /// They are another worker's.
+    Peer(WorkerId),
+    /// They are dropped.
+    Refused(DropReason),
+}
+
+/// Identifications of adit's own: those of one worker.
+pub(super) struct Identifications {
+    next: u16,
+    step: u16,
+}
+
+impl Identifications {
+    /// Those of `worker`, from one that `seed` chooses.
+    pub(super) fn new(worker: WorkerId, workers: u8, seed: u64) -> Identifications {
+        // A power of two, so that they wrap without meeting another worker's.
+        let step = u16::from(workers.max(1)).next_power_of_two();
+        let [low, high, ..] = seed.to_le_bytes();
+        let start = u16::from_le_bytes([low, high]) & !(step - 1);
+        Identifications { next: start | u16::from(worker.0), step }
+    }
+
+    fn take(&mut self) -> u16 {
+        let id = self.next;
+        self.next = id.wrapping_add(self.step);
+        id
+    }
+}
+
+/// The way of a first fragment.
+enum Way {
+    Forward(Forward),
+    Return(Return),
+}
+
+impl Engine {
+    /// A fragment; its IPv4 header held.
+    pub(super) fn hear_fragment(
+        &mut self,
+        arrival: Arrival,
+        frame: &mut Frame,
+        now: Tick,
+    ) -> Result<Verdict, DropReason> {
+        let scope = self.generation.snapshot.device_scope(frame.ingress);
+        let scope = scope.ok_or(DropReason::DeviceDown)?;
+        let destination = super::icmp::ipv4_destination(frame).ok_or(DropReason::Internal)?;
+        let service = match self.owner(scope, destination) {
+            Some(Owner::Endpoint(_, service) | Owner::NatIp(service)) => service,
+            None => return Err(DropReason::Ipv4Fragment),
+        };
+        if service.treatment.fragments == Fragments::Drop {
+            return Err(DropReason::Ipv4Fragment);
+        }
+        let fragment = Fragment::parse(frame)?;
+        let key = DatagramKey {
+            scope,
+            source: fragment.source,
+            destination: fragment.destination,
+            id: fragment.id,
+            protocol: fragment.protocol as u8,
+        };
+        let part = Part { bytes: fragment.bytes.clone(), is_last: fragment.is_last };
+        let overlap = Course::Refused(DropReason::FragmentOverlap);
+        let datagram = self.datagrams.see(key, &part, now, overlap)?;
+        let verdict = self.follow_datagram(datagram, &fragment, arrival, frame, now);
+        self.datagrams.forget_whole(datagram);
+        verdict
+    }
+
+    fn follow_datagram(
+        &mut self,
+        datagram: DatagramIndex,
+        fragment: &Fragment,
+        arrival: Arrival,
+        frame: &mut Frame,
+        now: Tick,
+    ) -> Result<Verdict, DropReason> {
+        match (self.datagrams.course(datagram), &fragment.first) {
+            (Some(Course::Refused(reason)), _) => Err(reason),
+            (_, Some(packet)) => self.begin_datagram(datagram, packet, arrival, frame, now),
+            (Some(Course::Peer(worker)), None) => Ok(Verdict::HandOver(worker)),
+            (Some(course), None) => self.follow_flow(&course, fragment, frame, now),
+            (None, None) => {
+                let ingress = frame.ingress;
+                match self.datagrams.hold(datagram, frame.bytes(), ingress, now) {
+                    true => Ok(Verdict::Hold),
+                    false => Err(DropReason::FragmentLimit),
+                }
+            }
+        }
+    }
+
+    /// The first fragment: it goes the way of any packet, and the others go after it.
+    fn begin_datagram(
+        &mut self,
+        datagram: DatagramIndex,
+        packet: &Packet,
+        arrival: Arrival,
+        frame: &mut Frame,
+        now: Tick,
+    ) -> Result<Verdict, DropReason> {
+        let scope = self.generation.snapshot.device_scope(frame.ingress);
+        let scope = scope.ok_or(DropReason::DeviceDown)?;
+        let course = self.send_first(scope, packet, arrival, frame, now);
+        let (course, verdict) = match course {
+            Ok((course, verdict)) => (course, Ok(verdict)),
+            Err(reason) => (Course::Refused(reason), Err(reason)),
+        };
+        self.datagrams.set_course(datagram, course);
+        verdict
+    }
+
+    fn send_first(
+        &mut self,
+        scope: ScopeId,
+        packet: &Packet,
+        arrival: Arrival,
+        frame: &mut Frame,
+        now: Tick,
+    ) -> Result<(Course, Verdict), DropReason> {
+        let (way, key, owner, sent) =
+            match classify(&self.generation.snapshot, scope, packet.tuple.destination)? {
+                Local::Endpoint(endpoint) => {
+                    let key = FlowKey::of(scope, packet);
+                    let hash = key.hash(&self.table_keys);
+                    let forward = Forward { packet: *packet, key, hash, endpoint };
+                    (Way::Forward(forward), Some(key), key.owner(self.workers), Direction::Forward)
+                }
+                Local::NatIp => {
+                    let key = PoolKey {
+                        scope,
+                        nat_ip: packet.tuple.destination,
+                        backend: packet.tuple.source,
+                        protocol: packet.protocol,
+                    };
+                    let pool = self.generation.pools.find(&key);
+                    let back = Return {
+                        packet: *packet,
+                        pool: pool.ok_or(DropReason::UnsolicitedFromProvider)?,
+                    };
+                    let holder = self.holder(&back).ok_or(DropReason::UnsolicitedFromProvider)?;
+                    let key = self.flows.get(holder.flow).map(Flow::key);
+                    (Way::Return(back), key, holder.worker, Direction::Return)
+                }
+            };
+        if owner != self.worker {
+            // As the way would say.
+            let verdict = self.go(&way, arrival, frame, now);
+            return verdict.map(|verdict| (Course::Peer(owner), verdict));
+        }
+        let verdict = self.go(&way, arrival, frame, now)?;
+        let id = identification(frame.bytes()).ok_or(DropReason::Internal)?;
+        let key = key.ok_or(DropReason::Internal)?;
+        let number = self.flows.lookup(&key, key.hash(&self.table_keys));
+        let number = number.ok_or(DropReason::Internal)?;
+        Ok((Course::Flow { number, key, sent, id }, verdict))
+    }
+
+    fn go(
+        &mut self,
+        way: &Way,
+        arrival: Arrival,
+        frame: &mut Frame,
+        now: Tick,
+    ) -> Result<Verdict, DropReason> {
+        match way {
+            Way::Forward(forward) => self.forward(forward, frame, now),
+            Way::Return(back) => self.back(back, arrival, frame, now),
+        }
+    }
+
+    /// Gives a packet that is a fragment or may become one an identification of adit's own, if its
+    /// service cares for fragments. The frame has been rewritten.
+    #[cold]
+    pub(super) fn identify(&mut self, number: FlowIndex, frame: &mut Frame) {
+        let flow = self.flows.get(number);
+        let endpoint = flow.and_then(|flow| self.generation.snapshot.endpoint_of_link(flow.link));
+        let service =
+            endpoint.and_then(|endpoint| self.generation.snapshot.service(endpoint.service));
+        if service.is_some_and(|service| service.treatment.fragments == Fragments::Reassemble) {
+            let id = self.identifications.take();
+            // A frame that was rewritten has a header.
+            let _ = set_identification(frame.bytes_mut(), id);
+        }
+    }
+
+    /// A later fragment of a datagram whose flow is known.
+    fn follow_flow(
+        &mut self,
+        course: &Course,
+        fragment: &Fragment,
+        frame: &mut Frame,
+        now: Tick,
+    ) -> Result<Verdict, DropReason> {
+        let (number, key, sent, id) = match *course {
+            Course::Flow { number, key, sent, id } => (number, key, sent, id),
+            Course::Refused(reason) => return Err(reason),
+            Course::Peer(worker) => return Ok(Verdict::HandOver(worker)),
+        };
+        // Its number may be another flow's by now.
+        let is_same = self.flows.get(number).is_some_and(|flow| flow.key() == key);
+        if !is_same {
+            return Err(DropReason::FragmentTimeout);
+        }
+        self.revalidate(number, now)?;
+        let flow = self.flows.get(number).ok_or(DropReason::Internal)?;
+        let to = Tuple::from(flow.rewrite(sent).to);
+        let neighbor = flow.neighbor();
+        let (hop, mtu) = match sent {
+            Direction::Forward => {
+                (self.generation.neighbors.lookup(neighbor), self.mtu_towards(neighbor))
+            }
+            Direction::Return => {
+                let hop = flow.client().ok_or(DropReason::ClientUnknown)?;
+                (Some(hop), self.link(hop.device).map(|link| link.mtu))
+            }
+        };
+        if fragment.wire_bytes > mtu.ok_or(DropReason::DeviceDown)? {
+            return Err(DropReason::TooBig);
+        }
+        rewrite_later(frame.bytes_mut(), to.source, to.destination).ok_or(DropReason::Internal)?;
+        set_identification(frame.bytes_mut(), id).ok_or(DropReason::Internal)?;
+        match hop {
+            Some(hop) => self.send(frame, hop),
+            None => self.wait_for(neighbor, frame, now),
+        }
+    }
+
+    /// Writes the next fragment that waited and whose datagram may leave into `frame`.
+    pub(super) fn release_fragment(&mut self, frame: &mut Frame) -> Option<DeviceIndex> {
+        let is_decided = |course: &Course| !matches!(course, Course::Peer(_));
+        while self.datagrams.held() > 0 {
+            let now = self.latest;
+            let released = self.datagrams.release(is_decided, |bytes| frame.fill(bytes))?;
+            frame.ingress = released.ingress;
+            let verdict = Fragment::parse(frame)
+                .and_then(|fragment| self.follow_flow(&released.course, &fragment, frame, now));
+            self.count_held();
+            match verdict {
+                Ok(Verdict::Forward(device)) => return Some(device),
+                // It goes on waiting, for its next hop.
+                Ok(_) => {}
+                Err(reason) => self.settle(super::Outcome::Dropped(reason, 1)),
+            }
+        }
+        None
+    }
+
+    /// The next fragment that waited and that another worker is to be given, written into `frame`;
+    /// which one. To be called like [`Engine::poll_transmit`].
+    pub fn poll_hand_over(&mut self, frame: &mut Frame) -> Option<WorkerId> {
+        if self.datagrams.held() == 0 {
+            return None;
+        }
+        let is_peers = |course: &Course| matches!(course, Course::Peer(_));
+        let released = self.datagrams.release(is_peers, |bytes| frame.fill(bytes))?;
+        frame.ingress = released.ingress;
+        self.count_held();
+        match released.course {
+            Course::Peer(worker) => Some(worker),
+            Course::Flow { .. } | Course::Refused(_) => None,
+        }
+    }
+
+    /// What waits, for whatever: next hops or first fragments.
+    pub(super) fn count_held(&mut self) {
+        self.counters.held = (self.hold.len() + self.datagrams.held()) as u64;
+    }
+}
+
+/// The datagrams that a worker knows.
+pub(super) type KnownDatagrams = Datagrams<Course>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::collections::BTreeSet;
+
+    #[test]
+    fn rfc6864_workers_share_all_identifications_and_none_twice() {
+        for workers in [1_u8, 2, 3, 64] {
+            let each = 65_536 / u32::from(workers).next_power_of_two();
+            let mut all = BTreeSet::new();
+            for worker in 0..workers {
+                let mut own = Identifications::new(WorkerId(worker), workers, 0x1234_5678_9abc);
+                all.extend((0..each).map(|_| own.take()));
+            }
+            assert_eq!(all.len() as u32, each * u32::from(workers), "{workers} workers");
+        }
+    }
+}
