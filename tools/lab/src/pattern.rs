@@ -33,7 +33,8 @@ pub fn matches(offset: u64, bytes: &[u8]) -> bool {
     })
 }
 
-fn mix(index: u64) -> u64 {
+/// Scatters numbers (the output function of SplitMix64).
+pub(crate) fn mix(index: u64) -> u64 {
     let mut word = index.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -55,7 +55,8 @@ impl TcpEcho {
     pub fn stop(self) {}
 }
 
-fn echo_lines(stream: &TcpStream, backend: &str, peer: SocketAddrV4) -> io::Result<()> {
+/// Answers line by line until the client leaves.
+pub(super) fn echo_lines(stream: &TcpStream, backend: &str, peer: SocketAddrV4) -> io::Result<()> {
     let mut reader = BufReader::new(stream);
     let mut line = Vec::new();
     loop {

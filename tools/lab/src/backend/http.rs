@@ -44,15 +44,27 @@ impl HttpServer {
         address: SocketAddrV4,
         name: &str,
     ) -> Result<Self, LabError> {
-        let backend = name.to_string();
         let healthy = Arc::new(AtomicBool::new(true));
         let health = Arc::clone(&healthy);
+        let server =
+            Self::with_health(namespace, address, name, move || health.load(Ordering::Relaxed))?;
+        Ok(Self { healthy, ..server })
+    }
+
+    /// As [`Self::start`], with a health that somebody else knows.
+    pub(super) fn with_health(
+        namespace: &Namespace,
+        address: SocketAddrV4,
+        name: &str,
+        health: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Result<Self, LabError> {
+        let backend = name.to_string();
         let service = TcpService::start(namespace, address, name, move |stream, peer| {
             let visit = Visit { backend: &backend, peer, healthy: &health, stream };
             // A client that goes away or talks nonsense is no error of ours.
             let _ = visit.serve();
         })?;
-        Ok(Self { service, healthy })
+        Ok(Self { service, healthy: Arc::default() })
     }
 
     /// Where it listens.
@@ -80,11 +92,12 @@ impl HttpServer {
 }
 
 /// One connection.
-struct Visit<'a> {
-    backend: &'a str,
-    peer: SocketAddrV4,
-    healthy: &'a AtomicBool,
-    stream: &'a TcpStream,
+pub(super) struct Visit<'a> {
+    pub(super) backend: &'a str,
+    /// Whom it is taken to be with.
+    pub(super) peer: SocketAddrV4,
+    pub(super) healthy: &'a (dyn Fn() -> bool + Sync),
+    pub(super) stream: &'a TcpStream,
 }
 
 /// What the server reads of a request's head.
@@ -104,7 +117,8 @@ const BAD_REQUEST: Status = "400 Bad Request";
 const HEAD_TOO_LARGE: Status = "431 Request Header Fields Too Large";
 
 impl Visit<'_> {
-    fn serve(&self) -> io::Result<()> {
+    /// Serves requests until either side has enough.
+    pub(super) fn serve(&self) -> io::Result<()> {
         let mut reader = BufReader::with_capacity(CHUNK_BYTES, self.stream);
         loop {
             let text = match read_head(&mut reader)? {
@@ -135,9 +149,7 @@ impl Visit<'_> {
                 let text = format!("backend={}\npeer={}\n", self.backend, self.peer);
                 self.answer(OK, &text, head.close)
             }
-            ("GET", "/health", _) if self.healthy.load(Ordering::Relaxed) => {
-                self.answer(OK, "healthy\n", head.close)
-            }
+            ("GET", "/health", _) if (self.healthy)() => self.answer(OK, "healthy\n", head.close),
             ("GET", "/health", _) => {
                 self.answer("503 Service Unavailable", "unhealthy\n", head.close)
             }

@@ -11,6 +11,7 @@ mod echo;
 mod http;
 mod service;
 mod sink;
+pub mod trouble;
 
 pub use echo::{MAX_LINE_BYTES, TcpEcho, UdpEcho};
 pub use http::{HttpServer, MAX_HEAD_BYTES};

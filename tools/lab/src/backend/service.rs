@@ -15,6 +15,8 @@ use std::thread;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
 use crate::error::{Context, LabError};
 use crate::namespace::Namespace;
 use crate::sys;
@@ -119,8 +121,26 @@ impl Leash {
     }
 
     fn breathe(&self) {
-        let _ = sys::wait_readable(self.wake.as_fd(), self.wake.as_fd(), Some(BREATH));
+        self.pause(BREATH);
     }
+
+    /// Waits for so long, unless the owner wants an end.
+    fn pause(&self, time: Duration) {
+        let _ = sys::wait_readable(self.wake.as_fd(), self.wake.as_fd(), Some(time));
+    }
+}
+
+/// How a TCP server accepts.
+#[derive(Clone, Copy)]
+pub(crate) struct Pace {
+    /// How long each connection waits although it could be accepted.
+    pub(crate) delay: Duration,
+    /// How many may wait at once.
+    pub(crate) backlog: i32,
+}
+
+impl Pace {
+    const AT_ONCE: Pace = Pace { delay: Duration::ZERO, backlog: 1024 };
 }
 
 /// A TCP server: one thread that accepts and one for each connection.
@@ -139,14 +159,27 @@ impl TcpService {
         name: &str,
         serve: impl Fn(&TcpStream, SocketAddrV4) + Send + Sync + 'static,
     ) -> Result<Self, LabError> {
+        Self::start_at(namespace, address, name, Pace::AT_ONCE, serve)
+    }
+
+    /// As [`Self::start`], but accepting at a pace.
+    pub(crate) fn start_at(
+        namespace: &Namespace,
+        address: SocketAddrV4,
+        name: &str,
+        pace: Pace,
+        serve: impl Fn(&TcpStream, SocketAddrV4) + Send + Sync + 'static,
+    ) -> Result<Self, LabError> {
         let subject = || format!("{name} at {address} in {}", namespace.name());
         let peers = Arc::new(PeerLog::default());
-        let listener = namespace.run(|| bind_tcp(address))?.context("bind", subject)?;
+        let listener =
+            namespace.run(|| bind_tcp(address, pace.backlog))?.context("bind", subject)?;
         let address = v4(listener.local_addr()).context("bind", subject)?;
         let log = Arc::clone(&peers);
         let serve = Arc::new(serve);
-        let accepting = Loop::start(name, move |leash| accept(&leash, &listener, &log, &serve))
-            .context("start", subject)?;
+        let accepting =
+            Loop::start(name, move |leash| accept(&leash, &listener, pace.delay, &log, &serve))
+                .context("start", subject)?;
         Ok(Self { address, peers, _accepting: accepting })
     }
 
@@ -159,10 +192,13 @@ impl TcpService {
     }
 }
 
-fn bind_tcp(address: SocketAddrV4) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
+fn bind_tcp(address: SocketAddrV4, backlog: i32) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&SockAddr::from(address))?;
+    socket.listen(backlog)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
 }
 
 /// A connection in service. The stream is the handler's; here it is only held to be cut short.
@@ -171,12 +207,21 @@ struct Connection {
     thread: JoinHandle<()>,
 }
 
-fn accept<S>(leash: &Leash, listener: &TcpListener, peers: &PeerLog, serve: &Arc<S>)
-where
+fn accept<S>(
+    leash: &Leash,
+    listener: &TcpListener,
+    delay: Duration,
+    peers: &PeerLog,
+    serve: &Arc<S>,
+) where
     S: Fn(&TcpStream, SocketAddrV4) + Send + Sync + 'static,
 {
     let mut connections: Vec<Connection> = Vec::new();
     while !leash.stopped() {
+        if !delay.is_zero() {
+            leash.wait(listener);
+            leash.pause(delay);
+        }
         let (stream, peer) = match listener.accept() {
             Ok((stream, SocketAddr::V4(peer))) => (stream, peer),
             Ok(_) => continue,

@@ -168,7 +168,7 @@ pub fn tcp_connect(dial: &Dial) -> Result<ConnectOutcome, LabError> {
 }
 
 /// Lingering for no time at all turns the closing of a socket into a reset.
-fn reset_on_close(stream: &TcpStream) -> io::Result<()> {
+pub(crate) fn reset_on_close(stream: &TcpStream) -> io::Result<()> {
     socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO))
 }
 

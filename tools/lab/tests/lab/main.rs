@@ -7,6 +7,7 @@
 
 mod networks;
 mod traffic;
+mod trouble;
 mod world;
 
 use std::error::Error;
@@ -30,7 +31,7 @@ fn main() -> ExitCode {
     if let Some(role) = arguments.first().and_then(|word| word.strip_prefix("--child-")) {
         return world::play_child(role);
     }
-    let all = [networks::CASES, traffic::CASES].concat();
+    let all = [networks::CASES, traffic::CASES, trouble::CASES].concat();
     if arguments.iter().any(|word| word == "--list") {
         all.iter().for_each(|(name, _)| println!("{name}: test"));
         return ExitCode::SUCCESS;
