@@ -13,6 +13,7 @@ mod outage;
 mod reload;
 mod tenants;
 mod transfers;
+mod trouble;
 mod udp;
 mod web;
 
@@ -39,6 +40,7 @@ pub(crate) fn all() -> Vec<Case> {
         idle::CASES,
         lifecycle::CASES,
         chaos::cases().as_slice(),
+        trouble::CASES,
         web::CASES,
         iperf::CASES,
     ]

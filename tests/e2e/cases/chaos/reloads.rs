@@ -20,9 +20,11 @@ pub(super) const CASES: &[Case] = &[Case::new("chaos::reloads_100_a_second", PAC
 
 fn reloads(world: &mut World) -> Outcome {
     let mut kept = world.b().namespace().run(|| Session::open(&dial(port::ECHO)))??;
+    let at_rest_before = world.adit.vitals()?;
     let chaos = |world: &mut World| -> Result<(Vitals, Duration), Failure> {
         reload_often(world, &mut kept, WARM_UP)?;
-        let before = world.adit.vitals()?;
+        let resident_kib = world.adit.vitals()?.resident_kib;
+        let before = Vitals { resident_kib, ..at_rest_before };
         let begin = Instant::now();
         reload_often(world, &mut kept, RELOADS)?;
         Ok((before, begin.elapsed()))
