@@ -31,7 +31,7 @@ fn malformed(world: &mut World) -> Outcome {
             let result = annoy(&socket);
             done.store(true, Ordering::Relaxed);
             let asked = asking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            result.and_then(|()| asked)
+            result.and(asked)
         })
     };
     let ((asked, slowest), _) = under_load(world, chaos)?;
