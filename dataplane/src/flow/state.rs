@@ -103,13 +103,13 @@ impl State {
         if let State::Udp = self {
             return flags.0 == 0;
         }
-        has_sense(flags)
-            && !flags.any(TcpFlags(TcpFlags::RST.0 | TcpFlags::SYN.0))
-            && self.after(direction, flags) as u8 == self as u8
+        let is_usual = has_sense(flags) && !flags.any(TcpFlags::RST) && !flags.any(TcpFlags::SYN);
+        is_usual && self.after(direction, flags) as u8 == self as u8
     }
 
-    /// Whether a packet with these flags is the usual thing in this state: its flags make sense, it
-    /// is neither a reset nor part of a handshake, and it changes nothing.
+    /// Whether a packet with these flags is the usual thing in this state: it is no reset and no
+    /// SYN (which may open a connection anew, or be repeated because nobody answers), its flags
+    /// make sense, and it changes nothing.
     #[inline(always)]
     #[must_use]
     pub fn is_steady(self, direction: Direction, flags: TcpFlags) -> bool {
@@ -250,7 +250,7 @@ mod tests {
                     if steady {
                         assert_eq!(state.after(direction, flags), state, "{flags:?}");
                         assert!(!flags.any(RST) && (state == State::Udp || has_sense(flags)));
-                        assert!(!(state.yields_to_syn() && flags.any(SYN)));
+                        assert!(!flags.any(SYN));
                     }
                     let data = flags.0 & 0x17 == ACK.0;
                     let open = matches!(state, State::Established | State::Closed);
