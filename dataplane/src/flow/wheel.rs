@@ -88,8 +88,7 @@ impl Wheel {
         self.start(now);
         let at = slot_number(deadline.after((1 << SLOT_SHIFT) - 1));
         // A deadline that is past goes into the slot that is emptied next.
-        let ahead = self.ahead(at);
-        let ahead = if ahead > SLOT_NUMBER_MASK / 2 { 0 } else { ahead.min(SLOTS - 1) };
+        let ahead = self.ahead(at).min(SLOTS - 1);
         if self.links.len() <= timer.slot() {
             self.links.resize(timer.slot() + 1, UNLINKED);
         }
@@ -158,9 +157,11 @@ impl Wheel {
         None
     }
 
-    /// How many slots ahead of the one that is being emptied.
+    /// How many slots ahead of the one that is being emptied; 0 if it is past, as slots are that a
+    /// clock leapt over and a timer may still be in.
     fn ahead(&self, at: u32) -> u32 {
-        at.wrapping_sub(self.current) & SLOT_NUMBER_MASK
+        let ahead = at.wrapping_sub(self.current) & SLOT_NUMBER_MASK;
+        if ahead > SLOT_NUMBER_MASK / 2 { 0 } else { ahead }
     }
 
     fn start(&mut self, now: Tick) {
