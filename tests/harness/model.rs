@@ -5,6 +5,7 @@
 //! on the engine and the model side by side, and shrinks what fails to a short list of operations
 //! in text, which [`replay`] plays again.
 
+mod announce;
 mod choices;
 mod coverage;
 mod draw;
@@ -17,6 +18,7 @@ mod rules;
 mod setup;
 mod shrink;
 mod state;
+mod unanswered;
 mod wanted;
 
 use std::fmt;

@@ -26,14 +26,40 @@ pub(super) struct Choice {
     pub(super) backend: Socket,
 }
 
+/// Where a port is wanted: any of the service's NAT IPs will do.
+struct Way<'a> {
+    service: &'a ServicePlan,
+    backend: Ipv4Addr,
+    protocol: u8,
+}
+
+impl Way<'_> {
+    fn pool(&self, nat_ip: Ipv4Addr) -> PoolKey {
+        (self.service.scope.0, nat_ip, self.backend, self.protocol)
+    }
+
+    /// Whether the flow holds such a port.
+    fn is_of(&self, flow: &Flow) -> bool {
+        let Choice { nat, backend } = flow.choice;
+        (flow.provider, flow.protocol) == (self.service.scope.0, self.protocol)
+            && backend.0 == self.backend
+            && self.service.nat_ips.contains(&nat.0)
+    }
+}
+
 /// What can be seen from outside of adit's choices.
 pub(super) trait Seen {
     /// The verdict on the frame that is judged.
     fn verdict(&self) -> Verdict;
-    /// What was chosen for a flow that lives now.
-    fn choice(&self, key: &Key) -> Option<Choice>;
-    /// Whether the flow is still in the table, expired or not.
-    fn has(&self, key: &Key) -> bool;
+    /// What was chosen for a flow that is in the table, and the number of its record.
+    fn choice(&self, key: &Key) -> Option<(Choice, u32)>;
+    /// How many unanswered flows gave way so far.
+    fn displaced(&self) -> u64;
+
+    /// Whether a flow is still in the table, expired or not.
+    fn has(&self, key: &Key) -> bool {
+        self.choice(key).is_some()
+    }
 }
 
 impl Model {
@@ -52,42 +78,45 @@ impl Model {
 
     /// Free: the backend, which must be one of the rule's and the same for the same flow and the
     /// same backends; the NAT IP, which must be one of the service's; its port, which nobody may
-    /// hold. Refused exactly if the chosen backend's pools are all leased.
+    /// hold. If the chosen backend's pools are all leased an unanswered flow gives way; refused
+    /// exactly if there is none.
     pub(super) fn choose(
         &mut self,
-        link: LinkId,
+        (worker, link): (usize, LinkId),
         key: Key,
         (rule, service): (&RulePlan, &ServicePlan),
         seen: &dyn Seen,
-    ) -> Result<Choice, DropReason> {
-        let pool = |nat_ip: Ipv4Addr, backend| (service.scope.0, nat_ip, backend, key.1);
-        let has_port = |backend: Ipv4Addr| {
-            service.nat_ips.iter().any(|&nat_ip| self.has_port(pool(nat_ip, backend)))
-        };
+    ) -> Result<(Choice, u32), DropReason> {
+        let way = |backend: Ipv4Addr| Way { service, backend, protocol: key.1 };
         let set: BTreeSet<Ipv4Addr> = rule.backends.iter().copied().collect();
         let before = self.backends.get(&(link, key)).filter(|(same, _)| *same == set);
         let before = before.map(|(_, backend)| *backend);
         let refused = seen.verdict() == Verdict::Drop(DropReason::NatPortsExhausted);
-        let is_dry = match before {
-            Some(backend) => !has_port(backend),
-            None => refused && set.iter().any(|&backend| !has_port(backend)),
+        let is_dry = |backend: &Ipv4Addr| {
+            let way = way(*backend);
+            !self.has_port(&way) && !self.would_give_way(worker, |flow| way.is_of(flow))
         };
-        if is_dry {
+        let towards = match before {
+            Some(backend) => Some(backend),
+            None if refused => set.iter().copied().find(is_dry),
+            None => seen.choice(&key).map(|(choice, _)| choice.backend.0),
+        };
+        let way = way(towards.ok_or(DropReason::Internal)?);
+        if !self.has_port(&way) && !self.give_way(worker, |flow| way.is_of(flow)) {
             return Err(DropReason::NatPortsExhausted);
         }
-        let chosen = seen.choice(&key).ok_or(DropReason::Internal)?;
+        let (chosen, number) = seen.choice(&key).ok_or(DropReason::Internal)?;
         let Choice { nat, backend } = chosen;
         let allowed = set.contains(&backend.0)
-            && before.is_none_or(|before| before == backend.0)
-            && backend.1 == rule.backend_port
+            && backend == (way.backend, rule.backend_port)
             && service.nat_ips.contains(&nat.0)
             && nat.1 >= 1024
-            && self.is_free(pool(nat.0, backend.0), nat.1);
+            && self.is_free(way.pool(nat.0), nat.1);
         if !allowed {
             self.complain(format!("{chosen:?} may not be chosen for {key:?}"));
         }
         self.backends.insert((link, key), (set, backend.0));
-        Ok(chosen)
+        Ok((chosen, number))
     }
 
     pub(super) fn is_free(&self, pool: PoolKey, port: u16) -> bool {
@@ -102,9 +131,11 @@ impl Model {
     }
 
     /// Only pools that are squatted ever run dry here: there are fewer flows than ports.
-    fn has_port(&self, pool: PoolKey) -> bool {
-        let left = self.squatted.get(&pool);
-        left.is_none_or(|left| left.iter().any(|&port| self.is_free(pool, port)))
+    fn has_port(&self, way: &Way<'_>) -> bool {
+        way.service.nat_ips.iter().any(|&nat_ip| {
+            let left = self.squatted.get(&way.pool(nat_ip));
+            left.is_none_or(|left| left.iter().any(|&port| self.is_free(way.pool(nat_ip), port)))
+        })
     }
 
     /// Somebody else takes all ports of a pool but these, and those that flows hold.
@@ -114,32 +145,49 @@ impl Model {
         self.squatted.insert(pool, left);
     }
 
-    /// A full table gives up an expired flow if it finds one. Free: which, and whether it is found
-    /// when many timers stand in the way.
+    /// A full table gives up an expired flow if it finds one, or else the oldest that was never
+    /// answered.
     pub(super) fn make_room(&mut self, worker: usize, seen: &dyn Seen) -> Result<(), DropReason> {
         if self.count(worker) < self.flows_max {
             return Ok(());
         }
-        let (now, mut gone, mut must) = (self.now, None, false);
-        let slots = (now - self.workers[worker].collected) / COLLECT_TICKS + 1;
-        for (key, flow) in self.flows.iter().filter(|(_, flow)| flow.worker == worker) {
-            if flow.is_expired(now) {
-                gone = gone.or((!seen.has(key)).then_some(*key));
-                must |= slots + (self.flows_max as u64) < RECLAIM_STEPS && flow.is_due(now);
-            }
+        match self.reclaimed(worker, seen) {
+            Some(expired) => self.close(&expired),
+            None if self.give_way(worker, |_| true) => {}
+            None => return Err(DropReason::FlowTableFull),
         }
-        if must && gone.is_none() {
-            self.complain("a full table kept a flow that had expired long ago".to_owned());
-        }
-        self.close(&gone.ok_or(DropReason::FlowTableFull)?);
         Ok(())
     }
 
-    /// Whether a flow of the worker may be given up for a new one.
-    pub(super) fn may_reclaim(&self, worker: usize) -> bool {
-        let near_full = self.count(worker) + 64 >= self.flows_max;
-        let mine = |flow: &Flow| flow.worker == worker && flow.is_expired(self.now);
-        near_full && self.flows.values().any(mine)
+    /// Free: which expired flow a full table gives up, and whether one is found when many timers
+    /// stand in the way.
+    fn reclaimed(&mut self, worker: usize, seen: &dyn Seen) -> Option<Key> {
+        let (now, mut gone, mut must) = (self.now, Vec::new(), false);
+        let slots = (now - self.workers[worker].collected) / COLLECT_TICKS + 1;
+        for (key, flow) in self.flows.iter().filter(|(_, flow)| flow.worker == worker) {
+            if !seen.has(key) {
+                gone.push(*key);
+            }
+            must |= slots + (self.flows_max as u64) < RECLAIM_STEPS && flow.is_due(now);
+        }
+        let displaced = seen.displaced() - self.workers[worker].counters.flows_displaced;
+        if gone.len() as u64 > displaced {
+            // Of several the one that would not have given way first.
+            gone.retain(|key| self.flows[key].is_expired(now));
+            return gone.into_iter().max_by_key(|key| self.turn(key));
+        }
+        if must {
+            self.complain("a full table kept a flow that had expired long ago".to_owned());
+        }
+        None
+    }
+
+    /// How many flows can be opened before others may have to go for them.
+    pub(super) fn spare(&self, worker: usize) -> usize {
+        if !self.squatted.is_empty() {
+            return 0;
+        }
+        (self.flows_max - self.count(worker)).min(self.quiet_opens(worker))
     }
 
     fn count(&self, worker: usize) -> usize {

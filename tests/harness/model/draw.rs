@@ -64,7 +64,7 @@ impl Draw {
             0 => self.ask(model),
             1 => self.answer(model),
             2 => self.spoil(model),
-            3 => self.arp(),
+            3 => self.arp(model),
             4 => self.time(),
             5 => self.set(),
             6 => self.link(),
@@ -122,7 +122,7 @@ impl Draw {
             device = self.device();
         }
         let shape = self.wrong_place(shape);
-        self.from(device, shape)
+        self.from(model, device, shape)
     }
 
     /// A client's packet: of a flow that is known, or perhaps new.
@@ -138,8 +138,8 @@ impl Draw {
         (device, shape)
     }
 
-    fn from(&mut self, device: DeviceIndex, shape: Shape) -> Op {
-        let station = MacAddr::from(link(device, 0).mac.0);
+    fn from(&mut self, model: &Model, device: DeviceIndex, shape: Shape) -> Op {
+        let station = station(model, device);
         let fault = None;
         self.arrive(device, None, Described::Ipv4(shape.to_station(station), fault))
     }
@@ -248,11 +248,11 @@ impl Draw {
                 if self.random.one_in(2) {
                     stray.destination_port = self.random.half();
                 }
-                return self.from(device, stray);
+                return self.from(model, device, stray);
             }
             _ => {}
         }
-        let station = MacAddr::from(link(device, 0).mac.0);
+        let station = station(model, device);
         self.arrive(device, Some(scope), Described::Ipv4(shape.to_station(station), None))
     }
 
@@ -260,7 +260,7 @@ impl Draw {
     fn spoil(&mut self, model: &Model) -> Op {
         let (device, mut shape) = self.client(model);
         self.dress(&mut shape);
-        shape = shape.to_station(link(device, 0).mac.0.into());
+        shape = shape.to_station(station(model, device));
         let random = &mut self.random;
         let mut fault = None;
         match random.below(8) {
@@ -283,10 +283,10 @@ impl Draw {
         self.arrive(device, None, Described::Ipv4(shape, fault))
     }
 
-    fn arp(&mut self) -> Op {
+    fn arp(&mut self, model: &Model) -> Op {
         let random = &mut self.random;
         let device = DeviceIndex(*random.pick(&[0, 1, 2, 2, 2, 3, 3]));
-        let station = MacAddr::from(link(device, 0).mac.0);
+        let station = station(model, device);
         let number = random.word() % 4;
         let mut host = if random.one_in(4) { router(number % 2) } else { backend(number) };
         if random.one_in(20) {
@@ -343,7 +343,10 @@ impl Draw {
     fn link(&mut self) -> Op {
         let device = self.device();
         let mtu = *self.random.pick(&[1_500, 1_500, 1_500, 576, 9_000]);
-        Op::Link { device, mtu: (!self.random.one_in(8)).then_some(mtu) }
+        let mtu = (!self.random.one_in(8)).then_some(mtu);
+        let station = if self.random.one_in(4) { self.random.word() % 3 } else { 0 };
+        let station = u8::try_from(station).unwrap();
+        Op::Link { device, mtu, station: mtu.map_or(0, |_| station) }
     }
 
     fn refuse(&mut self) -> Op {
@@ -364,6 +367,12 @@ impl Draw {
             left: random.below(4),
         }
     }
+}
+
+/// adit's station on a device now, or what it would usually be.
+fn station(model: &Model, device: DeviceIndex) -> MacAddr {
+    let open = model.workers[0].links.get(&device).copied();
+    open.unwrap_or_else(|| link(device, 0)).mac.0.into()
 }
 
 fn spoil_ethernet(random: &mut Random, shape: &mut Shape) {

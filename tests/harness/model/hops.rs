@@ -11,7 +11,7 @@ use dataplane::types::DeviceIndex;
 use pnet_base::MacAddr;
 
 use super::form::{self, Mac};
-use super::rules::{Expected, Generation, Model};
+use super::rules::{Expected, Generation, Key, Model};
 use super::wanted::{local, scope_of};
 use crate::encode::{ArpShape, Image};
 
@@ -159,6 +159,22 @@ impl Model {
         self.workers[worker].requests.extend(links.into_iter().map(request));
     }
 
+    /// A client repeats its SYN: if the backend has not answered, it may be elsewhere by now.
+    pub(super) fn suspect_backend(&mut self, worker: usize, key: &Key) {
+        let flow = &self.flows[key];
+        let (scope, backend) = (flow.provider, flow.choice.backend.0);
+        if !flow.state.is_opening() {
+            return;
+        }
+        let generation = self.workers[worker].generation;
+        let view = self.generations.get_mut(&generation).expect("it is in force");
+        let next_hop = (scope, view.next_hop(scope, backend));
+        if let Some(hop) = view.hops.0.get_mut(&next_hop) {
+            hop.doubtful = true;
+        }
+        self.ask(worker, next_hop);
+    }
+
     /// Asks for all next hops, and gives up on packets that waited for too long.
     pub(super) fn look_after_hops(&mut self, worker: usize) {
         let all: Vec<_> = self.view(worker).hops.0.keys().copied().collect();
@@ -215,6 +231,9 @@ impl Model {
         adopter.sweeps = true;
         adopter.counters.generation = u64::from(number);
         last.hops.doubt(|device| !adopter.links.contains_key(&device));
+        if worker == 0 {
+            self.announcements.restart();
+        }
         self.drop_held(worker, |_| true);
         let oldest = self.workers.iter().map(|worker| worker.generation).min().unwrap_or(0);
         self.generations.retain(|number, _| *number >= oldest);
@@ -222,6 +241,9 @@ impl Model {
 
     /// A device is open, or not.
     pub(super) fn set_link(&mut self, device: DeviceIndex, link: Option<Link>) {
+        if let Some(link) = link {
+            self.announcements.open(device, link);
+        }
         for worker in &mut self.workers {
             let view = self.generations.get_mut(&worker.generation).expect("it is in force");
             view.hops.doubt(|changed| changed == device);

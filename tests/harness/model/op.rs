@@ -9,7 +9,7 @@
 //! * `set KNOB OF VALUE`: a change of configuration (see [`super::setup`]), adopted by all workers;
 //!   `set-late`: by the first only; `adopt`: by the others;
 //! * `time MS`, `unnoticed MS`: time passes, and workers advance or do not;
-//! * `up DEVICE MTU`, `down DEVICE`;
+//! * `up DEVICE MTU [STATION]`, `down DEVICE`: STATION is the number of adit's station there;
 //! * `refuse DEVICE REASON`: what is sent there is refused from now on; `accept`;
 //! * `rings full|free`: whether frames can be handed over;
 //! * `squat SERVICE NAT-IP BACKEND PROTOCOL LEFT`: somebody else leases a pool but for LEFT ports.
@@ -54,7 +54,7 @@ pub(super) enum Op {
     Set { knob: Knob, of: u32, value: u32, late: bool },
     Adopt,
     Time { ms: u64, noticed: bool },
-    Link { device: DeviceIndex, mtu: Option<u32> },
+    Link { device: DeviceIndex, mtu: Option<u32>, station: u8 },
     Refuse(Option<(DeviceIndex, DropReason)>),
     Rings { full: bool },
     Squat { service: u32, nat_ip: u32, backend: u32, protocol: Protocol, left: usize },
@@ -95,8 +95,10 @@ impl fmt::Display for Op {
             Op::Adopt => f.write_str("adopt"),
             Op::Time { ms, noticed: true } => write!(f, "time {ms}"),
             Op::Time { ms, noticed: false } => write!(f, "unnoticed {ms}"),
-            Op::Link { device, mtu: Some(mtu) } => write!(f, "up {} {mtu}", letter(*device)),
-            Op::Link { device, mtu: None } => write!(f, "down {}", letter(*device)),
+            Op::Link { device, mtu: Some(mtu), station } => {
+                write!(f, "up {} {mtu} {station}", letter(*device))
+            }
+            Op::Link { device, mtu: None, .. } => write!(f, "down {}", letter(*device)),
             Op::Refuse(None) => f.write_str("accept"),
             Op::Refuse(Some((device, reason))) => {
                 write!(f, "refuse {} {}", letter(*device), reason.metric())
@@ -150,8 +152,12 @@ impl FromStr for Op {
             ("time" | "unnoticed", [ms]) => {
                 Ok(Op::Time { ms: number(ms)?, noticed: *verb == "time" })
             }
-            ("up", [at, mtu]) => Ok(Op::Link { device: device(at)?, mtu: Some(number(mtu)?) }),
-            ("down", [at]) => Ok(Op::Link { device: device(at)?, mtu: None }),
+            ("up", [at, mtu, rest @ ..]) => Ok(Op::Link {
+                device: device(at)?,
+                mtu: Some(number(mtu)?),
+                station: rest.first().map_or(Ok(0), |station| number(station))?,
+            }),
+            ("down", [at]) => Ok(Op::Link { device: device(at)?, mtu: None, station: 0 }),
             ("accept", []) => Ok(Op::Refuse(None)),
             ("refuse", [at, reason]) => {
                 let mut reasons = DropReason::ALL.iter();

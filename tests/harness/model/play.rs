@@ -2,10 +2,11 @@
 //! every byte that leaves, every counter, every flow.
 
 use std::collections::BTreeSet;
+use std::iter::Peekable;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dataplane::device::{Batch, Frame};
+use dataplane::device::{Batch, Frame, Link};
 use dataplane::drop_reason::DropReason;
 use dataplane::engine::{
     Arrival, Engine, EngineConfig, Origin, Outcome, Session, Verdict, Verdicts,
@@ -13,6 +14,7 @@ use dataplane::engine::{
 use dataplane::generation::Generation;
 use dataplane::limits::BATCH_FRAMES_MAX;
 use dataplane::nat::{Holder, Home};
+use dataplane::packet::FlowKey;
 use dataplane::snapshot::Snapshot;
 use dataplane::types::{DeviceIndex, FlowIndex, Instant, Tick, WorkerId};
 
@@ -21,7 +23,7 @@ use super::coverage::Coverage;
 use super::expect::same_frame;
 use super::op::{Arrive, Op, WorldShape};
 use super::rules::{Key, Model, PoolKey};
-use super::setup::{Setup, backend, link, nat_ip};
+use super::setup::{Setup, backend, link, link_of_station, nat_ip};
 use crate::encode::{Image, mac_of};
 use crate::script::packet::Described;
 
@@ -69,12 +71,10 @@ pub(super) struct Play<'r> {
 /// The engine's choices, for one frame.
 struct Look<'a> {
     engine: &'a Engine,
-    now: Instant,
     verdict: Verdict,
 }
 
-fn key_of(session: &Session) -> Key {
-    let key = &session.key;
+fn key_of(key: &FlowKey) -> Key {
     let client = (key.client, key.client_port);
     (key.scope.0, key.protocol as u8, client, (key.endpoint, key.endpoint_port))
 }
@@ -91,21 +91,16 @@ impl Seen for Look<'_> {
         self.verdict
     }
 
-    fn choice(&self, key: &Key) -> Option<Choice> {
-        let mut sessions = Vec::with_capacity(self.engine.flows().extent());
-        self.engine.sessions(self.now, FlowIndex(0), u32::MAX, &mut sessions);
-        sessions.iter().find(|session| key_of(session) == *key).map(choice_of)
+    fn choice(&self, key: &Key) -> Option<(Choice, u32)> {
+        let extent = u32::try_from(self.engine.flows().extent()).unwrap();
+        let flow = |at| Some((self.engine.flows().get(FlowIndex(at))?, at));
+        let mut flows = (0..extent).filter_map(flow);
+        let (flow, number) = flows.find(|(flow, _)| key_of(&flow.key()) == *key)?;
+        Some((Choice { nat: flow.nat(), backend: flow.backend() }, number))
     }
 
-    fn has(&self, (scope, protocol, client, endpoint): &Key) -> bool {
-        let extent = u32::try_from(self.engine.flows().extent()).unwrap();
-        let mut flows = (0..extent).filter_map(|at| self.engine.flows().get(FlowIndex(at)));
-        flows.any(|flow| {
-            let key = &flow.key();
-            (key.scope.0, key.protocol as u8) == (*scope, *protocol)
-                && (key.client, key.client_port) == *client
-                && (key.endpoint, key.endpoint_port) == *endpoint
-        })
+    fn displaced(&self) -> u64 {
+        self.engine.counters().flows_displaced
     }
 }
 
@@ -144,7 +139,7 @@ impl<'r> Play<'r> {
             gathered: (0, Vec::new()),
         };
         for at in 0..4 {
-            play.set_link(DeviceIndex(at), Some(1500));
+            play.set_link(DeviceIndex(at), Some(link(DeviceIndex(at), 1500)));
         }
         play
     }
@@ -172,7 +167,9 @@ impl<'r> Play<'r> {
             }
             Op::Adopt => self.adopt(),
             Op::Time { ms, noticed } => self.pass(*ms, *noticed)?,
-            Op::Link { device, mtu } => self.set_link(*device, *mtu),
+            Op::Link { device, mtu, station } => {
+                self.set_link(*device, mtu.map(|mtu| link_of_station(*device, *station, mtu)));
+            }
             Op::Refuse(refusing) => self.refusing = *refusing,
             Op::Rings { full } => self.rings_full = *full,
             Op::Squat { service, nat_ip: at, backend: to, protocol, left } => {
@@ -234,7 +231,7 @@ impl<'r> Play<'r> {
     }
 
     /// Frames arrive at a worker, in as few batches as can be told apart: which flow a packet
-    /// opened is seen at the end of its batch, and so is which expired flow made room for it.
+    /// opened is seen at the end of its batch, and so is which flow made room for it.
     fn process(
         &mut self,
         worker: usize,
@@ -243,15 +240,7 @@ impl<'r> Play<'r> {
     ) -> Result<(), String> {
         let mut frames = frames.into_iter().peekable();
         while frames.peek().is_some() {
-            let most = if self.model.may_reclaim(worker) { 1 } else { BATCH_FRAMES_MAX };
-            let (mut batch, mut openers) = (Vec::new(), BTreeSet::new());
-            while batch.len() < most {
-                let may_join = |(_, image): &Underway| {
-                    opener(&image.bytes).is_none_or(|opener| openers.insert(opener))
-                };
-                let Some(frame) = frames.next_if(may_join) else { break };
-                batch.push(frame);
-            }
+            let batch = self.next_batch(worker, &mut frames);
             let handed = self.run_batch(worker, arrival, &batch)?;
             for (peer, frames) in handed.into_iter().enumerate() {
                 self.process(peer, Arrival::Peer, frames)?;
@@ -259,6 +248,29 @@ impl<'r> Play<'r> {
             self.drain()?;
         }
         Ok(())
+    }
+
+    /// The frames up to the first whose flow may take the place of one that the batch opens. If it
+    /// may take any other's, it is the last.
+    fn next_batch(
+        &self,
+        worker: usize,
+        frames: &mut Peekable<impl Iterator<Item = Underway>>,
+    ) -> Vec<Underway> {
+        let (mut batch, mut openers) = (Vec::new(), BTreeSet::new());
+        let (spare, mut opened) = (self.model.spare(worker), 0);
+        while batch.len() < BATCH_FRAMES_MAX && opened <= spare {
+            let may_join = |(device, image): &Underway| {
+                let opens = self.model.may_open(worker, (*device, image));
+                let is_first = opener(&image.bytes).is_none_or(|opener| openers.insert(opener));
+                let joins = is_first && (!opens || opened == 0 || opened < spare);
+                opened += usize::from(opens);
+                joins
+            };
+            let Some(frame) = frames.next_if(may_join) else { break };
+            batch.push(frame);
+        }
+        batch
     }
 
     /// One batch; gives back the frames that were handed over, by worker.
@@ -282,7 +294,7 @@ impl<'r> Play<'r> {
         let mut handed = vec![Vec::new(); self.engines.len()];
         for (at, (device, input)) in frames.iter().enumerate() {
             let verdict = self.rig.verdicts[at];
-            let look = Look { engine: &self.engines[worker], now: self.now, verdict };
+            let look = Look { engine: &self.engines[worker], verdict };
             let expected = self.model.arrive(worker, arrival, (*device, input), &look);
             agree("the verdict", &expected.verdict, &verdict)?;
             let frame = &self.rig.batch.frames()[at];
@@ -336,6 +348,9 @@ impl<'r> Play<'r> {
     fn drain(&mut self) -> Result<(), String> {
         for worker in 0..self.engines.len() {
             let mut held = self.model.release(worker).into_iter();
+            if worker == 0 {
+                self.model.announce();
+            }
             let mut expected = std::mem::take(&mut self.model.workers[worker].requests);
             let mut requests = Vec::new();
             while let Some((device, origin)) =
@@ -377,7 +392,7 @@ impl<'r> Play<'r> {
                     return Err("the engine never gets through with its timers".to_owned());
                 }
             }
-            let look = Look { engine, now: self.now, verdict: Verdict::Consume };
+            let look = Look { engine, verdict: Verdict::Consume };
             self.model.advance(worker, &look);
         }
         Ok(())
@@ -402,8 +417,7 @@ impl<'r> Play<'r> {
         }
     }
 
-    fn set_link(&mut self, device: DeviceIndex, mtu: Option<u32>) {
-        let link = mtu.map(|mtu| link(device, mtu));
+    fn set_link(&mut self, device: DeviceIndex, link: Option<Link>) {
         for engine in &mut self.engines {
             match link {
                 Some(link) => engine.attach(device, link),
@@ -437,9 +451,10 @@ impl<'r> Play<'r> {
             return Err(format!("a choice that is not allowed: {complaint}"));
         }
         for worker in 0..self.engines.len() {
-            let (expected, seen) =
-                (&self.model.workers[worker].counters, self.engines[worker].counters());
-            agree("the counters", expected, seen)?;
+            let unanswered = self.model.count_unanswered(worker) as u64;
+            let expected = &mut self.model.workers[worker].counters;
+            expected.flows_unanswered = unanswered;
+            agree("the counters", &*expected, self.engines[worker].counters())?;
             self.compare_flows(worker)?;
         }
         Ok(())
@@ -459,7 +474,7 @@ impl<'r> Play<'r> {
                 (session.link, choice_of(session), session.state.name()),
                 (session.idle, session.idle + session.expires_in),
             ));
-            let flow = self.model.flows.get(&key_of(session));
+            let flow = self.model.flows.get(&key_of(&session.key));
             let expected = flow.map(|flow| {
                 let times = (duration(now - flow.last_seen), duration(flow.timeout));
                 ((flow.link, flow.choice, flow.state.name()), times)

@@ -7,7 +7,7 @@
 //! To add a rule, put its line where a packet meets it: `forward`, `grant` and `back` read from top
 //! to bottom, and the first that objects gives the reason.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 
 use dataplane::device::Link;
@@ -18,13 +18,15 @@ use dataplane::snapshot::{EndpointPlan, Plan};
 use dataplane::stats::Counters;
 use dataplane::types::{DeviceIndex, Direction, LinkId, Timeouts, WorkerId};
 
+use super::announce::Announcements;
 use super::choices::{Choice, SQUATTER, Seen};
 use super::expect::{Socket, translate};
 use super::form::{self, Form, Mac, Packet};
 use super::hops::{Held, Hops};
 use super::state::State;
+use super::unanswered::Note;
 use super::wanted::{Local, grant, is_pool, local, rule_for, scope_of, wants};
-use crate::encode::{Image, TCP};
+use crate::encode::{Image, TCP, UDP};
 
 /// Scope, protocol, client and endpoint: what a flow is known by on its client's side.
 pub(super) type Key = (u16, u8, Socket, Socket);
@@ -38,10 +40,13 @@ pub(super) const COLLECT_TICKS: u64 = 8;
 pub(super) struct Flow {
     pub(super) link: LinkId,
     pub(super) provider: u16,
+    pub(super) protocol: u8,
     pub(super) choice: Choice,
     pub(super) state: State,
     pub(super) last_seen: u64,
     pub(super) timeout: u64,
+    /// Of its record: adit chose it.
+    pub(super) number: u32,
     pub(super) worker: usize,
     client: Option<(DeviceIndex, Mac)>,
     judged: u32,
@@ -52,7 +57,7 @@ impl Flow {
         now >= self.deadline()
     }
 
-    fn deadline(&self) -> u64 {
+    pub(super) fn deadline(&self) -> u64 {
         self.last_seen + self.timeout
     }
 
@@ -69,6 +74,8 @@ pub(super) struct Worker {
     /// Requests that it owes, in no order.
     pub(super) requests: Vec<(DeviceIndex, Image)>,
     pub(super) counters: Counters,
+    /// Flows that nobody had answered when they were opened.
+    pub(super) notes: VecDeque<Note>,
     /// When expired flows were last collected.
     pub(super) collected: u64,
     /// Whether a new configuration has yet to judge the flows that no packet brings before it.
@@ -113,13 +120,14 @@ pub(super) struct Model {
     pub(super) backends: BTreeMap<(LinkId, Key), (BTreeSet<Ipv4Addr>, Ipv4Addr)>,
     /// The last choice for each key, and the provider's network: where answers come from.
     pub(super) translations: BTreeMap<Key, (u16, Choice)>,
+    pub(super) announcements: Announcements,
     /// Choices that were not allowed.
     pub(super) complaints: Vec<String>,
 }
 
 impl Flow {
-    fn pool(&self, protocol: u8) -> PoolKey {
-        (self.provider, self.choice.nat.0, self.choice.backend.0, protocol)
+    fn pool(&self) -> PoolKey {
+        (self.provider, self.choice.nat.0, self.choice.backend.0, self.protocol)
     }
 }
 
@@ -130,6 +138,7 @@ impl Model {
             links: BTreeMap::new(),
             held: Vec::new(),
             requests: Vec::new(),
+            notes: VecDeque::new(),
             counters: Counters { generation: 1, ..Counters::default() },
             collected: now,
             sweeps: false,
@@ -146,6 +155,7 @@ impl Model {
             owners: BTreeMap::new(),
             backends: BTreeMap::new(),
             translations: BTreeMap::new(),
+            announcements: Announcements::default(),
             complaints: Vec::new(),
         }
     }
@@ -229,8 +239,11 @@ impl Model {
                 self.revalidate(&key)?;
             }
         }
-        if !self.flows.contains_key(&key) {
+        let is_new = !self.flows.contains_key(&key);
+        if is_new {
             self.admit(worker, key, packet, (endpoint, seen))?;
+        } else if packet.opens() {
+            self.suspect_backend(worker, &key);
         }
         let flow = self.flows.get_mut(&key).ok_or(DropReason::Internal)?;
         flow.client = Some((ingress, packet.station));
@@ -240,7 +253,10 @@ impl Model {
         if let Some((device, _)) = hop {
             self.judge_egress(worker, device, packet)?;
         }
-        self.touch(&key, Direction::Forward, packet);
+        // The packet that opens a flow says nothing about it that is not known.
+        if !is_new {
+            self.touch(&key, Direction::Forward, packet);
+        }
         let from = hop.map_or([0; 6], |(device, _)| self.workers[worker].links[&device].mac.0);
         let stations = (from, hop.map_or([0; 6], |(_, mac)| mac));
         let image = translate(input, packet, (choice.nat, choice.backend), stations);
@@ -260,7 +276,8 @@ impl Model {
     ) -> Result<(), DropReason> {
         let (rule, service) = grant(self.plan(worker), &key, packet, endpoint)?;
         self.make_room(worker, seen)?;
-        let chosen = self.choose(endpoint.link, key, (&rule, &service), seen)?;
+        let way = (worker, endpoint.link);
+        let (chosen, number) = self.choose(way, key, (&rule, &service), seen)?;
         let pool = (service.scope.0, chosen.nat.0, chosen.backend.0, key.1);
         self.leases.insert((pool, chosen.nat.1), key);
         self.translations.insert(key, (service.scope.0, chosen));
@@ -268,10 +285,12 @@ impl Model {
         let flow = Flow {
             link: endpoint.link,
             provider: service.scope.0,
+            protocol: key.1,
             choice: chosen,
             state,
             last_seen: self.now,
             timeout: state.timeout(&rule.timeouts),
+            number,
             worker,
             client: None,
             judged: self.workers[worker].generation,
@@ -279,7 +298,21 @@ impl Model {
         self.flows.insert(key, flow);
         self.workers[worker].counters.flows += 1;
         self.workers[worker].counters.flows_opened += 1;
+        self.note(worker, &key);
         Ok(())
+    }
+
+    /// Whether a frame may open a flow when its turn comes.
+    pub(super) fn may_open(&self, worker: usize, (ingress, input): (DeviceIndex, &Image)) -> bool {
+        let plan = self.plan(worker);
+        let (scope, link) = (scope_of(plan, ingress), self.workers[worker].links.get(&ingress));
+        let (Some(scope), Some(link)) = (scope, link) else { return false };
+        let Ok(Form::Packet(packet)) = form::judge(input, link.mac.0) else { return false };
+        let key = (scope, packet.protocol, packet.source, packet.destination);
+        let generation = self.workers[worker].generation;
+        let passes = |flow: &Flow| flow.judged == generation && !flow.is_expired(self.now);
+        let is_first = || packet.protocol == UDP && !self.flows.get(&key).is_some_and(passes);
+        packet.opens() || is_first()
     }
 
     fn back(
@@ -378,7 +411,7 @@ impl Model {
 
     pub(super) fn close(&mut self, key: &Key) {
         let flow = self.flows.remove(key).expect("a flow that is closed lives");
-        self.leases.remove(&(flow.pool(key.1), flow.choice.nat.1));
+        self.leases.remove(&(flow.pool(), flow.choice.nat.1));
         self.workers[flow.worker].counters.flows -= 1;
         self.workers[flow.worker].counters.flows_closed += 1;
     }
@@ -420,6 +453,9 @@ impl Model {
         }
         self.collect(worker, seen);
         self.look_after_hops(worker);
+        if worker == 0 {
+            self.announcements.advance();
+        }
     }
 
     /// Free: whether a flow is collected as soon as it has expired, or at the next boundary.

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use dataplane::device::Link;
 use dataplane::snapshot::{
-    DeviceKind, DevicePlan, EndpointPlan, Gate, Plan, RoutePlan, RulePlan, ScopePlan, ServicePlan,
-    Timeouts,
+    DeviceKind, DevicePlan, Ending, EndpointPlan, Gate, Plan, Refusal, RoutePlan, RulePlan,
+    ScopePlan, ServicePlan, Timeouts, Treatment,
 };
 use dataplane::types::{DeviceIndex, LinkId, MacAddress, Prefix, Protocol, ScopeId, ServiceIndex};
 
@@ -95,9 +95,14 @@ pub(super) fn nat_ip(service: u32, number: u32) -> Ipv4Addr {
     Ipv4Addr::from_bits(Ipv4Addr::new(10, 1, 1, 4).to_bits() + 16 * service + number)
 }
 
-/// adit's station and MTU on a device.
+/// adit's usual station and an MTU on a device.
 pub(super) fn link(device: DeviceIndex, mtu: u32) -> Link {
-    Link { mac: MacAddress([0x0e, 0xad, 0x17, 0, 0, device.0.to_le_bytes()[0]]), mtu }
+    link_of_station(device, 0, mtu)
+}
+
+/// One of adit's stations and an MTU on a device.
+pub(super) fn link_of_station(device: DeviceIndex, station: u8, mtu: u32) -> Link {
+    Link { mac: MacAddress([0x0e, 0xad, 0x17, station, 0, device.0.to_le_bytes()[0]]), mtu }
 }
 
 /// All knobs. What was never turned is as [`Setup::get`] says.
@@ -185,14 +190,8 @@ impl Setup {
         let timeouts = Timeouts::new(opening, established, closing, udp);
         let rule = |bit: u32| {
             let (protocol, port, backend_port) = RULES[bit as usize];
-            RulePlan {
-                protocol,
-                port,
-                backend_port,
-                backends: backends.clone(),
-                timeouts,
-                ending: Default::default(),
-            }
+            let (backends, ending) = (backends.clone(), Ending::default());
+            RulePlan { protocol, port, backend_port, backends, timeouts, ending }
         };
         let mut nat_ips: Vec<_> =
             self.bits(Knob::NatIps, service).map(|bit| nat_ip(service, bit)).collect();
@@ -204,8 +203,8 @@ impl Setup {
         ServicePlan {
             scope: ScopeId(scope),
             nat_ips,
-            refusal: Default::default(),
-            treatment: Default::default(),
+            refusal: Refusal::Silence,
+            treatment: Treatment::default(),
             rules,
         }
     }

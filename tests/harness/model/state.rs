@@ -10,6 +10,8 @@ use crate::encode::{UDP, flags};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(super) struct State {
     udp: bool,
+    /// UDP: a packet came after the first.
+    heard: bool,
     answered: bool,
     established: bool,
     client_fin: bool,
@@ -29,6 +31,16 @@ impl State {
         self.refused || self.client_fin && self.backend_fin
     }
 
+    /// Whether it may have come from anybody: nobody's answer was acknowledged.
+    pub(super) fn is_unanswered(self) -> bool {
+        if self.udp { !self.heard } else { !self.established && !self.refused }
+    }
+
+    /// Whether TCP's handshake has come no further than its first segment.
+    pub(super) fn is_opening(self) -> bool {
+        !self.udp && !self.answered && !self.refused
+    }
+
     /// Whether a SYN of the client begins anew.
     pub(super) fn is_over(self) -> bool {
         self.is_closed() || self.reset
@@ -36,7 +48,10 @@ impl State {
 
     /// The state after a further packet.
     pub(super) fn after(mut self, direction: Direction, packet: &Packet) -> State {
-        if self.udp || self.is_closed() {
+        if self.udp {
+            return State { heard: true, ..self };
+        }
+        if self.is_closed() {
             return self;
         }
         if packet.has(flags::RST) {
@@ -73,7 +88,8 @@ impl State {
     /// Its name for people.
     pub(super) fn name(self) -> &'static str {
         match self {
-            _ if self.udp => "udp",
+            _ if self.udp && self.heard => "udp",
+            _ if self.udp => "unanswered",
             _ if self.is_closed() => "closed",
             _ if self.reset => "reset",
             _ if self.client_fin => "client_closed",
