@@ -189,13 +189,13 @@ pub struct Snapshot {
     /// Endpoints by their index, NAT IPs as [`NAT_IP`].
     locals: FixedMap,
     by_nat_ip: HashMap<(ScopeId, Ipv4Addr), ServiceIndex>,
+    reassembles: bool,
     endpoints: Box<[Endpoint]>,
     by_link: HashMap<LinkId, EndpointIndex>,
     services: Box<[Service]>,
     backends: Box<[Backend]>,
     next_hops: Box<[NextHop]>,
     pool_keys: Box<[PoolKey]>,
-    gives_identifications: bool,
 }
 
 /// Stands for a NAT IP where endpoints are numbered.
@@ -284,6 +284,12 @@ impl Snapshot {
         self.services.get(index.slot())
     }
 
+    /// Whether any service cares for fragments.
+    #[must_use]
+    pub fn reassembles(&self) -> bool {
+        self.reassembles
+    }
+
     /// The service that has this NAT IP.
     #[must_use]
     pub fn service_of_nat_ip(&self, scope: ScopeId, nat_ip: Ipv4Addr) -> Option<&Service> {
@@ -295,14 +301,6 @@ impl Snapshot {
     #[must_use]
     pub fn backend(&self, index: BackendIndex) -> Option<&Backend> {
         self.backends.get(index.slot())
-    }
-
-    /// Whether some service's packets that may be fragmented leave with identifications of adit's
-    /// own.
-    #[inline(always)]
-    #[must_use]
-    pub fn gives_identifications(&self) -> bool {
-        self.gives_identifications
     }
 
     /// Every next hop that some backend needs; [`NeighborIndex`] is the position.

@@ -73,11 +73,14 @@ struct Lane {
     station: u64,
     /// The scope, as a domain without a protocol.
     domain: u32,
+    /// Whether packets that may still be fragmented need the long way.
+    atomic_only: bool,
 }
 
 impl Lane {
     /// A lane in which every packet goes the long way.
-    const CLOSED: Lane = Lane { device: DeviceIndex(u16::MAX), station: u64::MAX, domain: 0 };
+    const CLOSED: Lane =
+        Lane { device: DeviceIndex(u16::MAX), station: u64::MAX, domain: 0, atomic_only: false };
 }
 
 /// What a packet that leaves by a device needs to know of it.
@@ -116,15 +119,14 @@ impl Engine {
     pub(super) fn survey(&self, frames: &[Frame], steps: &mut [Step]) -> usize {
         let mut bytes = 0;
         let mut lane = Lane::CLOSED;
-        let gives_identifications = self.generation.snapshot.gives_identifications();
         for (frame, step) in frames.iter().zip(&mut *steps) {
             bytes += frame.length();
             if frame.ingress != lane.device {
                 lane = self.lane(frame.ingress);
             }
-            let is_plain = step.seen.take(frame, lane.station);
-            let stays = !gives_identifications || Plain::of(frame.head()).dont_fragment();
-            step.way = if is_plain && stays { Way::Forward } else { Way::Long };
+            let is_plain = step.seen.take(frame, lane.station)
+                && (!lane.atomic_only || Plain::of(frame.head()).dont_fragment());
+            step.way = if is_plain { Way::Forward } else { Way::Long };
             step.domain = lane.domain;
         }
         let mut endpoint = Ipv4Addr::UNSPECIFIED;
@@ -141,7 +143,9 @@ impl Engine {
         let scope = self.generation.snapshot.device_scope(device);
         match (scope, self.link(device)) {
             (Some(scope), Some(link)) => {
-                Lane { device, station: link.mac.word(), domain: u32::from(scope.0) << 8 }
+                let (station, domain) = (link.mac.word(), u32::from(scope.0) << 8);
+                let atomic_only = self.generation.snapshot.reassembles();
+                Lane { device, station, domain, atomic_only }
             }
             _ => Lane { device, ..Lane::CLOSED },
         }

@@ -19,7 +19,7 @@ use crate::drop_reason::DropReason;
 use crate::flow::Flow;
 use crate::fragment::{DatagramIndex, DatagramKey, Datagrams, Part};
 use crate::packet::fragment::{Fragment, identification, rewrite_later, set_identification};
-use crate::packet::{FlowKey, Packet, Tuple};
+use crate::packet::{FlowKey, Packet};
 use crate::snapshot::{Fragments, Local, PoolKey};
 use crate::types::{DeviceIndex, Direction, FlowIndex, ScopeId, Tick, WorkerId};
 
@@ -55,12 +55,6 @@ impl Identifications {
         self.next = id.wrapping_add(self.step);
         id
     }
-}
-
-/// The way of a first fragment.
-enum Way {
-    Forward(Forward),
-    Return(Return),
 }
 
 impl Engine {
@@ -148,55 +142,38 @@ impl Engine {
         frame: &mut Frame,
         now: Tick,
     ) -> Result<(Course, Verdict), DropReason> {
-        let (way, key, owner, sent) =
-            match classify(&self.generation.snapshot, scope, packet.tuple.destination)? {
-                Local::Endpoint(endpoint) => {
-                    let key = FlowKey::of(scope, packet);
-                    let hash = key.hash(&self.table_keys);
-                    let forward = Forward { packet: *packet, key, hash, endpoint };
-                    (Way::Forward(forward), Some(key), key.owner(self.workers), Direction::Forward)
-                }
-                Local::NatIp => {
-                    let key = PoolKey {
-                        scope,
-                        nat_ip: packet.tuple.destination,
-                        backend: packet.tuple.source,
-                        protocol: packet.protocol,
-                    };
-                    let pool = self.generation.pools.find(&key);
-                    let back = Return {
-                        packet: *packet,
-                        pool: pool.ok_or(DropReason::UnsolicitedFromProvider)?,
-                    };
-                    let holder = self.holder(&back).ok_or(DropReason::UnsolicitedFromProvider)?;
-                    let key = self.flows.get(holder.flow).map(Flow::key);
-                    (Way::Return(back), key, holder.worker, Direction::Return)
-                }
-            };
-        if owner != self.worker {
-            // As the way would say.
-            let verdict = self.go(&way, arrival, frame, now);
-            return verdict.map(|verdict| (Course::Peer(owner), verdict));
+        let destination = packet.tuple.destination;
+        let (verdict, key, sent) = match classify(&self.generation.snapshot, scope, destination)? {
+            Local::Endpoint(endpoint) => {
+                let key = FlowKey::of(scope, packet);
+                let hash = key.hash(&self.table_keys);
+                let forward = Forward { packet: *packet, key, hash, endpoint };
+                (self.forward(&forward, frame, now)?, Some(key), Direction::Forward)
+            }
+            Local::NatIp => {
+                let key = PoolKey {
+                    scope,
+                    nat_ip: destination,
+                    backend: packet.tuple.source,
+                    protocol: packet.protocol,
+                };
+                let pool = self.generation.pools.find(&key);
+                let pool = pool.ok_or(DropReason::UnsolicitedFromProvider)?;
+                let back = Return { packet: *packet, pool };
+                let holder = self.holder(&back);
+                let verdict = self.back(&back, arrival, frame, now)?;
+                let flow = holder.and_then(|holder| self.flows.get(holder.flow));
+                (verdict, flow.map(Flow::key), Direction::Return)
+            }
+        };
+        if let Verdict::HandOver(worker) = verdict {
+            return Ok((Course::Peer(worker), verdict));
         }
-        let verdict = self.go(&way, arrival, frame, now)?;
         let id = identification(frame.bytes()).ok_or(DropReason::Internal)?;
         let key = key.ok_or(DropReason::Internal)?;
         let number = self.flows.lookup(&key, key.hash(&self.table_keys));
         let number = number.ok_or(DropReason::Internal)?;
         Ok((Course::Flow { number, key, sent, id }, verdict))
-    }
-
-    fn go(
-        &mut self,
-        way: &Way,
-        arrival: Arrival,
-        frame: &mut Frame,
-        now: Tick,
-    ) -> Result<Verdict, DropReason> {
-        match way {
-            Way::Forward(forward) => self.forward(forward, frame, now),
-            Way::Return(back) => self.back(back, arrival, frame, now),
-        }
     }
 
     /// Gives a packet that is a fragment or may become one an identification of adit's own, if its
@@ -234,7 +211,7 @@ impl Engine {
         }
         self.revalidate(number, now)?;
         let flow = self.flows.get(number).ok_or(DropReason::Internal)?;
-        let to = Tuple::from(flow.rewrite(sent).to);
+        let to = flow.rewrite(sent).to;
         let neighbor = flow.neighbor();
         let (hop, mtu) = match sent {
             Direction::Forward => {
@@ -248,7 +225,8 @@ impl Engine {
         if fragment.wire_bytes > mtu.ok_or(DropReason::DeviceDown)? {
             return Err(DropReason::TooBig);
         }
-        rewrite_later(frame.bytes_mut(), to.source, to.destination).ok_or(DropReason::Internal)?;
+        rewrite_later(frame.bytes_mut(), to.source().0, to.destination().0)
+            .ok_or(DropReason::Internal)?;
         set_identification(frame.bytes_mut(), id).ok_or(DropReason::Internal)?;
         match hop {
             Some(hop) => self.send(frame, hop),

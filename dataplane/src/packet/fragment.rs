@@ -8,8 +8,8 @@ use core::net::Ipv4Addr;
 use core::ops::Range;
 
 use super::Packet;
-use super::parse::judge_flags;
-use super::rewrite::{HOP, Tuple};
+use super::parse::has_sense;
+use super::rewrite::Tuple;
 use crate::device::{Frame, Offload};
 use crate::drop_reason::DropReason;
 use crate::types::{MacAddress, Protocol};
@@ -147,7 +147,8 @@ fn judge_tcp(payload: &[u8]) -> Result<TcpFlags, DropReason> {
     match header.header_bytes() {
         0..tcp::HEADER_BYTES_MIN => Err(DropReason::TcpHeaderInvalid),
         bytes if bytes > payload.len() => Err(DropReason::FragmentTiny),
-        _ => judge_flags(header.flags()),
+        _ if !has_sense(header.flags()) => Err(DropReason::TcpFlagsInvalid),
+        _ => Ok(header.flags()),
     }
 }
 
@@ -182,9 +183,10 @@ pub fn rewrite_later(frame: &mut [u8], source: Ipv4Addr, destination: Ipv4Addr) 
     let change =
         |old: Ipv4Addr, new: Ipv4Addr| Delta::of_u32(old.to_bits().to_be(), new.to_bits().to_be());
     let addresses = change(was.source(), source).and(change(was.destination(), destination));
+    let hop = Delta::of_u16(u16::from_ne_bytes([1, 0]), 0);
     let mut header = Ipv4Mut::of(packet)?;
     header.take_hop();
-    header.set_checksum(addresses.and(HOP).update(header.checksum()));
+    header.set_checksum(addresses.and(hop).update(header.checksum()));
     header.set_addresses(source, destination);
     Some(())
 }

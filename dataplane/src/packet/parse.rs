@@ -178,16 +178,11 @@ fn judge_tcp(segment: &[u8]) -> Result<(TcpFlags, usize), DropReason> {
     if !(tcp::HEADER_BYTES_MIN..=segment.len()).contains(&header.header_bytes()) {
         return Err(DropReason::TcpHeaderInvalid);
     }
-    Ok((judge_flags(header.flags())?, header.header_bytes()))
-}
-
-/// The control bits, if they make sense together.
-#[inline(always)]
-pub(super) fn judge_flags(flags: TcpFlags) -> Result<TcpFlags, DropReason> {
+    let flags = header.flags();
     if !has_sense(flags) {
         return Err(DropReason::TcpFlagsInvalid);
     }
-    Ok(flags)
+    Ok((flags, header.header_bytes()))
 }
 
 /// Whether a segment may have these control bits: not SYN with FIN or RST, and one of SYN, RST and

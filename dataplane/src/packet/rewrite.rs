@@ -54,7 +54,7 @@ pub struct Rewrite {
 }
 
 /// What one hop less does to the word of time to live and protocol, whatever they are.
-pub(super) const HOP: Delta = Delta::of_u16(u16::from_ne_bytes([1, 0]), 0);
+const HOP: Delta = Delta::of_u16(u16::from_ne_bytes([1, 0]), 0);
 
 impl Rewrite {
     /// The rewrite that turns one tuple into another.

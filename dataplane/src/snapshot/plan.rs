@@ -159,14 +159,15 @@ pub(super) fn build(plan: Plan) -> Result<Snapshot, PlanError> {
     builder.pool_keys.sort_unstable();
     builder.pool_keys.dedup();
     let links = endpoints.iter().enumerate();
-    let reassembles = |service: &Service| service.treatment.fragments == Fragments::Reassemble;
+    let cares = |service: &Service| service.treatment.fragments == Fragments::Reassemble;
+    let reassembles = services.iter().any(cares);
     Ok(Snapshot {
-        gives_identifications: services.iter().any(reassembles),
         devices: plan.devices.into_boxed_slice(),
         scopes,
         by_link: links.map(|(at, endpoint)| (endpoint.link, EndpointIndex(index(at)))).collect(),
         locals: locals(&builder.locals),
         by_nat_ip: builder.by_nat_ip,
+        reassembles,
         endpoints,
         services,
         backends: builder.backends.into_boxed_slice(),

@@ -68,11 +68,11 @@ impl<'a> Plain<'a> {
         station | kind | u64::from(fragment) == 0
     }
 
-    /// Whether nobody may cut it into fragments.
+    /// Whether it may not be fragmented.
     #[inline(always)]
     #[must_use]
     pub fn dont_fragment(self) -> bool {
-        bytes::<20, 1>(self.0)[0] & 0x40 != 0
+        self.0[20] & 0x40 != 0
     }
 
     /// The station that it comes from.
