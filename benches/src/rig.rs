@@ -100,8 +100,8 @@ impl Rig {
         }
     }
 
-    /// Opens flows until there are `count`, in batches; the clocks that the engine took for a
-    /// packet of each batch.
+    /// Opens flows until there are `count`, in batches, each answered before the next; the clocks
+    /// that the engine took for an opening packet of each batch.
     pub fn open(&mut self, count: usize) -> Vec<f64> {
         let mut clocks = Vec::new();
         while self.flows.len() < count {
@@ -113,6 +113,9 @@ impl Rig {
                 let translated = observe(self.batch.frames()[at].bytes());
                 self.flows.push(translated);
             }
+            // Answered, so that they do not count as unanswered ones, which give way to others.
+            self.fill(batch, |at| Way::Return(first + at));
+            self.process();
         }
         clocks
     }
