@@ -13,6 +13,7 @@ use dataplane::device::mem::{MemDevice, MemFrame};
 use dataplane::device::{Batch, Device, DeviceError, Frame, Link, Transmitted};
 use dataplane::drop_reason::DropReason;
 use dataplane::generation::Generation;
+use dataplane::nat::Pool;
 use dataplane::packet::FlowKey;
 use dataplane::publish::Cell as GenerationCell;
 use dataplane::snapshot::{DevicePlan, Gate};
@@ -192,7 +193,7 @@ impl Crew {
     }
 
     fn leased(&self) -> u32 {
-        self.cell.load().pools.iter().map(|pool| pool.leased()).sum()
+        self.cell.load().pools.iter().map(Pool::leased).sum()
     }
 
     fn dropped(&self, worker: usize, reason: DropReason) -> u64 {
