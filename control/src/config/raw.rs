@@ -3,6 +3,8 @@
 //! A value that is missing or of the wrong type is reported and stands here as `None` or is left
 //! out of its list; `valid` judges the rest nevertheless.
 
+use std::cell::LazyCell;
+
 use toml::de::DeTable;
 
 use super::error::ConfigError;
@@ -127,7 +129,13 @@ pub(super) fn read(text: &str) -> Result<(RawConfig, Vec<ConfigError>), Vec<Conf
     let table = match DeTable::parse_recoverable(text) {
         (table, errors) if errors.is_empty() => table,
         (_, errors) => {
-            let error = |error: &toml::de::Error| syntax_error(&reader, error);
+            // Once for all of them: it parses more than once.
+            let unplaced = LazyCell::new(|| line_of_unplaced(text));
+            let line = |error: &toml::de::Error| match error.span() {
+                Some(span) => reader.line(span.start),
+                None => *unplaced,
+            };
+            let error = |error: &toml::de::Error| syntax_error(line(error), error);
             return Err(errors.iter().map(error).collect());
         }
     };
@@ -144,8 +152,19 @@ pub(super) fn read(text: &str) -> Result<(RawConfig, Vec<ConfigError>), Vec<Conf
     Ok((raw, reader.into_errors()))
 }
 
-fn syntax_error(reader: &Reader, error: &toml::de::Error) -> ConfigError {
-    let line = error.span().map_or(0, |span| reader.line(span.start));
+/// The line of an error that the parser does not place, as it does with a key of too many parts:
+/// the first with which the error comes when the text is cut off behind it.
+fn line_of_unplaced(text: &str) -> usize {
+    let ends = text.match_indices('\n').map(|(at, _)| at);
+    let ends: Vec<usize> = ends.chain([text.len()]).collect();
+    let is_good = |end: &usize| {
+        let (_, errors) = DeTable::parse_recoverable(&text[..*end]);
+        errors.iter().all(|error| error.span().is_some())
+    };
+    ends.partition_point(is_good) + 1
+}
+
+fn syntax_error(line: usize, error: &toml::de::Error) -> ConfigError {
     let place = Place { path: String::new(), line };
     let problem = format!("this is not TOML: {}", error.message().replace('\n', "; "));
     place.error(problem, "see https://toml.io for how a file is written")

@@ -133,6 +133,17 @@ fn control_characters_of_a_file_are_shown_escaped() {
     assert_fault(&spoiled("workers = 2", key), path, 3, &[word]);
 }
 
+/// The parser gives up on a key of so many parts without saying where.
+#[test]
+fn a_key_nested_too_deeply_has_a_line_too() {
+    let key = "a.".repeat(200);
+    for text in [format!("x = 1\n\n{key}a = 1\nz = 2\n"), format!("\n\n[{key}a]")] {
+        let found = faults(&text);
+        let deep = found.iter().find(|fault| fault.problem.contains("recursion"));
+        assert_eq!(deep.map(|fault| fault.line), Some(3), "{found:#?}");
+    }
+}
+
 #[test]
 fn every_rule_of_the_process_and_its_networks() {
     let cases: &[(&str, &str, &str, usize, &[&str])] = &[
