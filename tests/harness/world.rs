@@ -97,7 +97,8 @@ pub struct World {
     /// The topology that each engine works with.
     views: Vec<Arc<Topology>>,
     checker: Checker,
-    held: Vec<Underway>,
+    /// Frames that wait for a next hop, by the worker whose engine has them.
+    held: Vec<Vec<Underway>>,
     handed: Vec<VecDeque<Underway>>,
     batch: Batch,
     verdicts: Verdicts,
@@ -159,7 +160,7 @@ impl World {
             refusing: None,
             views: vec![view; usize::from(config.workers)],
             checker: Checker::new(config.seed),
-            held: Vec::new(),
+            held: (0..config.workers).map(|_| Vec::new()).collect(),
             handed: (0..config.workers).map(|_| VecDeque::new()).collect(),
             batch: Batch::new(),
             verdicts: [Verdict::Consume; BATCH_FRAMES_MAX],
@@ -251,7 +252,7 @@ impl World {
     /// One engine adopts the generation that was built last.
     pub fn adopt(&mut self, worker: usize) {
         self.views[worker] = Arc::new(self.topology.clone());
-        self.held.clear();
+        self.held[worker].clear();
         self.engines[worker].adopt(Arc::clone(&self.generation));
         self.drain(worker);
         self.check_step();
@@ -356,7 +357,7 @@ impl World {
                 if !is_later {
                     self.checker.wait(&self.views[worker], underway.ingress, packets);
                 }
-                self.held.push(underway);
+                self.held[worker].push(underway);
             }
             Verdict::HandOver(peer) => {
                 self.engines[worker].settle(Outcome::HandedOver(1));
@@ -413,8 +414,9 @@ impl World {
             match origin {
                 Origin::Held => {
                     let same = |held: &Underway| is_same(&held.output, &image);
-                    let at = self.held.iter().rposition(same).expect("it was held before");
-                    let mut underway = self.held.remove(at);
+                    let held = &mut self.held[worker];
+                    let at = held.iter().rposition(same).expect("it was held before");
+                    let mut underway = held.remove(at);
                     underway.output = image;
                     self.forward(worker, device, underway);
                 }
