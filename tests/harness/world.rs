@@ -5,13 +5,14 @@
 //! checkers of [`crate::check`] look at every frame that left and at every table.
 
 mod flood;
+mod lent;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dataplane::device::{Batch, Frame};
+use dataplane::device::Frame;
 use dataplane::drop_reason::DropReason;
 use dataplane::engine::Verdicts;
 use dataplane::engine::{Arrival, Engine, EngineConfig, Origin, Outcome, Session, Verdict};
@@ -23,6 +24,8 @@ use crate::check::{Checker, Passage};
 use crate::encode::{ArpShape, Image, TCP, mac_of};
 use crate::observe::{Observed, observe};
 use crate::topology::Topology;
+use lent::Lent;
+
 pub use flood::{Flood, Reach, Socket, Tally, clients};
 
 /// Sizes and secret of a world.
@@ -100,7 +103,7 @@ pub struct World {
     /// Frames that wait for a next hop, by the worker whose engine has them.
     held: Vec<Vec<Underway>>,
     handed: Vec<VecDeque<Underway>>,
-    batch: Batch,
+    batch: Lent,
     verdicts: Verdicts,
     spare: Frame,
 }
@@ -162,7 +165,7 @@ impl World {
             checker: Checker::new(config.seed),
             held: (0..config.workers).map(|_| Vec::new()).collect(),
             handed: (0..config.workers).map(|_| VecDeque::new()).collect(),
-            batch: Batch::new(),
+            batch: Lent::new(),
             verdicts: [Verdict::Consume; BATCH_FRAMES_MAX],
             spare: Frame::new(),
             topology,
