@@ -14,6 +14,7 @@
 
 pub mod check;
 pub mod encode;
+pub mod form;
 pub mod icmp;
 pub mod model;
 pub mod observe;

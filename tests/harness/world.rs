@@ -431,8 +431,9 @@ impl World {
         }
         while let Some(peer) = self.engines[worker].poll_hand_over(&mut self.spare) {
             let bytes = self.spare.bytes();
-            let at = self.held.iter().rposition(|held| held.output.bytes == bytes);
-            let underway = self.held.remove(at.expect("it was held before"));
+            let held = &mut self.held[worker];
+            let at = held.iter().rposition(|held| held.output.bytes == bytes);
+            let underway = held.remove(at.expect("it was held before"));
             assert_eq!(underway.ingress, self.spare.ingress, "where it came from");
             self.engines[worker].settle(Outcome::HandedOver(1));
             self.handed[usize::from(peer.0)].push_back(underway);
