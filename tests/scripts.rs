@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::panic::catch_unwind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use dataplane::drop_reason::DropReason;
-use harness::script::run;
+use harness::script::{all, run};
 
 /// Reasons that no script can show, and the test that does.
 const SHOWN_ELSEWHERE: &[(&str, &str)] = &[
@@ -19,23 +19,10 @@ const SHOWN_ELSEWHERE: &[(&str, &str)] = &[
     ("internal", "model.rs and random.rs, which show that it does not happen"),
 ];
 
-fn scripts(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).expect("the folder can be read") {
-        let path = entry.expect("its entries can be read").path();
-        if path.is_dir() {
-            scripts(&path, found);
-        } else if path.extension().is_some_and(|ending| ending == "pkt") {
-            found.push(path);
-        }
-    }
-}
-
 #[test]
 fn every_script_holds_and_every_reason_is_shown() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts");
-    let mut paths = Vec::new();
-    scripts(&folder, &mut paths);
-    paths.sort();
+    let paths = all();
     assert!(paths.len() > 60, "the scripts are found");
     let mut reasons = BTreeSet::new();
     let mut failed = Vec::new();

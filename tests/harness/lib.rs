@@ -15,6 +15,7 @@
 pub mod check;
 pub mod encode;
 pub mod form;
+pub mod fuzz;
 pub mod icmp;
 pub mod model;
 pub mod observe;

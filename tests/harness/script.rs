@@ -23,7 +23,9 @@ pub mod packet;
 mod treatment;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dataplane::drop_reason::DropReason;
@@ -37,6 +39,29 @@ use crate::topology::{A, B, P, Topology};
 use crate::world::{Left, World, WorldConfig};
 use packet::{Side, parse_packet};
 
+/// Every script of `tests/scripts`, sorted.
+///
+/// # Panics
+/// A folder cannot be read.
+#[must_use]
+pub fn all() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts"), &mut found);
+    found.sort();
+    found
+}
+
+fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("the folder can be read") {
+        let path = entry.expect("its entries can be read").path();
+        if path.is_dir() {
+            collect(&path, found);
+        } else if path.extension().is_some_and(|ending| ending == "pkt") {
+            found.push(path);
+        }
+    }
+}
+
 /// What a script showed.
 #[derive(Debug, Default)]
 pub struct Shown {
@@ -44,6 +69,8 @@ pub struct Shown {
     pub reasons: BTreeSet<&'static str>,
     /// Lines that were carried out.
     pub lines: usize,
+    /// The frames that arrived, and by which device.
+    pub arrived: Vec<(DeviceIndex, Image)>,
 }
 
 /// Carries a script out.
@@ -274,7 +301,8 @@ impl Runner {
         let words = self.substitute(&words[1..]);
         let side = Side::arriving(self.topology.station(device));
         let image = self.encode(&words, &side);
-        let verdicts = self.world().arrive_at(worker, device, &[image]);
+        let verdicts = self.world().arrive_at(worker, device, std::slice::from_ref(&image));
+        self.shown.arrived.push((device, image));
         self.pending = Some(verdicts[0]);
     }
 
