@@ -5,6 +5,7 @@
 
 mod ci;
 mod engine_bench;
+mod fuzz;
 mod lexer;
 mod manifest;
 mod miri;
@@ -31,6 +32,7 @@ const COMMANDS: &[Command] = &[
         summary: "play random operations on the engine and its model",
         run: model::run,
     },
+    Command { name: "fuzz", summary: "run a fuzz target for some seconds", run: fuzz::run },
     Command { name: "tidy", summary: "check the rules of the house", run: tidy::run },
     Command { name: "miri", summary: "look for undefined behaviour", run: miri::run },
     Command {

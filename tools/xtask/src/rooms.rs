@@ -97,6 +97,7 @@ pub(crate) const PACKAGES: &[Package] = &[
     Package { name: "dataplane", may: &[], may_test: &["lab"] },
     package_of("control", &["dataplane", "lab"]),
     package_of("adit-tests", &["dataplane", "control", "lab"]),
+    package_of("adit-fuzz", &["adit-tests"]),
     package_of("adit-benches", &["dataplane", "control", "lab", "adit-tests"]),
     package_of("xtask", &["dataplane", "control", "lab", "adit-tests"]),
 ];
