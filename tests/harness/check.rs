@@ -13,7 +13,7 @@ mod rewrite;
 
 use dataplane::engine::{Engine, Session};
 use dataplane::generation::Generation;
-use dataplane::snapshot::Fragments;
+use dataplane::snapshot::{Fragments, PoolKey};
 use dataplane::types::DeviceIndex;
 
 use crate::encode::Image;
@@ -68,8 +68,29 @@ impl Checker {
     ///
     /// # Panics
     /// They contradict each other.
-    pub fn tables(&self, engines: &[Engine], generation: &Generation) {
-        leases::check(engines, generation, self.seed);
+    pub fn tables(&self, engines: &[&Engine], generation: &Generation) {
+        leases::check(engines, generation, self.seed, |_| 0);
+    }
+
+    /// As [`Checker::tables`]; `others` says how many ports of a pool the test itself leased.
+    ///
+    /// # Panics
+    /// As [`Checker::tables`].
+    pub fn tables_beside(
+        &self,
+        engines: &[&Engine],
+        generation: &Generation,
+        others: impl Fn(&PoolKey) -> u32,
+    ) {
+        leases::check(engines, generation, self.seed, others);
+    }
+
+    /// Judges what changed in a packet that was forwarded, wherever it went.
+    ///
+    /// # Panics
+    /// Something changed that should not have, or did not that should have.
+    pub fn rewritten(&self, input: &Image, output: &Image) {
+        rewrite::check(input, output);
     }
 
     /// Judges counters.

@@ -291,7 +291,8 @@ impl World {
 
     /// Looks at every table.
     pub fn check_tables(&mut self) {
-        self.checker.tables(&self.engines, &self.generation);
+        let engines: Vec<&Engine> = self.engines.iter().collect();
+        self.checker.tables(&engines, &self.generation);
     }
 
     fn check_step(&mut self) {

@@ -7,9 +7,16 @@ use dataplane::flow::State;
 use dataplane::generation::Generation;
 use dataplane::hash::Keys;
 use dataplane::nat::Holder;
+use dataplane::snapshot::PoolKey;
 use dataplane::types::{FlowIndex, PoolIndex, Protocol, WorkerId};
 
-pub(super) fn check(engines: &[Engine], generation: &Generation, seed: u64) {
+/// `others` says how many ports of a pool are leased by nobody's flow: a test may hold some.
+pub(super) fn check(
+    engines: &[&Engine],
+    generation: &Generation,
+    seed: u64,
+    others: impl Fn(&PoolKey) -> u32,
+) {
     let mut tuples = HashSet::new();
     let mut leased: HashMap<u32, u32> = HashMap::new();
     let keys = Keys::new(seed);
@@ -54,19 +61,23 @@ pub(super) fn check(engines: &[Engine], generation: &Generation, seed: u64) {
         let counted = engine.counters().flows_unanswered;
         assert_eq!(unanswered, counted, "flows that nobody has answered yet");
     }
-    let same_generation = |engine: &Engine| engine.generation().number == generation.number;
+    let same_generation = |engine: &&Engine| engine.generation().number == generation.number;
     if engines.iter().all(same_generation) {
-        check_pools(generation, &leased);
+        check_pools(generation, &leased, others);
     }
 }
 
-fn check_pools(generation: &Generation, flows: &HashMap<u32, u32>) {
+fn check_pools(
+    generation: &Generation,
+    flows: &HashMap<u32, u32>,
+    others: impl Fn(&PoolKey) -> u32,
+) {
     let pools = &generation.pools;
     // Slots between them may be empty.
     let filled = (0..).filter_map(|slot| Some((slot, pools.pool(PoolIndex(slot))?)));
     for (slot, pool) in filled.take(pools.iter().count()) {
-        let expected = flows.get(&slot).copied().unwrap_or(0);
         let what = pool.key();
+        let expected = flows.get(&slot).copied().unwrap_or(0) + others(&what);
         assert_eq!(pool.leased(), expected, "I2: flows and leases of {what:?}");
         assert_eq!(pool.count_leases(), expected, "I2: ports taken of {what:?}");
     }
