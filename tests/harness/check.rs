@@ -85,12 +85,13 @@ impl Checker {
         leases::check(engines, generation, self.seed, others);
     }
 
-    /// Judges what changed in a packet that was forwarded, wherever it went.
+    /// Judges what changed in a packet that was forwarded, wherever it went, where no service cares
+    /// for fragments.
     ///
     /// # Panics
     /// Something changed that should not have, or did not that should have.
     pub fn rewritten(&self, input: &Image, output: &Image) {
-        rewrite::check(input, output);
+        rewrite::check(input, output, false);
     }
 
     /// Judges counters.

@@ -21,7 +21,7 @@ pub mod model;
 pub mod observe;
 pub mod random;
 pub mod script;
-
+pub mod sim;
 pub mod sum;
 pub mod topology;
 pub mod world;

@@ -1,0 +1,188 @@
+//! What the people who configure adit want: the truth that its behaviour is judged by, and the text
+//! of their configuration file. Knows nothing of how adit compiles it.
+//!
+//! Networks are numbered: first the tenants', then the providers'. All tenants have the same
+//! addresses, and so have all providers, so that only the network tells them apart.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::net::Ipv4Addr;
+
+use control::state::ConnectionState;
+
+/// The port that TCP clients dial, and where backends listen.
+pub(super) const TCP_PORTS: (u16, u16) = (443, 8080);
+/// The same for UDP.
+pub(super) const UDP_PORTS: (u16, u16) = (53, 5353);
+
+/// A provider's service.
+#[derive(Clone, Debug)]
+pub(super) struct Service {
+    /// The provider's network.
+    pub(super) network: usize,
+    pub(super) nat_ips: BTreeSet<Ipv4Addr>,
+    pub(super) backends: BTreeSet<Ipv4Addr>,
+    /// In seconds: established, half open, closing, UDP.
+    pub(super) timeouts: [u64; 4],
+}
+
+/// A tenant's private endpoint.
+#[derive(Clone, Debug)]
+pub(super) struct Endpoint {
+    pub(super) name: String,
+    /// The tenant's network.
+    pub(super) network: usize,
+    pub(super) address: Ipv4Addr,
+    pub(super) service: usize,
+    pub(super) state: ConnectionState,
+    /// Whether the file has it.
+    pub(super) is_configured: bool,
+}
+
+/// See the module's documentation.
+#[derive(Clone, Debug)]
+pub(super) struct Intent {
+    pub(super) workers: u8,
+    pub(super) flows_max: usize,
+    pub(super) tenants: usize,
+    pub(super) services: Vec<Service>,
+    pub(super) endpoints: Vec<Endpoint>,
+    /// Networks whose device the file leaves out, for one that does not exist.
+    pub(super) detached: BTreeSet<usize>,
+    /// A remark that changes nothing.
+    pub(super) remark: u64,
+}
+
+/// A backend that a provider may have.
+pub(super) fn backend(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 1, 0, 10 + number)
+}
+
+/// A NAT IP that a service may have.
+pub(super) fn nat_ip(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 1, 0, 4 + number)
+}
+
+/// A client's host.
+pub(super) fn client(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 0, 1, 1 + number)
+}
+
+impl Intent {
+    /// Tenants, each with an endpoint for every one of these services.
+    pub(super) fn new(tenants: usize, services: Vec<Service>) -> Intent {
+        let mut endpoints = Vec::new();
+        for network in 0..tenants {
+            for service in 0..services.len() {
+                let last = 5 + u8::try_from(service).unwrap();
+                endpoints.push(Endpoint {
+                    name: format!("pe-{network}-{service}"),
+                    network,
+                    address: Ipv4Addr::new(10, 0, 0, last),
+                    service,
+                    state: ConnectionState::Approved,
+                    is_configured: true,
+                });
+            }
+        }
+        let (detached, workers) = (BTreeSet::new(), 1);
+        Intent { workers, flows_max: 1, tenants, services, endpoints, detached, remark: 0 }
+    }
+
+    pub(super) fn networks(&self) -> usize {
+        let providers = self.services.iter().map(|service| service.network + 1);
+        providers.max().unwrap_or(0).max(self.tenants)
+    }
+
+    pub(super) fn is_tenant(&self, network: usize) -> bool {
+        network < self.tenants
+    }
+
+    /// The endpoint with an address in a network, if there is one now.
+    pub(super) fn endpoint(&self, network: usize, address: Ipv4Addr) -> Option<&Endpoint> {
+        let mut endpoints = self.endpoints.iter().filter(|endpoint| endpoint.is_configured);
+        endpoints.find(|endpoint| (endpoint.network, endpoint.address) == (network, address))
+    }
+
+    /// Whether adit answers for an address in a network.
+    pub(super) fn is_local(&self, network: usize, address: Ipv4Addr) -> bool {
+        let mut of_network = self.services.iter().filter(|service| service.network == network);
+        of_network.any(|service| service.nat_ips.contains(&address))
+            || self.endpoint(network, address).is_some()
+    }
+
+    /// Whether what a tenant sends may show up in a network.
+    pub(super) fn may_see(&self, network: usize, tenant: usize) -> bool {
+        let mut links = self.endpoints.iter().filter(|endpoint| {
+            let is_open = endpoint.is_configured && endpoint.state == ConnectionState::Approved;
+            endpoint.network == tenant && is_open
+        });
+        network == tenant || links.any(|link| self.services[link.service].network == network)
+    }
+
+    /// The configuration file.
+    pub(super) fn text(&self) -> String {
+        let mut text = format!(
+            "# Remark {}.\n[adit]\nworkers = {}\nflows_max = {}\n",
+            self.remark, self.workers, self.flows_max
+        );
+        for network in 0..self.networks() {
+            let second = u8::from(!self.is_tenant(network));
+            let _ = write!(
+                text,
+                "[[virtual_network]]\nname = \"net{network}\"\n\
+                 address_space = [\"10.{second}.0.0/16\"]\n"
+            );
+            let device = if self.detached.contains(&network) { "gone" } else { "net" };
+            let _ = write!(
+                text,
+                "[[device]]\nname = \"{device}{network}\"\nkind = \"af_packet\"\n\
+                 virtual_network = \"net{network}\"\n"
+            );
+        }
+        for (number, service) in self.services.iter().enumerate() {
+            write_service(&mut text, number, service);
+        }
+        for endpoint in self.endpoints.iter().filter(|endpoint| endpoint.is_configured) {
+            let Endpoint { name, network, address, service, .. } = endpoint;
+            let _ = write!(
+                text,
+                "[[private_endpoint]]\nname = \"{name}\"\nvirtual_network = \"net{network}\"\n\
+                 private_ip_address = \"{address}\"\nprivate_link_service = \"service-{service}\"\n"
+            );
+        }
+        text
+    }
+}
+
+fn write_service(text: &mut String, number: usize, service: &Service) {
+    let quoted: Vec<String> = service.backends.iter().map(|host| format!("\"{host}\"")).collect();
+    let [established, half_open, closing, udp] = service.timeouts;
+    let (network, backends) = (service.network, quoted.join(", "));
+    let _ = write!(
+        text,
+        "[[load_balancer]]\nname = \"lb-{number}\"\nvirtual_network = \"net{network}\"\n\
+         sku = \"Standard\"\n\
+         [[load_balancer.backend_address_pool]]\nname = \"all\"\n\
+         backend_addresses = [{backends}]\n"
+    );
+    for (protocol, (port, backend_port)) in [("Tcp", TCP_PORTS), ("Udp", UDP_PORTS)] {
+        let _ = write!(
+            text,
+            "[[load_balancer.load_balancing_rule]]\nname = \"{protocol}\"\n\
+             protocol = \"{protocol}\"\nfrontend_port = {port}\nbackend_port = {backend_port}\n\
+             backend_address_pool = \"all\"\n"
+        );
+    }
+    let _ = write!(
+        text,
+        "[[private_link_service]]\nname = \"service-{number}\"\nload_balancer = \"lb-{number}\"\n\
+         auto_approve = true\ntcp_established_timeout = \"{established}s\"\n\
+         tcp_half_open_timeout = \"{half_open}s\"\ntcp_closing_timeout = \"{closing}s\"\n\
+         udp_timeout = \"{udp}s\"\nnat_ip_configurations = [\n"
+    );
+    for (at, nat_ip) in service.nat_ips.iter().enumerate() {
+        let _ = writeln!(text, "  {{ name = \"nat{at}\", private_ip_address = \"{nat_ip}\" }},");
+    }
+    text.push_str("]\n");
+}

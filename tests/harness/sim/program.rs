@@ -1,0 +1,70 @@
+//! Programs the workers as the daemon does: configuration text to a valid configuration, with the
+//! registry of the run to a snapshot, the next generation, and into the cell. The code is
+//! `control`'s; only its threads and sockets are left out.
+
+use std::sync::Arc;
+
+use control::compile;
+use control::config::{self, Config, Name};
+use control::state::{Decision, Registry};
+use dataplane::generation::Generation;
+use dataplane::publish::Cell;
+use dataplane::snapshot::Snapshot;
+
+/// What is in force, and how to change it.
+pub(super) struct Program {
+    config: Config,
+    registry: Registry,
+    seed: u64,
+    pub(super) cell: Arc<Cell>,
+    pub(super) current: Arc<Generation>,
+    /// Generations that workers may still use: none of them is freed by a worker.
+    retired: Vec<Arc<Generation>>,
+}
+
+impl Program {
+    pub(super) fn new(text: &str, seed: u64) -> Program {
+        let config = config::check(text).unwrap_or_else(|errors| panic!("{errors}\n{text}")).config;
+        let (snapshot, registry) = compile::compile(&config, &Registry::default()).unwrap();
+        let current = Arc::new(Generation::first(snapshot, seed));
+        let cell = Arc::new(Cell::new(Arc::clone(&current)));
+        Program { config, registry, seed, cell, current, retired: Vec::new() }
+    }
+
+    /// Puts a text in force, whole or not at all; says whether it did.
+    pub(super) fn reload(&mut self, text: &str) -> Result<(), String> {
+        let checked = config::check(text).map_err(|errors| errors.to_string())?;
+        let compiled = compile::compile(&checked.config, &self.registry);
+        let (snapshot, registry) = compiled.map_err(|errors| errors.to_string())?;
+        self.config = checked.config;
+        self.registry = registry;
+        self.publish(snapshot);
+        Ok(())
+    }
+
+    /// A provider decides about a connection.
+    pub(super) fn decide(&mut self, endpoint: &str, decision: Decision) {
+        let names: Vec<Name> = self.registry.connections().map(|(name, _)| name.clone()).collect();
+        let name = names.into_iter().find(|name| name.as_str() == endpoint);
+        let name = name.expect("the endpoint is configured");
+        let before = self.registry.connection(&name).expect("it has a connection").state;
+        let state = before.decide(decision).expect("nobody disconnects here");
+        if state != before {
+            self.registry.set_state(&name, state, String::new());
+            let snapshot = compile::snapshot(&self.config, &self.registry);
+            self.publish(snapshot.expect("a decision changes no size"));
+        }
+    }
+
+    fn publish(&mut self, snapshot: Snapshot) {
+        let next = Arc::new(self.current.next(snapshot, self.seed));
+        self.retired.push(self.cell.publish(Arc::clone(&next)));
+        self.current = next;
+    }
+
+    /// Frees generations that no worker uses any more, and says how many are left.
+    pub(super) fn reap(&mut self) -> usize {
+        self.retired.retain(|generation| Arc::strong_count(generation) > 1);
+        self.retired.len()
+    }
+}

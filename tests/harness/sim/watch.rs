@@ -1,0 +1,378 @@
+//! The checkers of the simulated world: each frame that adit takes or sends is judged by what the
+//! people who configured it wanted at that moment, and each counter by what really happened.
+//!
+//! Every frame that arrives carries its number behind the IP packet, where nothing may change (I5):
+//! so what leaves names what it was. I1, I3, I4 and I11 are judged in [`Watch::forward`] and
+//! [`Watch::back`], I5 and I6 by [`crate::check`], I8 and I9 in [`Watch::account`].
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::Ipv4Addr;
+
+use control::state::ConnectionState;
+use dataplane::drop_reason::DropReason;
+use dataplane::engine::{ADVANCE_STEPS, Engine};
+use dataplane::limits::{BATCH_FRAMES_MAX, HELD_FRAMES_MAX};
+use pnet_base::MacAddr;
+
+use super::agenda::{Nanos, SECOND};
+use super::intent::{Intent, TCP_PORTS, UDP_PORTS};
+use super::nic::{Deed, Fate};
+use super::pattern::tenant_of;
+use crate::check::Checker;
+use crate::encode::{Image, TCP, flags};
+use crate::observe::{Observed, Transport, observe};
+
+/// Bytes of a frame's number.
+const NUMBER: usize = 8;
+
+/// Frames that are remembered: more than can be on their way inside adit.
+const ARRIVALS: usize = 16_384;
+
+/// Stations that an address may have been heard from, lately.
+const STATIONS: usize = 3;
+
+type Socket = (Ipv4Addr, u16);
+
+/// A frame that arrived at adit.
+struct Arrival {
+    network: usize,
+    bytes: Vec<u8>,
+    is_intact: bool,
+    /// Whether a frame left that names it.
+    has_left: bool,
+}
+
+/// A flow as the backend sees it: network, NAT IP, backend, protocol.
+type Outside = (usize, Socket, Socket, u8);
+
+/// A flow as the client sees it: network, client, endpoint, protocol.
+type Inside = (usize, Socket, Socket, u8);
+
+/// What a worker did, as its devices know it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    received: u64,
+    sent: u64,
+    full: u64,
+    closed: u64,
+}
+
+/// When a flow was last used, and under which configuration.
+struct Use {
+    outside: Outside,
+    /// Of it, both ways: a flow of one packet may give way to others.
+    packets: u64,
+    at: Nanos,
+    generation: u32,
+}
+
+/// See the module's documentation.
+pub(super) struct Watch {
+    checker: Checker,
+    arrivals: VecDeque<Arrival>,
+    /// The number of the first of them.
+    first: u64,
+    insides: BTreeMap<Outside, Inside>,
+    outsides: BTreeMap<Inside, Use>,
+    /// Flows for which a SYN came, whether or not it passed.
+    opened: BTreeSet<Inside>,
+    /// Where hosts were heard of: in ARP under port 0, clients in each of their flows.
+    stations: BTreeMap<(usize, Socket), Vec<MacAddr>>,
+    /// adit's own, by network.
+    own: Vec<MacAddr>,
+    tallies: Vec<Tally>,
+    /// Packets and bytes that adit forwarded.
+    pub(super) packets: u64,
+    pub(super) bytes: u64,
+}
+
+/// What is in force while a worker turns.
+pub(super) struct Moment<'a> {
+    pub(super) now: Nanos,
+    pub(super) worker: usize,
+    pub(super) intent: &'a Intent,
+    pub(super) generation: u32,
+}
+
+impl Watch {
+    pub(super) fn new(seed: u64, own: Vec<MacAddr>, workers: u8) -> Watch {
+        Watch {
+            checker: Checker::new(seed),
+            arrivals: VecDeque::new(),
+            first: 0,
+            insides: BTreeMap::new(),
+            outsides: BTreeMap::new(),
+            opened: BTreeSet::new(),
+            stations: BTreeMap::new(),
+            own,
+            tallies: vec![Tally::default(); usize::from(workers)],
+            packets: 0,
+            bytes: 0,
+        }
+    }
+
+    /// A frame is about to arrive at adit: it gets its number.
+    pub(super) fn number(
+        &mut self,
+        network: usize,
+        mut bytes: Vec<u8>,
+        is_intact: bool,
+    ) -> Vec<u8> {
+        let number = self.first + self.arrivals.len() as u64;
+        bytes.extend(number.to_be_bytes());
+        let arrival = Arrival { network, bytes: bytes.clone(), is_intact, has_left: false };
+        self.arrivals.push_back(arrival);
+        if self.arrivals.len() > ARRIVALS {
+            self.arrivals.pop_front();
+            self.first += 1;
+        }
+        bytes
+    }
+
+    /// A frame leaves the last checker: packets lose their numbers.
+    pub(super) fn strip(bytes: &mut Vec<u8>) {
+        let observed = observe(bytes);
+        if matches!(&observed, Observed::Transport(seen) if !is_own(bytes, seen)) {
+            bytes.truncate(bytes.len() - NUMBER);
+        }
+    }
+
+    fn arrival(&mut self, bytes: &[u8]) -> &mut Arrival {
+        let tail = bytes.len().checked_sub(NUMBER).map(|at| &bytes[at..]);
+        let number = u64::from_be_bytes(tail.and_then(|tail| tail.try_into().ok()).unwrap());
+        let at = number.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
+        let arrival = at.and_then(|at| self.arrivals.get_mut(at));
+        arrival.expect("I5: what leaves once came, and kept its number")
+    }
+
+    /// A worker took a frame from a device or wanted one sent.
+    pub(super) fn deed(&mut self, moment: &Moment<'_>, network: usize, deed: &Deed) {
+        match deed {
+            Deed::Received(bytes) => {
+                self.tallies[moment.worker].received += 1;
+                self.hear(moment, network, bytes);
+            }
+            Deed::Sent(bytes, fate) => {
+                let observed = observe(bytes);
+                let is_packet =
+                    matches!(&observed, Observed::Transport(seen) if !is_own(bytes, seen));
+                let tally = &mut self.tallies[moment.worker];
+                tally.sent += u64::from(*fate == Fate::Taken);
+                tally.full += u64::from(*fate == Fate::Full && is_packet);
+                match observed {
+                    Observed::Transport(said) if is_own(bytes, &said) => {
+                        self.tell(moment, network, &said);
+                    }
+                    Observed::Transport(output) => self.passage(moment, network, bytes, &output),
+                    arp @ Observed::Arp { .. } => self.arp(moment, network, &arp),
+                    other => panic!("adit sends TCP, UDP and ARP only: {other:?}"),
+                }
+            }
+        }
+    }
+
+    /// Where an address was heard of: what adit may have learned.
+    fn hear(&mut self, moment: &Moment<'_>, network: usize, bytes: &[u8]) {
+        let is_intact = self.arrival(bytes).is_intact;
+        let (socket, mac) = match observe(bytes) {
+            Observed::Arp { sender, sender_mac, .. } => ((sender, 0), sender_mac),
+            Observed::Transport(input) if moment.intent.is_tenant(network) => {
+                if opens(&input) {
+                    // It may begin another flow, even if it is never seen to pass.
+                    let inside = inside(network, &input);
+                    self.outsides.remove(&inside);
+                    self.opened.insert(inside);
+                }
+                ((input.source, input.source_port), input.from_mac)
+            }
+            _ => return,
+        };
+        let known = self.stations.entry((network, socket)).or_default();
+        known.retain(|&other| other != mac);
+        known.push(mac);
+        if is_intact && known.len() > STATIONS {
+            known.remove(0);
+        }
+    }
+
+    fn is_station(&self, network: usize, socket: Socket, mac: MacAddr) -> bool {
+        self.stations.get(&(network, socket)).is_some_and(|known| known.contains(&mac))
+    }
+
+    /// What adit says to those whose connections it ends: nothing of anybody's, in its own name.
+    fn tell(&self, moment: &Moment<'_>, network: usize, said: &Transport) {
+        assert!(said.protocol == TCP && said.payload.is_empty(), "adit has no data: {said:?}");
+        assert_eq!(said.from_mac, self.own[network], "it left in its device's name");
+        assert!(moment.intent.is_local(network, said.source), "I1: {said:?} in {network}");
+    }
+
+    /// adit asks for backends in a NAT IP's name, and answers for what is its own.
+    fn arp(&self, moment: &Moment<'_>, network: usize, arp: &Observed) {
+        let Observed::Arp { operation, sender, sender_mac, target, .. } = *arp else { return };
+        assert_eq!(sender_mac, self.own[network], "ARP is said in adit's own name");
+        assert!(moment.intent.is_local(network, sender), "I1: {sender} is adit's in {network}");
+        if operation == 1 {
+            let mut services = moment.intent.services.iter();
+            let is_backend = services
+                .any(|service| service.network == network && service.backends.contains(&target));
+            assert!(is_backend, "adit asks for backends only, not for {target}");
+        }
+    }
+
+    fn passage(&mut self, moment: &Moment<'_>, network: usize, bytes: &[u8], output: &Transport) {
+        let arrival = self.arrival(bytes);
+        assert!(!arrival.has_left, "I9: one packet came and two left");
+        arrival.has_left = true;
+        let (ingress, is_intact) = (arrival.network, arrival.is_intact);
+        let input = Image::from(arrival.bytes.clone());
+        self.checker.rewritten(&input, &Image::from(bytes.to_vec()));
+        let input = observe(&input.bytes).transport();
+        assert_eq!(output.from_mac, self.own[network], "it left in its device's name");
+        // A flipped bit in a port makes it a packet of another flow, with a wrong checksum.
+        let tenant = tenant_of(bytes).map(usize::from).filter(|_| is_intact);
+        let may_see = tenant.is_none_or(|tenant| moment.intent.may_see(network, tenant));
+        assert!(may_see, "I1: tenant {tenant:?}'s canary is in network {network}");
+        self.packets += 1;
+        self.bytes += bytes.len() as u64;
+        if moment.intent.is_tenant(ingress) {
+            self.forward(moment, (ingress, &input), (network, output));
+        } else if is_intact || self.insides.contains_key(&answered(ingress, &input)) {
+            // A flipped bit may name a flow whose first packet still waits for its next hop.
+            self.back(moment, (ingress, &input), (network, output));
+        }
+    }
+
+    fn forward(
+        &mut self,
+        moment: &Moment<'_>,
+        (ingress, input): (usize, &Transport),
+        (egress, output): (usize, &Transport),
+    ) {
+        let endpoint = moment.intent.endpoint(ingress, input.destination);
+        let endpoint = endpoint.expect("I1: it went to an endpoint of its network");
+        assert_eq!(endpoint.state, ConnectionState::Approved, "I11: {input:?} passed");
+        let service = &moment.intent.services[endpoint.service];
+        assert_eq!(egress, service.network, "I1: it went to its service's provider");
+        assert!(service.nat_ips.contains(&output.source), "I1: {} is a NAT IP", output.source);
+        assert!(service.backends.contains(&output.destination), "I1: it went to a backend");
+        assert!(output.source_port >= 1024, "a leased port is not well known");
+        let ports = if input.protocol == TCP { TCP_PORTS } else { UDP_PORTS };
+        let used = (input.destination_port, output.destination_port);
+        assert_eq!(used, ports, "I1: a rule covers it");
+        assert_eq!(input.source.octets()[..2], [10, 0], "its source is of its network");
+        let known = self.is_station(egress, (output.destination, 0), output.to_mac);
+        assert!(known, "{} answered for the backend", output.to_mac);
+        let (outside, inside) = (outside(egress, output), inside(ingress, input));
+        let stays = match self.outsides.get(&inside) {
+            None if input.protocol == TCP => {
+                let known = self.opened.contains(&inside);
+                assert!(known, "I3: {inside:?} passed, and no SYN ever came");
+                false
+            }
+            Some(_) if input.protocol == TCP => !opens(input),
+            Some(used) => {
+                let unused = moment.now - used.at;
+                // It may have been sent a little later than the flow heard of it.
+                let timeout = service.timeouts[3].saturating_sub(3) * SECOND;
+                let is_answered = used.packets > 1;
+                is_answered && used.generation == moment.generation && unused < timeout
+            }
+            None => false,
+        };
+        let before = self.outsides.get(&inside).filter(|used| used.outside == outside);
+        let packets = before.map_or(1, |used| used.packets + 1);
+        let known = self.outsides.get(&inside).map(|used| used.outside);
+        assert!(!stays || known == Some(outside), "I3: {inside:?} was {known:?}, is {outside:?}");
+        let used = Use { outside, packets, at: moment.now, generation: moment.generation };
+        self.outsides.insert(inside, used);
+        if let Some(before) = self.insides.insert(outside, inside)
+            && before != inside
+            && self.outsides.get(&before).is_some_and(|used| used.outside == outside)
+        {
+            // Whoever had the lease before has it no longer.
+            self.outsides.remove(&before);
+            self.opened.remove(&before);
+        }
+    }
+
+    fn back(
+        &mut self,
+        moment: &Moment<'_>,
+        (ingress, input): (usize, &Transport),
+        (egress, output): (usize, &Transport),
+    ) {
+        let back = answered(ingress, input);
+        let inside = self.insides.get(&back).copied();
+        let inside = inside.unwrap_or_else(|| panic!("I1: {back:?} answers no flow"));
+        let seen = (
+            egress,
+            (output.destination, output.destination_port),
+            (output.source, output.source_port),
+            output.protocol,
+        );
+        assert_eq!(seen, inside, "I4: the answer undoes the translation");
+        let state = moment.intent.endpoint(egress, output.source).map(|endpoint| endpoint.state);
+        assert_eq!(state, Some(ConnectionState::Approved), "I11: {output:?} passed");
+        let known = self.is_station(egress, seen.1, output.to_mac);
+        assert!(known, "I1: {} is the client's station", output.to_mac);
+        assert_eq!(output.flags, input.flags, "I5: flags");
+        if let Some(used) = self.outsides.get_mut(&inside) {
+            (used.at, used.generation) = (moment.now, moment.generation);
+            used.packets += 1;
+        }
+    }
+
+    /// A worker's turn is over: its counters say what its devices saw.
+    pub(super) fn account(&mut self, worker: usize, engine: &Engine, flows_max: usize) {
+        let (counters, tally) = (engine.counters(), &mut self.tallies[worker]);
+        assert_eq!(counters.account_difference(), 0, "I9: {counters:?}");
+        assert_eq!(counters.received, tally.received, "I9: frames received");
+        let sent = counters.forwarded + counters.replied + counters.originated;
+        assert_eq!(sent, tally.sent, "I9: frames sent: {counters:?}");
+        let full = counters.dropped[DropReason::TransmitFull.slot()];
+        assert_eq!(full, tally.full, "I9: frames that a ring refused");
+        assert_eq!(counters.dropped[DropReason::Internal.slot()], 0, "a table contradicts itself");
+        let alive = counters.flows_opened - counters.flows_closed;
+        let records = alive + counters.ports_resting;
+        assert_eq!(records, engine.flows().len() as u64, "I9: flows opened and closed");
+        assert!(engine.flows().len() <= flows_max, "I8: flows");
+        assert!(counters.held <= HELD_FRAMES_MAX as u64, "I8: packets that wait");
+    }
+
+    /// A turn's work is bounded: what one advance may close, and a flow or two for each frame.
+    pub(super) fn bounds(&mut self, worker: usize, engine: &Engine, batches: usize) {
+        let closed = engine.counters().flows_closed;
+        let before = std::mem::replace(&mut self.tallies[worker].closed, closed);
+        let most = u64::from(ADVANCE_STEPS) + (2 * batches * BATCH_FRAMES_MAX) as u64;
+        assert!(closed - before <= most, "I8: one turn closed {} flows", closed - before);
+    }
+
+    pub(super) fn checker(&self) -> &Checker {
+        &self.checker
+    }
+}
+
+fn opens(input: &Transport) -> bool {
+    input.protocol == TCP && input.flags & (flags::SYN | flags::ACK) == flags::SYN
+}
+
+fn outside(network: usize, output: &Transport) -> Outside {
+    let nat = (output.source, output.source_port);
+    (network, nat, (output.destination, output.destination_port), output.protocol)
+}
+
+/// The flow that a backend's packet belongs to.
+fn answered(network: usize, input: &Transport) -> Outside {
+    let nat = (input.destination, input.destination_port);
+    (network, nat, (input.source, input.source_port), input.protocol)
+}
+
+fn inside(network: usize, input: &Transport) -> Inside {
+    let client = (input.source, input.source_port);
+    (network, client, (input.destination, input.destination_port), input.protocol)
+}
+
+/// Whether adit made a packet itself: it has no number behind it.
+fn is_own(bytes: &[u8], seen: &Transport) -> bool {
+    bytes.len() < seen.end + NUMBER
+}
