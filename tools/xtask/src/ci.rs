@@ -64,6 +64,9 @@ const SYNC: Step = Step {
 };
 const MODEL: Step =
     Step::new("model", &["xtask", "model", "--ops", "5000000", "--seed", "1", "--seed", "random"]);
+const WORLDS: Step = Step::new("simulated worlds, fixed", &["xtask", "sim", "--seeds", "1..1001"]);
+const FRESH_WORLDS: Step =
+    Step::new("simulated worlds, fresh", &["xtask", "sim", "--count", "1000"]);
 
 /// The steps, in order.
 fn steps(bare_target: bool) -> Vec<Step> {
@@ -71,7 +74,7 @@ fn steps(bare_target: bool) -> Vec<Step> {
     if bare_target {
         steps.push(BARE);
     }
-    steps.extend([DOC, TEST, SYNC, MODEL]);
+    steps.extend([DOC, TEST, SYNC, MODEL, WORLDS, FRESH_WORLDS]);
     steps
 }
 
@@ -167,6 +170,8 @@ mod tests {
                 "cargo test --locked",
                 "RUSTFLAGS=\"--cfg loom\" cargo test -p dataplane --test sync --locked",
                 "cargo xtask model --ops 5000000 --seed 1 --seed random",
+                "cargo xtask sim --seeds 1..1001",
+                "cargo xtask sim --count 1000",
             ]
         );
         assert_eq!(steps(false).len(), steps(true).len() - 1);

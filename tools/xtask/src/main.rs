@@ -11,6 +11,7 @@ mod manifest;
 mod miri;
 mod model;
 mod rooms;
+mod sim;
 mod source;
 mod tidy;
 mod tree;
@@ -33,6 +34,7 @@ const COMMANDS: &[Command] = &[
         run: model::run,
     },
     Command { name: "fuzz", summary: "run a fuzz target for some seconds", run: fuzz::run },
+    Command { name: "sim", summary: "play simulated worlds, by their seeds", run: sim::run },
     Command { name: "tidy", summary: "check the rules of the house", run: tidy::run },
     Command { name: "miri", summary: "look for undefined behaviour", run: miri::run },
     Command {
