@@ -18,6 +18,7 @@ mod rules;
 mod setup;
 mod shrink;
 mod state;
+mod talk;
 mod unanswered;
 mod wanted;
 

@@ -10,7 +10,7 @@ use dataplane::drop_reason::DropReason;
 use dataplane::types::{DeviceIndex, Protocol};
 use pnet_base::MacAddr;
 
-use super::op::{Arrive, Op, WorldShape};
+use super::op::{Arrive, Op, Rings, WorldShape};
 use super::rules::{Key, Model};
 use super::setup::{ENDPOINTS, KNOBS, Knob, RULES, backend, link, nat_ip, router};
 use crate::encode::{ArpShape, Shape, Sum, TCP, UDP, flags, mac_of};
@@ -18,15 +18,15 @@ use crate::random::Random;
 use crate::script::packet::Described;
 
 /// Kinds of operations, and the most that each may weigh.
-const WEIGHTS: [u16; 11] = [400, 400, 50, 40, 60, 8, 5, 4, 6, 3, 1];
+const WEIGHTS: [u16; 13] = [400, 400, 50, 40, 60, 8, 5, 4, 6, 3, 1, 1_200, 20];
 
 /// Draws the operations of one world.
 pub(super) struct Draw {
-    random: Random,
+    pub(super) random: Random,
     weights: [usize; WEIGHTS.len()],
-    /// One packet in so many is decorated, and one in so many shares its batch with the next.
+    /// One packet in so many is decorated, and one in so many ends its batch.
     plain: usize,
-    alone: usize,
+    batch: usize,
     next_link: u32,
 }
 
@@ -48,8 +48,8 @@ impl Draw {
                 1_000
             },
         };
-        let (plain, alone) = (*random.pick(&[2, 8, 50]), *random.pick(&[2, 5, 1_000]));
-        (shape, Draw { random, weights, plain, alone, next_link: 1_000 })
+        let (plain, batch) = (*random.pick(&[2, 8, 50]), *random.pick(&[1, 2, 5, 30]));
+        (shape, Draw { random, weights, plain, batch, next_link: 1_000 })
     }
 
     /// The next operation of a world whose model is this.
@@ -65,23 +65,30 @@ impl Draw {
             1 => self.answer(model),
             2 => self.spoil(model),
             3 => self.arp(model),
-            4 => self.time(),
+            4 => self.time(model),
             5 => self.set(),
             6 => self.link(),
             7 => self.refuse(),
             8 => Op::Adopt,
-            9 => Op::Rings { full: self.random.one_in(2) },
-            _ => self.squat(),
+            9 => Op::Rings(*self.random.pick(&[Rings::Free, Rings::Slow, Rings::Full])),
+            10 => self.squat(),
+            11 => self.talk(model).unwrap_or_else(|| self.ask(model)),
+            _ => Op::Deliver,
         }
     }
 
-    fn device(&mut self) -> DeviceIndex {
+    pub(super) fn device(&mut self) -> DeviceIndex {
         DeviceIndex(self.random.half() % 4)
     }
 
-    fn arrive(&mut self, device: DeviceIndex, answers: Option<u16>, packet: Described) -> Op {
+    pub(super) fn arrive(
+        &mut self,
+        device: DeviceIndex,
+        answers: Option<u16>,
+        packet: Described,
+    ) -> Op {
         let worker = u8::from(self.random.one_in(2));
-        let more = self.random.one_in(self.alone);
+        let more = !self.random.one_in(self.batch);
         Op::Arrive(Box::new(Arrive { worker, device, more, answers, packet }))
     }
 
@@ -310,14 +317,15 @@ impl Draw {
         self.arrive(device, None, Described::Arp(shape))
     }
 
-    fn time(&mut self) -> Op {
+    fn time(&mut self, model: &Model) -> Op {
+        let until = if self.random.one_in(8) { self.until_expiry(model) } else { None };
         let random = &mut self.random;
-        let ms = match random.below(200) {
+        let drawn = match random.below(200) {
             0 => u64::from(random.word() % 700_000),
             1..=9 => u64::from(random.word() % 5_000),
             _ => *random.pick(&[1, 5, 10, 30, 75, 80, 100, 300]),
         };
-        Op::Time { ms, noticed: !random.one_in(5) }
+        Op::Time { ms: until.unwrap_or(drawn), noticed: !random.one_in(5) }
     }
 
     fn set(&mut self) -> Op {
@@ -370,7 +378,7 @@ impl Draw {
 }
 
 /// adit's station on a device now, or what it would usually be.
-fn station(model: &Model, device: DeviceIndex) -> MacAddr {
+pub(super) fn station(model: &Model, device: DeviceIndex) -> MacAddr {
     let open = model.workers[0].links.get(&device).copied();
     open.unwrap_or_else(|| link(device, 0)).mac.0.into()
 }

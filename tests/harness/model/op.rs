@@ -11,7 +11,8 @@
 //! * `time MS`, `unnoticed MS`: time passes, and workers advance or do not;
 //! * `up DEVICE MTU [STATION]`, `down DEVICE`: STATION is the number of adit's station there;
 //! * `refuse DEVICE REASON`: what is sent there is refused from now on; `accept`;
-//! * `rings full|free`: whether frames can be handed over;
+//! * `rings free|slow|full`: whether frames can be handed over, and arrive at once; `deliver`: those
+//!   that were slow arrive;
 //! * `squat SERVICE NAT-IP BACKEND PROTOCOL LEFT`: somebody else leases a pool but for LEFT ports.
 //!
 //! Packets are described in [`crate::script::packet`].
@@ -35,6 +36,22 @@ pub(super) struct WorldShape {
     pub(super) start_ms: u64,
 }
 
+/// How frames are handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rings {
+    /// They arrive at once.
+    Free,
+    /// They arrive when they are delivered.
+    Slow,
+    /// There is no room for them.
+    Full,
+}
+
+impl Rings {
+    const NAMES: [(Rings, &str); 3] =
+        [(Rings::Free, "free"), (Rings::Slow, "slow"), (Rings::Full, "full")];
+}
+
 /// A frame that arrives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Arrive {
@@ -56,7 +73,8 @@ pub(super) enum Op {
     Time { ms: u64, noticed: bool },
     Link { device: DeviceIndex, mtu: Option<u32>, station: u8 },
     Refuse(Option<(DeviceIndex, DropReason)>),
-    Rings { full: bool },
+    Rings(Rings),
+    Deliver,
     Squat { service: u32, nat_ip: u32, backend: u32, protocol: Protocol, left: usize },
 }
 
@@ -103,7 +121,11 @@ impl fmt::Display for Op {
             Op::Refuse(Some((device, reason))) => {
                 write!(f, "refuse {} {}", letter(*device), reason.metric())
             }
-            Op::Rings { full } => write!(f, "rings {}", if *full { "full" } else { "free" }),
+            Op::Rings(rings) => {
+                let name = Rings::NAMES.iter().find(|row| row.0 == *rings).map_or("", |row| row.1);
+                write!(f, "rings {name}")
+            }
+            Op::Deliver => f.write_str("deliver"),
             Op::Squat { service, nat_ip, backend, protocol, left } => {
                 write!(f, "squat {service} {nat_ip} {backend} {} {left}", protocol.name())
             }
@@ -164,7 +186,11 @@ impl FromStr for Op {
                 let reason = reasons.find(|known| known.metric() == *reason);
                 Ok(Op::Refuse(Some((device(at)?, *reason.ok_or("there is no such reason")?))))
             }
-            ("rings", [how]) => Ok(Op::Rings { full: *how == "full" }),
+            ("rings", [how]) => {
+                let row = Rings::NAMES.iter().find(|row| row.1 == *how);
+                Ok(Op::Rings(row.ok_or("there are no such rings")?.0))
+            }
+            ("deliver", []) => Ok(Op::Deliver),
             ("squat", [service, nat_ip, backend, protocol, left]) => Ok(Op::Squat {
                 service: number(service)?,
                 nat_ip: number(nat_ip)?,

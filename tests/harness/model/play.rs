@@ -21,7 +21,7 @@ use dataplane::types::{DeviceIndex, FlowIndex, Instant, Tick, WorkerId};
 use super::choices::{Choice, SQUATTER, Seen};
 use super::coverage::Coverage;
 use super::expect::same_frame;
-use super::op::{Arrive, Op, WorldShape};
+use super::op::{Arrive, Op, Rings, WorldShape};
 use super::rules::{Key, Model, PoolKey};
 use super::setup::{Setup, backend, link, link_of_station, nat_ip};
 use crate::encode::{Image, mac_of};
@@ -63,7 +63,9 @@ pub(super) struct Play<'r> {
     setup: Setup,
     now: Instant,
     refusing: Option<(DeviceIndex, DropReason)>,
-    rings_full: bool,
+    rings: Rings,
+    /// Frames that were handed over and have not arrived yet, by worker.
+    slow: Vec<Vec<Underway>>,
     /// Frames of the batch that is being gathered, and for which worker.
     gathered: (usize, Vec<Underway>),
 }
@@ -135,7 +137,8 @@ impl<'r> Play<'r> {
             setup,
             now,
             refusing: None,
-            rings_full: false,
+            rings: Rings::Free,
+            slow: vec![Vec::new(); workers],
             gathered: (0, Vec::new()),
         };
         for at in 0..4 {
@@ -171,7 +174,11 @@ impl<'r> Play<'r> {
                 self.set_link(*device, mtu.map(|mtu| link_of_station(*device, *station, mtu)));
             }
             Op::Refuse(refusing) => self.refusing = *refusing,
-            Op::Rings { full } => self.rings_full = *full,
+            Op::Rings(rings) => {
+                self.rings = *rings;
+                self.deliver()?;
+            }
+            Op::Deliver => self.deliver()?,
             Op::Squat { service, nat_ip: at, backend: to, protocol, left } => {
                 let scope = self.setup.plan().services[*service as usize].scope.0;
                 self.squat((scope, nat_ip(*service, *at), backend(*to), *protocol as u8), *left);
@@ -184,6 +191,7 @@ impl<'r> Play<'r> {
     /// The end of the list: a batch may still wait for its last frame.
     pub(super) fn end(&mut self) -> Result<(), String> {
         self.finish_batch()?;
+        self.deliver()?;
         self.compare()?;
         for pool in self.generation.pools.iter() {
             let key = pool.key();
@@ -250,6 +258,15 @@ impl<'r> Play<'r> {
         Ok(())
     }
 
+    /// Frames that were handed over arrive.
+    fn deliver(&mut self) -> Result<(), String> {
+        for peer in 0..self.engines.len() {
+            let frames = std::mem::take(&mut self.slow[peer]);
+            self.process(peer, Arrival::Peer, frames)?;
+        }
+        Ok(())
+    }
+
     /// The frames up to the first whose flow may take the place of one that the batch opens. If it
     /// may take any other's, it is the last.
     fn next_batch(
@@ -308,7 +325,8 @@ impl<'r> Play<'r> {
             }
             let bytes = frame.bytes().len();
             if let Some(peer) = self.settle_verdict(worker, verdict, bytes) {
-                handed[peer].push((*device, input.clone()));
+                let ring = if self.rings == Rings::Slow { &mut self.slow } else { &mut handed };
+                ring[peer].push((*device, input.clone()));
             }
         }
         Ok(handed)
@@ -323,7 +341,7 @@ impl<'r> Play<'r> {
             Verdict::Reply(_) => self.settle(worker, Outcome::Replied(1)),
             Verdict::HandOver(peer) => {
                 let peer = usize::from(peer.0);
-                if peer < self.engines.len() && !self.rings_full {
+                if peer < self.engines.len() && self.rings != Rings::Full {
                     self.settle(worker, Outcome::HandedOver(1));
                     return Some(peer);
                 }

@@ -48,7 +48,7 @@ pub(super) struct Flow {
     /// Of its record: adit chose it.
     pub(super) number: u32,
     pub(super) worker: usize,
-    client: Option<(DeviceIndex, Mac)>,
+    pub(super) client: Option<(DeviceIndex, Mac)>,
     judged: u32,
 }
 
