@@ -9,6 +9,7 @@ mod announce;
 mod choices;
 mod coverage;
 mod draw;
+mod ending;
 mod expect;
 mod form;
 mod hops;

@@ -26,6 +26,12 @@ pub(super) struct Choice {
     pub(super) backend: Socket,
 }
 
+/// What a full table gives up first: an expired flow, or a port whose rest is over.
+enum Old {
+    Flow(Key),
+    Port((PoolKey, u16)),
+}
+
 /// Where a port is wanted: any of the service's NAT IPs will do.
 struct Way<'a> {
     service: &'a ServicePlan,
@@ -53,6 +59,10 @@ pub(super) trait Seen {
     fn verdict(&self) -> Verdict;
     /// What was chosen for a flow that is in the table, and the number of its record.
     fn choice(&self, key: &Key) -> Option<(Choice, u32)>;
+    /// Whether adit has ended the flow and tells both sides.
+    fn resets(&self, key: &Key) -> bool;
+    /// Whether a port rests.
+    fn rests(&self, lease: &(PoolKey, u16)) -> bool;
     /// How many unanswered flows gave way so far.
     fn displaced(&self) -> u64;
 
@@ -121,13 +131,15 @@ impl Model {
 
     pub(super) fn is_free(&self, pool: PoolKey, port: u16) -> bool {
         let squatted = self.squatted.get(&pool).is_some_and(|left| !left.contains(&port));
-        !squatted && !self.leases.contains_key(&(pool, port))
+        let lease = (pool, port);
+        !squatted && !self.leases.contains_key(&lease) && !self.resting.contains_key(&lease)
     }
 
     /// How many ports of a pool are held, by flows or others.
     pub(super) fn leased(&self, pool: PoolKey) -> usize {
         let squatted = self.squatted.get(&pool).map_or(0, |left| PORTS_PER_POOL - left.len());
-        squatted + self.leases.range((pool, 0)..=(pool, u16::MAX)).count()
+        let all = (pool, 0)..=(pool, u16::MAX);
+        squatted + self.leases.range(all.clone()).count() + self.resting.range(all).count()
     }
 
     /// Only pools that are squatted ever run dry here: there are fewer flows than ports.
@@ -142,6 +154,8 @@ impl Model {
     pub(super) fn squat(&mut self, pool: PoolKey, mut left: BTreeSet<u16>) {
         let leases = self.leases.range((pool, 0)..=(pool, u16::MAX));
         left.extend(leases.map(|((_, port), _)| *port));
+        let resting = self.resting.range((pool, 0)..=(pool, u16::MAX));
+        left.extend(resting.map(|((_, port), _)| *port));
         self.squatted.insert(pool, left);
     }
 
@@ -152,34 +166,56 @@ impl Model {
             return Ok(());
         }
         match self.reclaimed(worker, seen) {
-            Some(expired) => self.close(&expired),
-            None if self.give_way(worker, |_| true) => {}
-            None => return Err(DropReason::FlowTableFull),
+            Some(Old::Flow(key)) => self.end(&key),
+            Some(Old::Port(lease)) => self.wake(&lease),
+            None => {}
         }
-        Ok(())
+        // An end may take its time.
+        let has_room = self.count(worker) < self.flows_max || self.give_way(worker, |_| true);
+        if has_room { Ok(()) } else { Err(DropReason::FlowTableFull) }
     }
 
     /// Free: which expired flow a full table gives up, and whether one is found when many timers
     /// stand in the way.
-    fn reclaimed(&mut self, worker: usize, seen: &dyn Seen) -> Option<Key> {
+    fn reclaimed(&mut self, worker: usize, seen: &dyn Seen) -> Option<Old> {
         let (now, mut gone, mut must) = (self.now, Vec::new(), false);
         let slots = (now - self.workers[worker].collected) / COLLECT_TICKS + 1;
         for (key, flow) in self.flows.iter().filter(|(_, flow)| flow.worker == worker) {
-            if !seen.has(key) {
+            if self.is_gone(key, seen) {
                 gone.push(*key);
             }
             must |= slots + (self.flows_max as u64) < RECLAIM_STEPS && flow.is_due(now);
         }
         let displaced = seen.displaced() - self.workers[worker].counters.flows_displaced;
+        let resting = self.resting.iter().filter(|(_, rest)| rest.worker == worker);
+        let mut over = resting.filter(|(_, rest)| now >= rest.until);
+        must |= over.clone().any(|(_, rest)| {
+            let due = rest.until.next_multiple_of(COLLECT_TICKS);
+            slots + (self.flows_max as u64) < RECLAIM_STEPS && now >= due
+        });
+        if let Some((lease, _)) = over.find(|(lease, _)| !seen.rests(lease)) {
+            return Some(Old::Port(*lease));
+        }
         if gone.len() as u64 > displaced {
-            // Of several the one that would not have given way first.
+            // Of several the one whose end takes its time: those that give way go at once. Or else
+            // the one that would not have given way first.
             gone.retain(|key| self.flows[key].is_expired(now));
-            return gone.into_iter().max_by_key(|key| self.turn(key));
+            let lingers = |key: &Key| {
+                let flow = &self.flows[key];
+                seen.resets(key) || seen.rests(&(flow.pool(), flow.choice.nat.1))
+            };
+            let expired = gone.into_iter().max_by_key(|key| (lingers(key), self.turn(key)));
+            return expired.map(Old::Flow);
         }
         if must {
             self.complain("a full table kept a flow that had expired long ago".to_owned());
         }
         None
+    }
+
+    /// Whether adit has done with a flow what the model has not yet.
+    pub(super) fn is_gone(&self, key: &Key, seen: &dyn Seen) -> bool {
+        !seen.has(key) || seen.resets(key) && !self.flows[key].state.is_resetting()
     }
 
     /// How many flows can be opened before others may have to go for them.
@@ -191,6 +227,7 @@ impl Model {
     }
 
     fn count(&self, worker: usize) -> usize {
-        self.flows.values().filter(|flow| flow.worker == worker).count()
+        let flows = self.flows.values().filter(|flow| flow.worker == worker).count();
+        flows + self.resting.values().filter(|rest| rest.worker == worker).count()
     }
 }

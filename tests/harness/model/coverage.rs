@@ -48,15 +48,15 @@ impl Coverage {
             ("flows_closed", counters.flows_closed),
             ("flows_revoked", counters.flows_revoked),
             ("flows_displaced", counters.flows_displaced),
+            ("flows_reset", counters.flows_reset),
+            ("ports_resting", counters.ports_resting),
         ]
     }
 
-    /// What can be reached and was not. `Internal` cannot: only a bug of adit's reaches it. No rule
-    /// here asks for resets yet.
+    /// What can be reached and was not. `Internal` cannot: only a bug of adit's reaches it.
     #[must_use]
     pub fn missing(&self) -> Vec<&'static str> {
-        let unreachable = [DropReason::Internal, DropReason::ConnectionReset];
-        let reachable = DropReason::ALL.iter().filter(|reason| !unreachable.contains(reason));
+        let reachable = DropReason::ALL.iter().filter(|reason| **reason != DropReason::Internal);
         let unreached = reachable.filter(|reason| self.counters.dropped[reason.slot()] == 0);
         let facts = self.facts().into_iter().filter(|(_, count)| *count == 0);
         facts.map(|(name, _)| name).chain(unreached.map(|reason| reason.metric())).collect()

@@ -18,7 +18,7 @@ use crate::random::Random;
 use crate::script::packet::Described;
 
 /// Kinds of operations, and the most that each may weigh.
-const WEIGHTS: [u16; 13] = [400, 400, 50, 40, 60, 8, 5, 4, 6, 3, 1, 1_200, 20];
+const WEIGHTS: [u16; 13] = [400, 400, 50, 120, 100, 12, 8, 6, 8, 4, 1, 1_200, 20];
 
 /// Draws the operations of one world.
 pub(super) struct Draw {
@@ -28,6 +28,8 @@ pub(super) struct Draw {
     plain: usize,
     batch: usize,
     next_link: u32,
+    /// How services begin to end flows.
+    endings: Vec<u32>,
 }
 
 impl Draw {
@@ -48,12 +50,18 @@ impl Draw {
                 1_000
             },
         };
+        let endings = if random.one_in(2) { 2 } else { 0 };
+        let endings = (0..endings).map(|_| random.word() % 8).collect();
         let (plain, batch) = (*random.pick(&[2, 8, 50]), *random.pick(&[1, 2, 5, 30]));
-        (shape, Draw { random, weights, plain, batch, next_link: 1_000 })
+        (shape, Draw { random, weights, plain, batch, next_link: 1_000, endings })
     }
 
     /// The next operation of a world whose model is this.
     pub(super) fn next(&mut self, model: &Model) -> Op {
+        if let Some(value) = self.endings.pop() {
+            let of = u32::try_from(self.endings.len()).unwrap();
+            return Op::Set { knob: Knob::Endings, of, value, late: false };
+        }
         let mut at = self.random.below(self.weights.iter().sum());
         let mut kind = 0;
         while at >= self.weights[kind] {
@@ -190,7 +198,7 @@ impl Draw {
         shape.id = random.half();
         shape.tos = random.half().to_le_bytes()[0];
         shape.ttl = *random.pick(&[64, 255, 128, 2]);
-        shape.sequence = random.word();
+        (shape.sequence, shape.acknowledgement) = (random.word(), random.word());
         shape.ip_options = vec![1; 4 * random.below(14).saturating_sub(6).min(10)];
         shape.tcp_options = vec![1; 4 * random.below(5) * usize::from(shape.protocol == TCP)];
         let length = match random.below(60) {
@@ -339,6 +347,7 @@ impl Draw {
                 self.next_link += 1;
                 self.next_link
             }
+            Knob::Endings if !random.one_in(4) => 0,
             Knob::Gate | Knob::Space | Knob::Routes if usual => 0,
             Knob::Device if usual => 1,
             Knob::Provider if usual => 2,

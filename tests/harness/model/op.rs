@@ -11,8 +11,8 @@
 //! * `time MS`, `unnoticed MS`: time passes, and workers advance or do not;
 //! * `up DEVICE MTU [STATION]`, `down DEVICE`: STATION is the number of adit's station there;
 //! * `refuse DEVICE REASON`: what is sent there is refused from now on; `accept`;
-//! * `rings free|slow|full`: whether frames can be handed over, and arrive at once; `deliver`: those
-//!   that were slow arrive;
+//! * `rings free|slow|full`: whether frames can be handed over, and arrive at once;
+//!   `deliver`: those that were slow arrive;
 //! * `squat SERVICE NAT-IP BACKEND PROTOCOL LEFT`: somebody else leases a pool but for LEFT ports.
 //!
 //! Packets are described in [`crate::script::packet`].

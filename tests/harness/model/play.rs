@@ -11,6 +11,7 @@ use dataplane::drop_reason::DropReason;
 use dataplane::engine::{
     Arrival, Engine, EngineConfig, Origin, Outcome, Session, Verdict, Verdicts,
 };
+use dataplane::flow::State as FlowState;
 use dataplane::generation::Generation;
 use dataplane::limits::BATCH_FRAMES_MAX;
 use dataplane::nat::{Holder, Home};
@@ -97,8 +98,26 @@ impl Seen for Look<'_> {
         let extent = u32::try_from(self.engine.flows().extent()).unwrap();
         let flow = |at| Some((self.engine.flows().get(FlowIndex(at))?, at));
         let mut flows = (0..extent).filter_map(flow);
-        let (flow, number) = flows.find(|(flow, _)| key_of(&flow.key()) == *key)?;
+        let (flow, number) = flows
+            .find(|(flow, _)| key_of(&flow.key()) == *key && flow.state != FlowState::Resting)?;
         Some((Choice { nat: flow.nat(), backend: flow.backend() }, number))
+    }
+
+    fn resets(&self, key: &Key) -> bool {
+        let extent = u32::try_from(self.engine.flows().extent()).unwrap();
+        let mut flows = (0..extent).filter_map(|at| self.engine.flows().get(FlowIndex(at)));
+        flows.any(|flow| key_of(&flow.key) == *key && flow.state == FlowState::Resetting)
+    }
+
+    fn rests(&self, ((_, nat_ip, backend, protocol), port): &(PoolKey, u16)) -> bool {
+        let extent = u32::try_from(self.engine.flows().extent()).unwrap();
+        let mut flows = (0..extent).filter_map(|at| self.engine.flows().get(FlowIndex(at)));
+        flows.any(|flow| {
+            flow.state == FlowState::Resting
+                && flow.nat() == (*nat_ip, *port)
+                && flow.backend().0 == *backend
+                && flow.key.protocol as u8 == *protocol
+        })
     }
 
     fn displaced(&self) -> u64 {
@@ -369,6 +388,7 @@ impl<'r> Play<'r> {
             if worker == 0 {
                 self.model.announce();
             }
+            self.model.probe(worker);
             let mut expected = std::mem::take(&mut self.model.workers[worker].requests);
             let mut requests = Vec::new();
             while let Some((device, origin)) =

@@ -20,6 +20,7 @@ use dataplane::types::{DeviceIndex, Direction, LinkId, Timeouts, WorkerId};
 
 use super::announce::Announcements;
 use super::choices::{Choice, SQUATTER, Seen};
+use super::ending::Rest;
 use super::expect::{Socket, translate};
 use super::form::{self, Form, Mac, Packet};
 use super::hops::{Held, Hops};
@@ -49,7 +50,8 @@ pub(super) struct Flow {
     pub(super) number: u32,
     pub(super) worker: usize,
     pub(super) client: Option<(DeviceIndex, Mac)>,
-    judged: u32,
+    /// 0 if adit has ended it.
+    pub(super) judged: u32,
 }
 
 impl Flow {
@@ -74,6 +76,8 @@ pub(super) struct Worker {
     /// Requests that it owes, in no order.
     pub(super) requests: Vec<(DeviceIndex, Image)>,
     pub(super) counters: Counters,
+    /// Records of flows whose sides are to be asked.
+    pub(super) probes: Vec<u32>,
     /// Flows that nobody had answered when they were opened.
     pub(super) notes: VecDeque<Note>,
     /// When expired flows were last collected.
@@ -113,6 +117,8 @@ pub(super) struct Model {
     pub(super) generations: BTreeMap<u32, Generation>,
     pub(super) flows: BTreeMap<Key, Flow>,
     pub(super) leases: BTreeMap<(PoolKey, u16), Key>,
+    /// Ports whose flow is over.
+    pub(super) resting: BTreeMap<(PoolKey, u16), Rest>,
     /// Pools that somebody else holds but for these ports.
     pub(super) squatted: BTreeMap<PoolKey, BTreeSet<u16>>,
     /// What was chosen before, to be chosen again.
@@ -126,7 +132,7 @@ pub(super) struct Model {
 }
 
 impl Flow {
-    fn pool(&self) -> PoolKey {
+    pub(super) fn pool(&self) -> PoolKey {
         (self.provider, self.choice.nat.0, self.choice.backend.0, self.protocol)
     }
 }
@@ -138,6 +144,7 @@ impl Model {
             links: BTreeMap::new(),
             held: Vec::new(),
             requests: Vec::new(),
+            probes: Vec::new(),
             notes: VecDeque::new(),
             counters: Counters { generation: 1, ..Counters::default() },
             collected: now,
@@ -151,6 +158,7 @@ impl Model {
             generations: BTreeMap::from([(1, first)]),
             flows: BTreeMap::new(),
             leases: BTreeMap::new(),
+            resting: BTreeMap::new(),
             squatted: BTreeMap::new(),
             owners: BTreeMap::new(),
             backends: BTreeMap::new(),
@@ -183,6 +191,9 @@ impl Model {
         let expected = self
             .judge(worker, arrival, (ingress, input), seen)
             .unwrap_or_else(|reason| Verdict::Drop(reason).into());
+        if let Verdict::Drop(reason) = expected.verdict {
+            self.tell_refused(worker, reason, (ingress, input));
+        }
         let counters = &mut self.workers[worker].counters;
         match arrival {
             Arrival::Peer => counters.taken_over += 1,
@@ -233,10 +244,14 @@ impl Model {
         (endpoint, seen): (&EndpointPlan, &dyn Seen),
     ) -> Result<Expected, DropReason> {
         if let Some(flow) = self.flows.get(&key) {
-            if flow.is_expired(self.now) || flow.state.is_over() && packet.opens() {
-                self.close(&key);
-            } else {
-                self.revalidate(&key)?;
+            let is_expired = flow.is_expired(self.now);
+            match (is_expired || flow.state.is_over()) && packet.opens() {
+                true => self.close(&key),
+                false if is_expired => self.end(&key),
+                false => self.revalidate(&key)?,
+            }
+            if self.flows.get(&key).is_some_and(|flow| flow.state.is_resetting()) {
+                return Err(DropReason::ConnectionReset);
             }
         }
         let is_new = !self.flows.contains_key(&key);
@@ -329,22 +344,31 @@ impl Model {
             return Err(nobody);
         }
         let key = self.leases.get(&(pool, nat.1)).copied();
+        let rest = self.resting.get(&(pool, nat.1)).copied();
         let owner = match key {
             Some(key) => self.flows[&key].worker,
+            None if rest.is_some() => rest.map_or(0, |rest| rest.worker),
             None if !self.is_free(pool, nat.1) => usize::from(SQUATTER.0),
             None => return Err(nobody),
         };
         if owner != worker {
             return if arrival == Arrival::Device { Ok(hand_over(owner)) } else { Err(nobody) };
         }
-        let key = key.ok_or(DropReason::Internal)?;
-        if self.flows[&key].is_expired(self.now) {
-            self.close(&key);
+        if rest.is_some_and(|rest| self.now >= rest.until) {
+            self.wake(&(pool, nat.1));
             return Err(nobody);
         }
-        if self.flows[&key].choice.backend != backend {
+        if let Some(key) = key.filter(|key| self.flows[key].is_expired(self.now)) {
+            self.end(&key);
+        }
+        let key = key.filter(|key| self.flows.contains_key(key));
+        let rest = self.resting.get(&(pool, nat.1));
+        let expected = key.map(|key| self.flows[&key].choice.backend);
+        let expected = expected.or(rest.map(|rest| rest.backend)).ok_or(nobody)?;
+        if expected != backend {
             return Err(DropReason::BackendMismatch);
         }
+        let key = key.ok_or(nobody)?;
         self.revalidate(&key)?;
         let (device, mac) = self.flows[&key].client.ok_or(DropReason::ClientUnknown)?;
         let from = self.judge_egress(worker, device, packet)?;
@@ -394,9 +418,15 @@ impl Model {
         if flow.judged == generation {
             return Ok(());
         }
+        if flow.state.is_resetting() {
+            return Err(DropReason::ConnectionReset);
+        }
         if let Err(reason) = wants(self.plan(worker), key, flow) {
-            self.close(key);
             self.workers[worker].counters.flows_revoked += 1;
+            match reason {
+                DropReason::NatIpRemoved => self.remove(key),
+                _ => self.end(key),
+            }
             return Err(reason);
         }
         let timeouts = self.timeouts(key);
@@ -409,8 +439,9 @@ impl Model {
         Ok(())
     }
 
-    pub(super) fn close(&mut self, key: &Key) {
-        let flow = self.flows.remove(key).expect("a flow that is closed lives");
+    /// A flow goes, and its port is free.
+    pub(super) fn remove(&mut self, key: &Key) {
+        let flow = self.flows.remove(key).expect("a flow that is removed lives");
         self.leases.remove(&(flow.pool(), flow.choice.nat.1));
         self.workers[flow.worker].counters.flows -= 1;
         self.workers[flow.worker].counters.flows_closed += 1;
@@ -447,7 +478,7 @@ impl Model {
         let is_new = std::mem::take(&mut self.workers[worker].sweeps);
         for key in self.keys(|flow| is_new && flow.worker == worker) {
             match self.flows[&key].is_expired(self.now) {
-                true => self.close(&key),
+                true => self.end(&key),
                 false => drop(self.revalidate(&key)),
             }
         }
@@ -462,10 +493,11 @@ impl Model {
     fn collect(&mut self, worker: usize, seen: &dyn Seen) {
         let now = self.now;
         for key in self.keys(|flow| flow.worker == worker && flow.is_expired(now)) {
-            if self.flows[&key].is_due(now) || !seen.has(&key) {
-                self.close(&key);
+            if self.flows[&key].is_due(now) || self.is_gone(&key, seen) {
+                self.end(&key);
             }
         }
+        self.collect_resting(worker, seen);
         self.workers[worker].collected = now;
     }
 

@@ -38,6 +38,9 @@ const TIMEOUTS: [[u64; 4]; 4] = [
     [70, 130, 10, 95],
 ];
 
+/// How long ports rest, where they do.
+const HOLD_DOWN_TICKS: u32 = 150;
+
 /// What can be changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Knob {
@@ -49,6 +52,8 @@ pub(super) enum Knob {
     Rules,
     /// Of a service: which timeouts.
     Timeouts,
+    /// Of a service: bit 0 resets both sides, bit 1 lets ports rest, bit 2 tells refused clients.
+    Endings,
     /// Of a service: the provider's network.
     Provider,
     /// Of an endpoint: its link id; 0 if there is no such endpoint.
@@ -66,11 +71,12 @@ pub(super) enum Knob {
 }
 
 /// A knob, its name, how many of it there are and how many positions it has.
-pub(super) const KNOBS: [(Knob, &str, u32, u32); 11] = [
+pub(super) const KNOBS: [(Knob, &str, u32, u32); 12] = [
     (Knob::Backends, "backends", 2, 32),
     (Knob::NatIps, "nat-ips", 2, 8),
     (Knob::Rules, "rules", 2, 8),
     (Knob::Timeouts, "timeouts", 2, 4),
+    (Knob::Endings, "endings", 2, 8),
     (Knob::Provider, "provider", 2, 3),
     (Knob::Link, "link", 4, u32::MAX),
     (Knob::Gate, "gate", 4, 4),
@@ -124,7 +130,7 @@ impl Setup {
             Knob::Link => 101 + of,
             Knob::Service => ENDPOINTS[of as usize].2,
             Knob::Device => 1,
-            Knob::Timeouts | Knob::Gate | Knob::Space | Knob::Routes => 0,
+            Knob::Timeouts | Knob::Endings | Knob::Gate | Knob::Space | Knob::Routes => 0,
         };
         self.knobs.get(&(knob, of)).copied().unwrap_or(usual)
     }
@@ -188,11 +194,15 @@ impl Setup {
         let [opening, established, closing, udp] =
             TIMEOUTS[self.get(Knob::Timeouts, service) as usize].map(Duration::from_millis);
         let timeouts = Timeouts::new(opening, established, closing, udp);
+        let endings = self.get(Knob::Endings, service);
+        let hold_down_ticks = if endings & 2 != 0 { HOLD_DOWN_TICKS } else { 0 };
+        let ending = Ending { resets: endings & 1 != 0, hold_down_ticks };
         let rule = |bit: u32| {
             let (protocol, port, backend_port) = RULES[bit as usize];
-            let (backends, ending) = (backends.clone(), Ending::default());
+            let backends = backends.clone();
             RulePlan { protocol, port, backend_port, backends, timeouts, ending }
         };
+        let refusal = if endings & 4 != 0 { Refusal::Reset } else { Refusal::Silence };
         let mut nat_ips: Vec<_> =
             self.bits(Knob::NatIps, service).map(|bit| nat_ip(service, bit)).collect();
         if nat_ips.is_empty() {
@@ -203,7 +213,7 @@ impl Setup {
         ServicePlan {
             scope: ScopeId(scope),
             nat_ips,
-            refusal: Refusal::Silence,
+            refusal,
             treatment: Treatment::default(),
             rules,
         }

@@ -20,6 +20,8 @@ pub(super) struct State {
     refused: bool,
     /// Reset afterwards: until the next packet.
     reset: bool,
+    /// Ended by adit.
+    resetting: bool,
 }
 
 impl State {
@@ -43,7 +45,20 @@ impl State {
 
     /// Whether a SYN of the client begins anew.
     pub(super) fn is_over(self) -> bool {
-        self.is_closed() || self.reset
+        self.is_closed() || self.reset || self.resetting
+    }
+
+    /// Whether both sides believe in a TCP connection.
+    pub(super) fn is_connected(self) -> bool {
+        self.established && !self.is_over()
+    }
+
+    pub(super) fn resetting(self) -> State {
+        State { resetting: true, ..self }
+    }
+
+    pub(super) fn is_resetting(self) -> bool {
+        self.resetting
     }
 
     /// The state after a further packet.
@@ -90,6 +105,7 @@ impl State {
         match self {
             _ if self.udp && self.heard => "udp",
             _ if self.udp => "unanswered",
+            _ if self.resetting => "resetting",
             _ if self.is_closed() => "closed",
             _ if self.reset => "reset",
             _ if self.client_fin => "client_closed",

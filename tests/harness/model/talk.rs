@@ -59,6 +59,7 @@ impl Draw {
             "answered" => (flags::ACK, false),
             _ => (*random.pick(&[flags::ACK, flags::ACK | flags::PSH]), random.one_in(2)),
         };
+        (shape.sequence, shape.acknowledgement) = (random.word(), random.word());
         shape.flags = if random.one_in(25) { *random.pick(&odd) } else { says };
         returns
     }

@@ -1,5 +1,5 @@
-//! Flows that nobody has answered stand in a queue, in the order in which they were opened, and give
-//! way to newcomers from its front.
+//! Flows that nobody has answered stand in a queue, in the order in which they were opened, and
+//! give way to newcomers from its front.
 
 use super::rules::{Flow, Key, Model};
 
@@ -92,7 +92,7 @@ impl Model {
 
     fn displace(&mut self, key: &Key) {
         let worker = self.flows[key].worker;
-        self.close(key);
+        self.remove(key);
         self.workers[worker].counters.flows_displaced += 1;
     }
 }
