@@ -106,7 +106,7 @@ impl Seen for Look<'_> {
     fn resets(&self, key: &Key) -> bool {
         let extent = u32::try_from(self.engine.flows().extent()).unwrap();
         let mut flows = (0..extent).filter_map(|at| self.engine.flows().get(FlowIndex(at)));
-        flows.any(|flow| key_of(&flow.key) == *key && flow.state == FlowState::Resetting)
+        flows.any(|flow| key_of(&flow.key()) == *key && flow.state == FlowState::Resetting)
     }
 
     fn rests(&self, ((_, nat_ip, backend, protocol), port): &(PoolKey, u16)) -> bool {
@@ -116,7 +116,7 @@ impl Seen for Look<'_> {
             flow.state == FlowState::Resting
                 && flow.nat() == (*nat_ip, *port)
                 && flow.backend().0 == *backend
-                && flow.key.protocol as u8 == *protocol
+                && flow.key().protocol as u8 == *protocol
         })
     }
 

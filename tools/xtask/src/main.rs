@@ -10,6 +10,7 @@ mod lexer;
 mod manifest;
 mod miri;
 mod model;
+mod rfc;
 mod rooms;
 mod sim;
 mod source;
@@ -42,6 +43,7 @@ const COMMANDS: &[Command] = &[
         summary: "measure the engine in clocks for a packet",
         run: engine_bench::run,
     },
+    Command { name: "rfc", summary: "write docs/rfc-compliance.md from the tests", run: rfc::run },
     Command { name: "help", summary: "list these commands", run: help },
 ];
 

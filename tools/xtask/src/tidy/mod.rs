@@ -11,6 +11,7 @@ mod links;
 mod packages;
 mod reach;
 mod reasons;
+pub(crate) mod requirements;
 mod sizes;
 mod words;
 
@@ -65,6 +66,7 @@ pub(crate) fn check(tree: &Tree) -> Report {
     report.findings.extend(sizes::check(tree, &sources));
     report.findings.extend(headers::check(tree, &sources));
     report.findings.extend(links::check(tree));
+    report.findings.extend(requirements::check(tree));
     reasons::check(tree, &sources, &mut report);
     report.findings.sort();
     report
