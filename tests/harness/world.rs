@@ -406,10 +406,7 @@ impl World {
 
     /// Lets an engine send what it wants to; hosts answer its requests.
     fn drain(&mut self, worker: usize) {
-        loop {
-            let Some((device, origin)) = self.engines[worker].poll_transmit(&mut self.spare) else {
-                break;
-            };
+        while let Some((device, origin)) = self.engines[worker].poll_transmit(&mut self.spare) {
             let image = Image {
                 bytes: self.spare.bytes().to_vec(),
                 offload: self.spare.offload,

@@ -404,9 +404,9 @@ impl Play {
 /// The fragment with these bytes of a frame.
 fn fragment(whole: &[u8], bytes: std::ops::Range<usize>) -> Image {
     let mut frame = [&whole[..34], &whole[bytes.clone()]].concat();
-    let length = u16::try_from(20 + bytes.len()).unwrap();
+    let length = u16::try_from(20 + bytes.len()).expect("a packet is short");
     let more = u16::from(bytes.end < whole.len()) << 13;
-    let offset = u16::try_from((bytes.start - 34) / 8).unwrap();
+    let offset = u16::try_from((bytes.start - 34) / 8).expect("a packet is short");
     frame[16..18].copy_from_slice(&length.to_be_bytes());
     frame[20..22].copy_from_slice(&(more | offset).to_be_bytes());
     frame[24..26].fill(0);

@@ -56,7 +56,7 @@ fn errors(world: &mut World) -> Outcome {
     world.config.more_rules = rule("closed", "Udp", CLOSED, "all");
     world.reload()?;
     let silent = exchange(world, CLOSED, SHORT)?;
-    ensure!(silent.iter().all(|error| is_timeout(error)), "ICMP is off: {silent:?}");
+    ensure!(silent.iter().all(is_timeout), "ICMP is off: {silent:?}");
     world.config.service_settings =
         "icmp_errors = \"translate\"\nicmp_answers = [\"prohibited\"]\n".to_owned();
     world.reload()?;

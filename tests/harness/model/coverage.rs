@@ -21,6 +21,19 @@ pub struct Coverage {
     pub(super) counters: Counters,
 }
 
+/// Only a bug of adit's reaches the first; the others need services that reassemble fragments or
+/// translate ICMP, and those are not in the model: scripts and random operations show them.
+const OUT_OF_REACH: [DropReason; 8] = [
+    DropReason::Internal,
+    DropReason::FragmentTiny,
+    DropReason::FragmentOverlap,
+    DropReason::FragmentLimit,
+    DropReason::FragmentTimeout,
+    DropReason::IcmpInvalid,
+    DropReason::IcmpUnmatched,
+    DropReason::IcmpRate,
+];
+
 impl Coverage {
     /// Adds what others reached.
     pub fn add(&mut self, other: &Coverage) {
@@ -53,10 +66,10 @@ impl Coverage {
         ]
     }
 
-    /// What can be reached and was not. `Internal` cannot: only a bug of adit's reaches it.
+    /// What can be reached and was not.
     #[must_use]
     pub fn missing(&self) -> Vec<&'static str> {
-        let reachable = DropReason::ALL.iter().filter(|reason| **reason != DropReason::Internal);
+        let reachable = DropReason::ALL.iter().filter(|reason| !OUT_OF_REACH.contains(reason));
         let unreached = reachable.filter(|reason| self.counters.dropped[reason.slot()] == 0);
         let facts = self.facts().into_iter().filter(|(_, count)| *count == 0);
         facts.map(|(name, _)| name).chain(unreached.map(|reason| reason.metric())).collect()

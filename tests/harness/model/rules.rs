@@ -265,8 +265,17 @@ impl Model {
         let (choice, provider) = (flow.choice, flow.provider);
         let next_hop = (provider, self.view(worker).next_hop(provider, choice.backend.0));
         let hop = self.view(worker).hops.lookup(next_hop);
-        if let Some((device, _)) = hop {
-            self.judge_egress(worker, device, packet)?;
+        match hop {
+            Some((device, _)) => {
+                self.judge_egress(worker, device, packet)?;
+            }
+            // It must fit wherever its next hop may turn out to be.
+            None => {
+                let links = self.scope_links(worker, provider);
+                if links.iter().any(|(_, link)| packet.wire_bytes > link.mtu as usize) {
+                    return Err(DropReason::TooBig);
+                }
+            }
         }
         // The packet that opens a flow says nothing about it that is not known.
         if !is_new {
@@ -277,7 +286,7 @@ impl Model {
         let image = translate(input, packet, (choice.nat, choice.backend), stations);
         match hop {
             Some((device, _)) => Ok(sent(device, image, packet)),
-            None => self.wait_for(worker, next_hop, packet, image),
+            None => self.wait_for(worker, next_hop, image),
         }
     }
 
@@ -452,14 +461,9 @@ impl Model {
         &mut self,
         worker: usize,
         next_hop: (u16, Ipv4Addr),
-        packet: &Packet,
         image: Image,
     ) -> Result<Expected, DropReason> {
         self.ask(worker, next_hop);
-        let links = self.scope_links(worker, next_hop.0);
-        if links.iter().any(|(_, link)| packet.wire_bytes > link.mtu as usize) {
-            return Err(DropReason::TooBig);
-        }
         let Worker { held, counters, .. } = &mut self.workers[worker];
         let same = held.iter().filter(|held| held.next_hop == next_hop).count();
         let fits = image.bytes.len() <= HELD_FRAME_BYTES_MAX;

@@ -144,8 +144,10 @@ mod tests {
     fn the_engine_sees_all_but_the_edge() {
         let engine = room("engine").unwrap();
         for other in ROOMS {
+            // What threads share, and hints to the processor, are the business of its tables.
+            let below = ["sync", "prefetch"].contains(&other.name);
             let edge = ["engine", "worker", "publish", "io"].contains(&other.name);
-            assert_eq!(engine.sees.contains(&other.name), !edge, "{}", other.name);
+            assert_eq!(engine.sees.contains(&other.name), !(edge || below), "{}", other.name);
         }
     }
 }
