@@ -109,7 +109,7 @@ drop_reasons! {
         "The sender is hostile: this is the LAND attack.", "RFC 3704";
     IcmpUnsupported, "icmp_unsupported",
         "The packet is ICMP; private endpoints carry TCP and UDP only.",
-        "Test with TCP, or set `icmp_echo` of the endpoint or `icmp_errors` of the service.",
+        "Test with TCP, or set the endpoint's `icmp_echo`.",
         "Private Link FAQ";
     IcmpInvalid, "icmp_invalid",
         "The ICMP message is cut off, or its checksum or that of the header it quotes is wrong.",

@@ -90,10 +90,16 @@ fn rejected(tour: &mut Tour<'_>, consumer: &Consumer, dial: &Dial) -> Result<(),
     let claim = format!("Asked to reject {NEW_ENDPOINT_NAME}, adit has done so {time}");
     tour.report.equal(&claim, ConnectionState::Rejected, state);
     let outcome = session.http_get("/").map(|response| response.status);
-    let silent = outcome.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::TimedOut);
+    let is_reset = outcome.as_ref().is_err_and(|error| {
+        matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+    });
     let seen = outcome.map_or_else(|error| error.to_string(), |status| format!("status {status}"));
-    let claim = "Rejected: the open session is dead, its next request gets no answer";
-    tour.report.claim(claim, silent, "no answer in time", seen);
+    let claim = "Rejected: the open session was reset, its next request fails at once";
+    tour.report.claim(claim, is_reset, "a reset", seen);
+    let outcome = consumer.host.run(|| tcp_connect(&dial.within(SILENCE)))??;
+    let timed_out = outcome == ConnectOutcome::TimedOut;
+    let claim = "Connecting anew times out, as before the approval";
+    tour.report.claim(claim, timed_out, "TimedOut", format!("{outcome:?}"));
     let drop = tour.daemon.drop_of(metric)?;
     let claim = format!("{metric} went up: \"{}\"", drop.sentence);
     let seen = format!("{before}, then {}", drop.count);
@@ -105,7 +111,6 @@ fn rejected(tour: &mut Tour<'_>, consumer: &Consumer, dial: &Dial) -> Result<(),
     let look = |tour: &Tour<'_>| tour.daemon.sessions(of_endpoint()).map(|found| found.len());
     let left = tour.settle(look, |left| *left == 0)?;
     tour.report.equal("Its sessions are gone, their ports given back", 0, left);
-    // A reset, so that its socket does not go on sending into the dark.
     Ok(session.abort()?)
 }
 
