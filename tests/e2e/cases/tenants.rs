@@ -67,7 +67,10 @@ fn check_sessions(world: &World) -> Outcome {
     for twin in TWINS {
         let mut seen = Vec::new();
         for session in &sessions {
-            if number(session, "client_port")? != u64::from(twin) {
+            // Another conversation may have met the same client port.
+            let is_echo = number(session, "endpoint_port")? == u64::from(port::ECHO.0);
+            let is_tcp = text(session, "protocol")? == "tcp";
+            if !(is_echo && is_tcp && number(session, "client_port")? == u64::from(twin)) {
                 continue;
             }
             ensure!(text(session, "client")? == CLIENT.to_string(), "client in {session}");
