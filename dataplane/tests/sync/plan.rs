@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use dataplane::snapshot::{
     DeviceKind, DevicePlan, EndpointPlan, Gate, Plan, PoolKey, Refusal, RulePlan, ScopePlan,
-    ServicePlan, Snapshot, Timeouts,
+    ServicePlan, Snapshot, Timeouts, Treatment,
 };
 use dataplane::types::{Ending, LinkId, Prefix, Protocol, ScopeId, ServiceIndex};
 
@@ -43,13 +43,15 @@ fn build(with_pool: bool) -> Snapshot {
         ending: Ending::default(),
     };
     let (nat_ips, refusal) = (vec![NAT_IP], Refusal::Silence);
-    let service = ServicePlan { scope: ScopeId(1), nat_ips, refusal, rules: vec![rule] };
+    let (treatment, rules) = (Treatment::default(), vec![rule]);
+    let service = ServicePlan { scope: ScopeId(1), nat_ips, refusal, treatment, rules };
     let endpoint = EndpointPlan {
         link: LinkId(1),
         scope: ScopeId(0),
         address: ENDPOINT,
         service: ServiceIndex(0),
         gate: Gate::Approved,
+        answers_echo: false,
     };
     let plan = Plan {
         devices: vec![device("client", 0), device("provider", 1)],
