@@ -62,7 +62,8 @@ impl<'a> Plain<'a> {
         const KIND: u64 = u64::from_le_bytes([0, 0, 0, 0, 0x08, 0x00, 0x45, 0]);
         const KIND_MASK: u64 = u64::from_le_bytes([0, 0, 0, 0, 0xff, 0xff, 0xff, 0]);
         const FRAGMENT_MASK: u16 = u16::from_le_bytes([0x3f, 0xff]);
-        let station = (self.wide::<0>().to_le() ^ station) & STATION_MASK;
+        // Not masked after the comparison: a station that no frame can have must stay none.
+        let station = (self.wide::<0>().to_le() & STATION_MASK) ^ station;
         let kind = (self.wide::<8>().to_le() ^ KIND) & KIND_MASK;
         let fragment = u16::from_le_bytes(bytes::<20, 2>(self.0)) & FRAGMENT_MASK;
         station | kind | u64::from(fragment) == 0

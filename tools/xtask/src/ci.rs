@@ -63,10 +63,12 @@ const SYNC: Step = Step {
     environment: &[("RUSTFLAGS", "--cfg loom")],
 };
 const MODEL: Step =
-    Step::new("model", &["xtask", "model", "--ops", "5000000", "--seed", "1", "--seed", "random"]);
+    Step::new("model, fixed", &["xtask", "model", "--ops", "9100000", "--seed", "1"]);
+const FRESH_MODEL: Step =
+    Step::new("model, fresh", &["xtask", "model", "--ops", "900000", "--seed", "random"]);
 const WORLDS: Step = Step::new("simulated worlds, fixed", &["xtask", "sim", "--seeds", "1..1001"]);
 const FRESH_WORLDS: Step =
-    Step::new("simulated worlds, fresh", &["xtask", "sim", "--count", "1000"]);
+    Step::new("simulated worlds, fresh", &["xtask", "sim", "--count", "100"]);
 
 /// The steps, in order.
 fn steps(bare_target: bool) -> Vec<Step> {
@@ -74,7 +76,7 @@ fn steps(bare_target: bool) -> Vec<Step> {
     if bare_target {
         steps.push(BARE);
     }
-    steps.extend([DOC, TEST, SYNC, MODEL, WORLDS, FRESH_WORLDS]);
+    steps.extend([DOC, TEST, SYNC, MODEL, FRESH_MODEL, WORLDS, FRESH_WORLDS]);
     steps
 }
 
@@ -169,9 +171,10 @@ mod tests {
                 "RUSTDOCFLAGS=\"-D warnings\" cargo doc --workspace --no-deps --locked",
                 "cargo test --locked",
                 "RUSTFLAGS=\"--cfg loom\" cargo test -p dataplane --test sync --locked",
-                "cargo xtask model --ops 5000000 --seed 1 --seed random",
+                "cargo xtask model --ops 9100000 --seed 1",
+                "cargo xtask model --ops 900000 --seed random",
                 "cargo xtask sim --seeds 1..1001",
-                "cargo xtask sim --count 1000",
+                "cargo xtask sim --count 100",
             ]
         );
         assert_eq!(steps(false).len(), steps(true).len() - 1);
