@@ -539,7 +539,7 @@ fn opener(bytes: &[u8]) -> Option<[u8; 12]> {
         .get(at..at + 4)
         .filter(|_| is_tcp && bytes.get(at + 13).is_some_and(|flags| flags & 0x12 == 2))?;
     let mut opener = [0; 12];
-    opener[..8].copy_from_slice(&bytes[26..34]);
+    opener[..8].copy_from_slice(bytes.get(26..34)?);
     opener[8..].copy_from_slice(ports);
     Some(opener)
 }
