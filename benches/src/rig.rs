@@ -245,6 +245,7 @@ fn plan(capacity: usize) -> Plan {
         ending: Ending::default(),
     };
     Plan {
+        leaving_nat_ips: Vec::new(),
         devices: vec![device("consumer", ScopeId(0)), device("provider", ScopeId(1))],
         scopes: vec![scope.clone(), scope],
         services: vec![ServicePlan {

@@ -63,7 +63,8 @@ fn plan(config: &Config, registry: &Registry) -> Option<Plan> {
     });
     let endpoints: Option<Vec<EndpointPlan>> = endpoints.collect();
     let devices = registry.devices().to_vec();
-    Some(Plan { devices, scopes, services: services?, endpoints: endpoints? })
+    let leaving_nat_ips = registry.departures().plan(config);
+    Some(Plan { devices, scopes, services: services?, endpoints: endpoints?, leaving_nat_ips })
 }
 
 fn scope(network: &VirtualNetwork) -> ScopePlan {

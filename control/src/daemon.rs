@@ -8,6 +8,7 @@
 mod clients;
 mod controller;
 mod crew;
+mod exhaustion;
 mod publisher;
 mod server;
 mod sessions;
@@ -188,6 +189,7 @@ fn supervise(
         let devices = {
             let mut controller = daemon.controller.lock();
             controller.reap();
+            controller.tend();
             controller.devices()
         };
         watch.look(&devices).iter().for_each(log);

@@ -8,14 +8,19 @@
 //! slots of removed devices are used again only when all others are. Everything here is a value: a
 //! reload makes the next [`Registry`] beside the old one and may throw it away.
 
+mod departure;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use dataplane::limits::DEVICES_MAX;
 use dataplane::snapshot::{DevicePlan, Gate};
 use dataplane::types::{LinkId, ScopeId};
 use serde::{Deserialize, Serialize};
+
+pub use departure::{Departure, Departures, Stage};
 
 use crate::config::{Config, Name, PrivateEndpoint};
 
@@ -130,6 +135,7 @@ pub struct Registry {
     network_numbers: HashMap<Name, u16>,
     devices: Vec<Option<DevicePlan>>,
     connections: BTreeMap<Name, Connection>,
+    departures: Departures,
     /// The next link id, or 0 when all are used.
     next_link: u32,
 }
@@ -141,6 +147,7 @@ impl Default for Registry {
             network_numbers: HashMap::new(),
             devices: Vec::new(),
             connections: BTreeMap::new(),
+            departures: Departures::default(),
             next_link: LINK_FIRST,
         }
     }
@@ -164,6 +171,26 @@ impl Registry {
             next.connections.insert(endpoint.name.clone(), connection);
         }
         Ok(next)
+    }
+
+    /// The same with the NAT IPs that leave when `new` takes the place of `old`; the time is that
+    /// since the start of the run.
+    #[must_use]
+    pub fn depart(&self, old: &Config, new: &Config, now: Duration) -> Registry {
+        let departures = self.departures.next(old, new, now);
+        Registry { departures, ..self.clone() }
+    }
+
+    /// The same with other NAT IPs that leave.
+    #[must_use]
+    pub fn with_departures(&self, departures: Departures) -> Registry {
+        Registry { departures, ..self.clone() }
+    }
+
+    /// The NAT IPs that leave.
+    #[must_use]
+    pub fn departures(&self) -> &Departures {
+        &self.departures
     }
 
     /// The number of a virtual network, if it was ever configured.

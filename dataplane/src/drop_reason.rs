@@ -182,6 +182,10 @@ drop_reasons! {
     NatIpRemoved, "nat_ip_removed",
         "The flow's NAT IP is gone from the service, or its lease went while it was.",
         "The client must connect anew; another NAT IP will serve it.", "-";
+    NatIpDrained, "nat_ip_drained",
+        "The flow's NAT IP was taken away from the service and its time to drain is over.",
+        "The client must connect anew; another NAT IP will serve it.",
+        "0017";
 
     ConnectionReset, "connection_reset",
         "adit has ended the packet's connection, and told the sender so with a reset.",

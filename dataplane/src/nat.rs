@@ -21,6 +21,7 @@ use core::net::Ipv4Addr;
 pub use pool::{Holder, Home, Pool};
 
 use crate::hash::FixedMap;
+use crate::limits::NAT_IPS_MAX;
 use crate::snapshot::{PoolKey, Service, Snapshot};
 use crate::types::{FlowIndex, Lease, PoolIndex, Protocol, WorkerId};
 
@@ -92,7 +93,8 @@ impl Pools {
     }
 
     /// Leases a port of one of the service's NAT IPs towards a backend: of two that `hash` picks
-    /// the one with fewer leases, and when that has none left, of any other. `None` if none has.
+    /// the one with fewer leases, and when that has none left, of two others that have some. `None`
+    /// if none has.
     pub fn lease(
         &self,
         service: &Service,
@@ -101,26 +103,53 @@ impl Pools {
         hash: u64,
         (home, flow): (&Home, FlowIndex),
     ) -> Option<Lease> {
-        let find = |position: usize| {
-            let nat_ip = *service.nat_ips.get(position)?;
-            let index = self.find(&PoolKey { scope: service.scope, nat_ip, backend, protocol })?;
-            Some((index, self.pool(index)?))
-        };
+        let find = |position: usize| self.towards(service, position, (backend, protocol));
         let lease = |(index, pool): (PoolIndex, &Pool)| {
             let port = pool.lease(home, flow)?;
             Some(Lease { pool: index, nat_ip: pool.key().nat_ip, port })
         };
+        let of_two = |(one, other): (usize, usize)| {
+            let (one, other) = (find(one), find(other));
+            let leased =
+                |of: Option<(PoolIndex, &Pool)>| of.map_or(u32::MAX, |(_, pool)| pool.leased());
+            let emptier = if leased(other) < leased(one) { other } else { one };
+            emptier.and_then(lease)
+        };
         let count = service.nat_ips.len();
-        let (one, other) = two_positions(hash, count);
-        let (of_one, of_other) = (find(one), find(other));
-        let leased =
-            |of: Option<(PoolIndex, &Pool)>| of.map_or(u32::MAX, |(_, pool)| pool.leased());
-        let other_is_emptier = leased(of_other) < leased(of_one);
-        let (first, of_first) = if other_is_emptier { (other, of_other) } else { (one, of_one) };
-        of_first.and_then(lease).or_else(|| {
-            let mut rest = (1..count).map(|turn| (first + turn) % count);
-            rest.find_map(|position| find(position).and_then(lease))
+        of_two(two_positions(hash, count)).or_else(|| {
+            let (mut open, mut number) = ([0; NAT_IPS_MAX], 0);
+            for position in (0..count).take(NAT_IPS_MAX) {
+                if find(position).is_some_and(|(_, pool)| pool.has_room()) {
+                    open[number] = position;
+                    number += 1;
+                }
+            }
+            let (one, other) = two_positions(hash, number);
+            // Another worker may take the last port of one meanwhile.
+            let any = || open[..number].iter().find_map(|&position| find(position).and_then(lease));
+            if number == 0 { None } else { of_two((open[one], open[other])).or_else(any) }
         })
+    }
+
+    /// Counts a newcomer that found no port of any of the service's NAT IPs, with each of them.
+    pub fn refuse(&self, service: &Service, backend: Ipv4Addr, protocol: Protocol) {
+        for position in 0..service.nat_ips.len() {
+            if let Some((_, pool)) = self.towards(service, position, (backend, protocol)) {
+                pool.refuse();
+            }
+        }
+    }
+
+    /// The pool of a service's NAT IP towards a backend.
+    fn towards(
+        &self,
+        service: &Service,
+        position: usize,
+        (backend, protocol): (Ipv4Addr, Protocol),
+    ) -> Option<(PoolIndex, &Pool)> {
+        let nat_ip = *service.nat_ips.get(position)?;
+        let index = self.find(&PoolKey { scope: service.scope, nat_ip, backend, protocol })?;
+        Some((index, self.pool(index)?))
     }
 
     /// The pool in a slot, whether or not it may still be leased from.

@@ -23,8 +23,8 @@ use crate::hash::FixedMap;
 pub use crate::types::{Ending, Timeouts};
 pub use maglev::{MaglevTable, TABLE_SIZES};
 pub use plan::{
-    DeviceKind, DevicePlan, EndpointPlan, Plan, PlanError, RoutePlan, RulePlan, ScopePlan,
-    ServicePlan,
+    DeviceKind, DevicePlan, EndpointPlan, LeavingPlan, Plan, PlanError, RoutePlan, RulePlan,
+    ScopePlan, ServicePlan,
 };
 pub use treatment::{Fragments, IcmpAnswers, IcmpErrors, MssClamp, Treatment};
 
@@ -77,8 +77,10 @@ pub struct Endpoint {
 pub struct Service {
     /// The provider's virtual network.
     pub scope: ScopeId,
-    /// 1 to [`crate::limits::NAT_IPS_MAX`] addresses of that network.
+    /// 1 to [`crate::limits::NAT_IPS_MAX`] addresses of that network, whose ports are leased.
     pub nat_ips: Box<[Ipv4Addr]>,
+    /// As many that it had before and that still have flows.
+    leaving: Box<[(Ipv4Addr, NatIpState)]>,
     /// What clients are told whose TCP segments it refuses.
     pub refusal: Refusal,
     /// What it does with what is not plain traffic that fits.
@@ -99,7 +101,34 @@ pub enum Refusal {
     Reset,
 }
 
+/// How a service has a NAT IP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NatIpState {
+    /// Its ports are leased.
+    Active,
+    /// It was taken away: its flows go on, and no port of it is leased any more.
+    Draining,
+    /// Its time to drain is over: its flows are closed.
+    Closing,
+}
+
 impl Service {
+    /// How the service has a NAT IP, if at all.
+    #[must_use]
+    pub fn nat_ip(&self, address: Ipv4Addr) -> Option<NatIpState> {
+        if self.nat_ips.contains(&address) {
+            return Some(NatIpState::Active);
+        }
+        let leaving = self.leaving.iter().find(|(leaving, _)| *leaving == address);
+        leaving.map(|&(_, state)| state)
+    }
+
+    /// Its NAT IPs, those that leave last.
+    pub fn all_nat_ips(&self) -> impl Iterator<Item = Ipv4Addr> {
+        let leaving = self.leaving.iter().map(|&(address, _)| address);
+        self.nat_ips.iter().copied().chain(leaving)
+    }
+
     /// The load-balancing rule for a port of the endpoint.
     #[inline]
     #[must_use]

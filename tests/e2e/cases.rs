@@ -9,6 +9,7 @@ mod idle;
 mod iperf;
 mod lifecycle;
 mod mtu;
+mod nat_ips;
 mod outage;
 mod reload;
 mod tenants;
@@ -33,6 +34,7 @@ pub(crate) fn all() -> Vec<Case> {
         connections::CASES,
         gate::CASES,
         ending::CASES,
+        nat_ips::CASES,
         icmp::CASES,
         mtu::CASES,
         reload::CASES,

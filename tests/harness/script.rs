@@ -5,7 +5,8 @@
 //! Everything that happens must be said: after `in`, each frame that leaves by an `out` line, in
 //! order, and any other verdict by `drop`, `held`, `consumed` or `handed-over`.
 //!
-//! Settings: `backends IP…`, `nat IP…`, `timeouts OPENING ESTABLISHED CLOSING UDP` (seconds),
+//! Settings: `backends IP…`, `nat IP…`, `drain IP`, `close IP`,
+//! `timeouts OPENING ESTABLISHED CLOSING UDP` (seconds),
 //! `gate NET approved|pending|rejected|disconnected`, `remove-endpoint NET`, `add-endpoint NET
 //! LINK`,
 //! `remove-rule PORT`, `remove-device NET`, `add-device NET NAME`, `route PREFIX ROUTER`,
@@ -188,6 +189,9 @@ impl Runner {
             ("nat", _) => {
                 let all: Vec<Ipv4Addr> = words.iter().map(|word| self.number(word)).collect();
                 topology.set_nat_ips(&all);
+            }
+            ("drain" | "close", [address]) => {
+                topology.drain_nat_ip(self.number(address), verb == "close");
             }
             ("timeouts", [a, b, c, d]) => {
                 topology.set_timeouts([*a, *b, *c, *d].map(|word| self.number(word)));

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use dataplane::device::Link;
 use dataplane::snapshot::{
-    DeviceKind, DevicePlan, Ending, EndpointPlan, Gate, Plan, Refusal, RulePlan, ScopePlan,
-    ServicePlan, Snapshot, Timeouts, Treatment,
+    DeviceKind, DevicePlan, Ending, EndpointPlan, Gate, LeavingPlan, Plan, Refusal, RulePlan,
+    ScopePlan, ServicePlan, Snapshot, Timeouts, Treatment,
 };
 use dataplane::types::{DeviceIndex, LinkId, MacAddress, Prefix, Protocol, ScopeId, ServiceIndex};
 use pnet_base::MacAddr;
@@ -57,6 +57,7 @@ impl Topology {
             scopes: vec![scope(0), scope(0), scope(1)],
             services: vec![service(2, NAT_IP)],
             endpoints: vec![endpoint(0, 0), endpoint(1, 0)],
+            ..Plan::default()
         };
         let links = (0..3).map(link).collect();
         Topology { plan, links }
@@ -95,6 +96,14 @@ impl Topology {
     /// Gives the service these NAT IPs.
     pub fn set_nat_ips(&mut self, nat_ips: &[Ipv4Addr]) {
         self.plan.services[0].nat_ips = nat_ips.to_vec();
+    }
+
+    /// Takes a NAT IP of the service away; its flows go on until it is `closing`.
+    pub fn drain_nat_ip(&mut self, address: Ipv4Addr, is_closing: bool) {
+        self.plan.services[0].nat_ips.retain(|nat_ip| *nat_ip != address);
+        let leaving = &mut self.plan.leaving_nat_ips;
+        leaving.retain(|leaving| leaving.address != address);
+        leaving.push(LeavingPlan { service: ServiceIndex(0), address, is_closing });
     }
 
     /// Sets the state of the connections of a tenant's endpoints.
@@ -177,7 +186,15 @@ impl Topology {
     #[must_use]
     pub fn service_of_nat_ip(&self, scope: ScopeId, nat_ip: Ipv4Addr) -> Option<&ServicePlan> {
         let mut services = self.plan.services.iter();
-        services.find(|service| service.scope == scope && service.nat_ips.contains(&nat_ip))
+        let known =
+            services.find(|service| service.scope == scope && service.nat_ips.contains(&nat_ip));
+        known.or_else(|| {
+            let mut leaving = self.plan.leaving_nat_ips.iter();
+            let of = |leaving: &LeavingPlan| &self.plan.services[leaving.service.slot()];
+            let is_it =
+                |leaving: &&LeavingPlan| leaving.address == nat_ip && of(leaving).scope == scope;
+            leaving.find(is_it).map(of)
+        })
     }
 
     /// The network behind a device.

@@ -52,6 +52,10 @@ fn one_nat_ip_and_one_backend_give_64512_flows_for_each_protocol() {
         assert_eq!(again.forwarded, PORTS);
     }
     assert_eq!(world.dropped(DropReason::NatPortsExhausted), 4 * 77);
+    // The NAT IP knows towards whom it had none left.
+    let refused = world.generation.pools.iter().map(|pool| (pool.key().protocol, pool.refused()));
+    let refused: BTreeMap<Protocol, u64> = refused.collect();
+    assert_eq!(refused, BTreeMap::from(Protocol::ALL.map(|protocol| (protocol, 2 * 77))));
     assert_eq!(leased(&world), 2 * PORTS);
     world.check_tables();
 }

@@ -323,6 +323,8 @@ pub struct Service {
     pub virtual_network: String,
     /// Its NAT IPs.
     pub nat_ips: Vec<Ipv4Addr>,
+    /// NAT IPs that were taken away and still have flows.
+    pub leaving_nat_ips: Vec<LeavingNatIp>,
     /// Names of the endpoints that lead to it.
     pub private_endpoints: Vec<String>,
     /// The largest segment that TCP connections may agree on: `auto`, `off` or a number.
@@ -337,6 +339,19 @@ pub struct Service {
     pub rules: Vec<Rule>,
     /// Port leases for each NAT IP, backend and protocol.
     pub nat_ports: Vec<NatPorts>,
+}
+
+/// A NAT IP that was taken away from its service.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LeavingNatIp {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// `draining` while its flows go on, `closing` when they are closed.
+    pub state: String,
+    /// How long that lasts at most.
+    pub seconds_left: f64,
+    /// Ports that its flows hold.
+    pub leased: u32,
 }
 
 /// A load-balancing rule.
@@ -378,6 +393,8 @@ pub struct NatPorts {
     pub leased: u32,
     /// How many there are.
     pub ports: u32,
+    /// Newcomers that were refused because no NAT IP had a port left towards this backend.
+    pub refused: u64,
 }
 
 /// A flow.

@@ -217,6 +217,13 @@ fn service(service: &Service) -> String {
     let network = printable(&service.virtual_network);
     put(&mut text, format_args!("{name}: load balancer {balancer} in {network}"));
     put(&mut text, format_args!("NAT IPs: {}", addresses(&service.nat_ips)));
+    for leaving in &service.leaving_nat_ips {
+        let (address, state) = (leaving.address, printable(&leaving.state));
+        let (seconds, leased) = (leaving.seconds_left, leaving.leased);
+        let left =
+            format_args!("taken away: {address}, {state}, {seconds:.0} s left, {leased} ports");
+        put(&mut text, left);
+    }
     let endpoints = match service.private_endpoints.as_slice() {
         [] => "none".to_owned(),
         list => printable(&list.join(", ")),
@@ -247,7 +254,8 @@ fn service(service: &Service) -> String {
         ]);
     }
     text.push_str(&rules.render("There is no rule."));
-    let mut ports = Table::new(&["NAT IP", "BACKEND", "PROTOCOL", "LEASED#", "PORTS#", "USED#"]);
+    let mut ports =
+        Table::new(&["NAT IP", "BACKEND", "PROTOCOL", "LEASED#", "PORTS#", "USED#", "REFUSED#"]);
     for pool in &service.nat_ports {
         let share = f64::from(pool.leased) * 100.0 / f64::from(pool.ports.max(1));
         ports.row([
@@ -257,6 +265,7 @@ fn service(service: &Service) -> String {
             pool.leased.to_string(),
             pool.ports.to_string(),
             format!("{share:.1}%"),
+            pool.refused.to_string(),
         ]);
     }
     text + &ports.render("There is no port pool: no rule has a backend.")

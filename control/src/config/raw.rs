@@ -88,6 +88,7 @@ pub(super) struct RawService {
     pub(super) name: Option<Text>,
     pub(super) load_balancer: Option<Text>,
     pub(super) nat_ips: Option<Vec<RawNatIp>>,
+    pub(super) nat_ip_drain_timeout: Option<Text>,
     pub(super) auto_approve: Option<Located<bool>>,
     pub(super) profile: Option<Text>,
     pub(super) tcp_established_timeout: Option<Text>,
@@ -252,6 +253,7 @@ fn service(mut section: Section<'_, '_>) -> RawService {
                 "[{ name = \"nat1\", private_ip_address = \"10.1.0.4\" }]",
             )
             .map(|list| list.into_iter().map(nat_ip).collect()),
+        nat_ip_drain_timeout: section.optional("nat_ip_drain_timeout"),
         auto_approve: section.optional("auto_approve"),
         profile: section.optional("profile"),
         tcp_established_timeout: section.optional("tcp_established_timeout"),

@@ -150,6 +150,8 @@ pub struct PrivateLinkService {
     pub load_balancer: usize,
     /// 1 to 8 NAT IPs.
     pub nat_ips: Vec<NatIp>,
+    /// How long a NAT IP that is taken away keeps its flows.
+    pub nat_ip_drain: Duration,
     /// Whether connections are approved without asking.
     pub auto_approve: bool,
     /// How its flows live and end.

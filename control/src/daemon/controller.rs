@@ -12,12 +12,13 @@ use dataplane::snapshot::Snapshot;
 use dataplane::types::GenerationNumber;
 
 use super::crew::Crew;
+use super::exhaustion::Exhaustion;
 use super::publisher::{Lag, Publisher};
 use super::{log, view};
 use crate::api::{Device, ErrorCode, Failure, Request, Response};
 use crate::compile;
 use crate::config::{self, Config, ConfigError, ConfigErrors, Name, Setting, Settings, suggest};
-use crate::state::{Decision, Registry};
+use crate::state::{Decision, Departure, Departures, Registry};
 
 /// Bytes of a configuration file at most.
 const CONFIGURATION_BYTES_MAX: u64 = 64 << 20;
@@ -55,6 +56,7 @@ pub(super) struct Controller {
     publisher: Publisher,
     crew: Option<Arc<Crew>>,
     started: Instant,
+    exhaustion: Exhaustion,
 }
 
 impl Controller {
@@ -68,6 +70,7 @@ impl Controller {
             publisher: Publisher::new(snapshot, seed),
             crew: None,
             started: Instant::now(),
+            exhaustion: Exhaustion::default(),
         })
     }
 
@@ -144,7 +147,7 @@ impl Controller {
                 Ok(Response::Endpoints { endpoints: view::endpoints(&self.config, &self.registry) })
             }
             Request::Services {} => Ok(Response::Services {
-                services: view::services(&self.config, &self.registry, generation),
+                services: view::services(&self.config, &self.registry, generation, self.uptime()),
             }),
             Request::Drops { all } => Ok(view::drops(&crew.counters(), *all)),
             Request::Approve { endpoint, message } => {
@@ -166,14 +169,40 @@ impl Controller {
         })?;
         let checked = config::check(&text).map_err(invalid)?;
         self.refuse_fixed(checked.config.settings())?;
-        let (snapshot, registry) =
-            compile::compile(&checked.config, &self.registry).map_err(invalid)?;
+        let registry = self.registry.depart(&self.config, &checked.config, self.uptime());
+        let (snapshot, registry) = compile::compile(&checked.config, &registry).map_err(invalid)?;
         let generation = self.put_in_force(snapshot, |controller| {
             controller.config = checked.config;
             controller.registry = registry;
         })?;
         log(format_args!("reloaded: generation {generation}"));
+        for leaving in self.registry.departures().iter() {
+            let Departure { service, address, .. } = leaving;
+            let left = leaving.until.saturating_sub(self.uptime()).as_secs();
+            log(format_args!("service {service}: NAT IP {address} drains for at most {left} s"));
+        }
         Ok(Response::Reloaded { generation, warnings: checked.warnings })
+    }
+
+    /// Lets go of NAT IPs that were taken away and have drained, closes those whose time is over,
+    /// and says what is to be said of ports that ran out.
+    pub(super) fn tend(&mut self) {
+        self.exhaustion
+            .look(self.publisher.current(), &self.registry, self.started.elapsed())
+            .iter()
+            .for_each(log);
+        let before = self.registry.departures();
+        let current = self.publisher.current();
+        let leased = |departure: &Departure| view::leased_by(departure, &self.registry, current);
+        let Some(departures) = before.tend(self.uptime(), leased) else { return };
+        let lines: Vec<String> =
+            before.iter().filter_map(|one| farewell(one, &departures)).collect();
+        let registry = self.registry.with_departures(departures);
+        let Ok(snapshot) = compile::snapshot(&self.config, &registry) else { return };
+        // Refused while a worker is behind; then the next look tries again.
+        if self.put_in_force(snapshot, |controller| controller.registry = registry).is_ok() {
+            lines.iter().for_each(log);
+        }
     }
 
     /// Settings that only a restart changes.
@@ -278,6 +307,19 @@ impl Controller {
         let cure = "wait a moment and try again; if it stays so, the worker hangs, which is a bug \
                     of adit: restart adit, and report it";
         Err(Failure::new(code, message, cure))
+    }
+}
+
+/// What is to be said of a NAT IP that leaves, given what they are after it.
+fn farewell(before: &Departure, after: &Departures) -> Option<String> {
+    let Departure { service, address, .. } = before;
+    let is_it = |one: &&Departure| (&one.service, one.address) == (service, *address);
+    match after.iter().find(is_it) {
+        None => Some(format!("service {service}: NAT IP {address} is gone")),
+        Some(now) if now.stage != before.stage => Some(format!(
+            "service {service}: NAT IP {address} had its time to drain: its flows are closed"
+        )),
+        Some(_) => None,
     }
 }
 

@@ -1,12 +1,14 @@
 //! What clients see: resources, counters and states as plain data of the protocol.
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
 use dataplane::drop_reason::DropReason;
 use dataplane::generation::Generation;
 use dataplane::limits::PORTS_PER_POOL;
+use dataplane::nat::Pool;
 use dataplane::snapshot::{
     DeviceKind, DevicePlan, Fragments, IcmpAnswers, IcmpErrors, MssClamp, PoolKey,
 };
@@ -16,7 +18,7 @@ use dataplane::types::{DeviceIndex, Protocol, ScopeId, ServiceIndex, Tick};
 use super::crew::Crew;
 use crate::api;
 use crate::config::{Config, LoadBalancer, PrivateLinkService};
-use crate::state::Registry;
+use crate::state::{Departure, Registry, Stage};
 
 /// What a status is made of.
 pub(super) struct Facts<'f> {
@@ -178,6 +180,7 @@ pub(super) fn services(
     config: &Config,
     registry: &Registry,
     generation: &Generation,
+    now: Duration,
 ) -> Vec<api::Service> {
     let services = config.services().iter().enumerate().filter_map(|(at, service)| {
         let balancer = config.load_balancers().get(service.load_balancer)?;
@@ -189,6 +192,7 @@ pub(super) fn services(
             load_balancer: balancer.name.to_string(),
             virtual_network: network.name.to_string(),
             nat_ips: service.nat_ips.iter().map(|nat_ip| nat_ip.address).collect(),
+            leaving_nat_ips: leaving_nat_ips(service, registry, generation, now),
             private_endpoints: led_here.map(|endpoint| endpoint.name.to_string()).collect(),
             mss_clamp: mss_clamp(service.treatment.mss_clamp),
             icmp_answers: icmp_answers(service.treatment.icmp_answers),
@@ -201,10 +205,41 @@ pub(super) fn services(
                 Fragments::Reassemble => "reassemble".to_owned(),
             },
             rules: rules(balancer, service, ServiceIndex(u32::try_from(at).ok()?), generation),
-            nat_ports: nat_ports(balancer, service, scope, generation),
+            nat_ports: nat_ports(balancer, service, (registry, scope), generation),
         })
     });
     services.collect()
+}
+
+fn leaving_nat_ips(
+    service: &PrivateLinkService,
+    registry: &Registry,
+    generation: &Generation,
+    now: Duration,
+) -> Vec<api::LeavingNatIp> {
+    let departures = registry.departures().of_service(&service.name);
+    let leaving = departures.map(|departure| api::LeavingNatIp {
+        address: departure.address,
+        state: match departure.stage {
+            Stage::Draining => "draining".to_owned(),
+            Stage::Closing => "closing".to_owned(),
+        },
+        seconds_left: departure.until.saturating_sub(now).as_secs_f64(),
+        leased: leased_by(departure, registry, generation),
+    });
+    leaving.collect()
+}
+
+/// Ports that flows of a NAT IP that leaves still hold.
+pub(super) fn leased_by(
+    departure: &Departure,
+    registry: &Registry,
+    generation: &Generation,
+) -> u32 {
+    let scope = registry.scope(&departure.virtual_network);
+    let is_its = |key: PoolKey| (Some(key.scope), key.nat_ip) == (scope, departure.address);
+    let pools = generation.pools.iter().filter(|pool| is_its(pool.key()));
+    pools.map(Pool::leased).sum()
 }
 
 fn rules(
@@ -260,14 +295,17 @@ fn tick_seconds(ticks: u32) -> f64 {
 fn nat_ports(
     balancer: &LoadBalancer,
     service: &PrivateLinkService,
-    scope: ScopeId,
+    (registry, scope): (&Registry, ScopeId),
     generation: &Generation,
 ) -> Vec<api::NatPorts> {
     let mut keys: Vec<PoolKey> = Vec::new();
+    let leaving = registry.departures().of_service(&service.name);
+    let nat_ips = service.nat_ips.iter().map(|nat_ip| nat_ip.address);
+    let nat_ips: Vec<Ipv4Addr> = nat_ips.chain(leaving.map(|leaving| leaving.address)).collect();
     for rule in &balancer.rules {
         let Some(pool) = balancer.pools.get(rule.pool) else { continue };
-        for nat_ip in &service.nat_ips {
-            let (nat_ip, protocol) = (nat_ip.address, rule.protocol);
+        for &nat_ip in &nat_ips {
+            let protocol = rule.protocol;
             let backends = pool.backend_addresses.iter();
             keys.extend(backends.map(|&backend| PoolKey { scope, nat_ip, backend, protocol }));
         }
@@ -282,6 +320,7 @@ fn nat_ports(
             protocol: key.protocol.into(),
             leased: pool.leased(),
             ports: u32::try_from(PORTS_PER_POOL).unwrap_or(u32::MAX),
+            refused: pool.refused(),
         })
     });
     pools.collect()

@@ -12,7 +12,7 @@ use crate::drop_reason::DropReason;
 use crate::flow::{Flow, Vacancy};
 use crate::generation::Generation;
 use crate::lb;
-use crate::nat::Pool;
+use crate::nat::{Pool, Pools};
 use crate::snapshot::{Backend, Gate};
 use crate::types::{
     DeviceIndex, FlowIndex, Hop, Lease, LinkId, MacAddress, Protocol, ServiceIndex, Tick, Timeouts,
@@ -103,12 +103,16 @@ impl Engine {
                 (key.scope, key.backend, key.protocol) == (service.scope, backend, protocol);
             is_way && service.nat_ips.contains(&key.nat_ip)
         };
+        let refused = |pools: &Pools| {
+            pools.refuse(service, backend, protocol);
+            DropReason::NatPortsExhausted
+        };
         if !self.make_room(frees_port) {
-            return Err(DropReason::NatPortsExhausted);
+            return Err(refused(&generation.pools));
         }
         let vacancy = self.vacancy(hash, now)?;
         let lease = self.lease(grant, vacancy.flow())?;
-        Ok((vacancy, lease.ok_or(DropReason::NatPortsExhausted)?))
+        Ok((vacancy, lease.ok_or_else(|| refused(&generation.pools))?))
     }
 
     /// Room for a flow. A full table first gives up flows that have expired (a full table of

@@ -164,6 +164,7 @@ fn is_policy(reason: DropReason) -> bool {
             | DropReason::EndpointRemoved
             | DropReason::BackendRemoved
             | DropReason::NatIpRemoved
+            | DropReason::NatIpDrained
             | DropReason::NatPortsExhausted
             | DropReason::FlowTableFull
     )

@@ -13,7 +13,7 @@ use crate::drop_reason::DropReason;
 use crate::flow::{Flow, State};
 use crate::generation::Generation;
 use crate::nat::Holder;
-use crate::snapshot::{PoolKey, Rule};
+use crate::snapshot::{NatIpState, PoolKey, Rule};
 use crate::types::{FlowIndex, NeighborIndex, Tick};
 
 /// What a flow takes over from the configuration that judged it.
@@ -38,9 +38,7 @@ fn judge<'a>(
     let service = snapshot.service(endpoint.service).ok_or(DropReason::Internal)?;
     let rule = service.rule(key.protocol, key.endpoint_port).ok_or(DropReason::EndpointRemoved)?;
     let (nat_ip, nat_port) = flow.nat();
-    if !service.nat_ips.contains(&nat_ip) {
-        return Err(DropReason::NatIpRemoved);
-    }
+    let state = service.nat_ip(nat_ip).ok_or(DropReason::NatIpRemoved)?;
     let (address, port) = flow.backend();
     let mut backends = rule.backends.iter().filter_map(|&backend| snapshot.backend(backend));
     let backend = backends.find(|backend| backend.address == address && rule.backend_port == port);
@@ -51,6 +49,9 @@ fn judge<'a>(
     let key = PoolKey { scope: service.scope, nat_ip, backend: address, protocol: key.protocol };
     if pool.key() != key || pool.holder(nat_port) != Some(holder) {
         return Err(DropReason::NatIpRemoved);
+    }
+    if state == NatIpState::Closing {
+        return Err(DropReason::NatIpDrained);
     }
     let device_scope = flow.client().and_then(|hop| snapshot.device_scope(hop.device));
     let keeps_client = device_scope == Some(flow.key().scope);

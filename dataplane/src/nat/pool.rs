@@ -74,6 +74,7 @@ impl Home {
 pub struct Pool {
     key: PoolKey,
     leased: AtomicU32,
+    refused: AtomicU64,
     /// Position behind each worker's last lease, where it goes on.
     cursors: [AtomicU16; WORKERS_MAX],
     /// A set bit is a leaf that may have a free port.
@@ -93,6 +94,7 @@ impl Pool {
         Pool {
             key,
             leased: AtomicU32::new(0),
+            refused: AtomicU64::new(0),
             cursors: core::array::from_fn(|_| AtomicU16::new(start)),
             summary: core::array::from_fn(|word| {
                 AtomicU64::new(if word < full_words { u64::MAX } else { rest })
@@ -119,6 +121,24 @@ impl Pool {
     #[must_use]
     pub fn leased(&self) -> u32 {
         self.leased.load(Ordering::Relaxed)
+    }
+
+    /// Whether a port is free, as far as can be said while others lease.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        (self.leased() as usize) < PORTS_PER_POOL
+    }
+
+    /// How many newcomers were refused because neither this pool nor another that would have done
+    /// had a port left.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Counts one of those.
+    pub(super) fn refuse(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Leases the next free port behind the worker's last one, in its home while that has one;

@@ -13,8 +13,8 @@ use core::net::Ipv4Addr;
 use hashbrown::HashMap;
 
 use super::{
-    Backend, Endpoint, Fragments, Gate, Local, MaglevTable, NAT_IP, NextHop, PoolKey, Refusal,
-    Rule, Scope, Service, Snapshot, Treatment, local_key, rule_key,
+    Backend, Endpoint, Fragments, Gate, Local, MaglevTable, NAT_IP, NatIpState, NextHop, PoolKey,
+    Refusal, Rule, Scope, Service, Snapshot, Treatment, local_key, rule_key,
 };
 use crate::hash::FixedMap;
 use crate::limits::{BACKENDS_PER_RULE_MAX, DEVICES_MAX, NAT_IPS_MAX};
@@ -34,6 +34,19 @@ pub struct Plan {
     pub services: Vec<ServicePlan>,
     /// Endpoints, in the order of [`EndpointIndex`].
     pub endpoints: Vec<EndpointPlan>,
+    /// NAT IPs that were taken away from services and still have flows.
+    pub leaving_nat_ips: Vec<LeavingPlan>,
+}
+
+/// A NAT IP that is on its way out: it keeps its flows and gets no new ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeavingPlan {
+    /// Whose it was.
+    pub service: ServiceIndex,
+    /// The address, owned by nothing else of that network.
+    pub address: Ipv4Addr,
+    /// Whether its flows are closed now; else they may go on.
+    pub is_closing: bool,
 }
 
 /// An interface to attach.
@@ -211,24 +224,38 @@ impl Builder {
     }
 
     fn services(&mut self, plan: &Plan) -> Result<Box<[Service]>, PlanError> {
+        for leaving in &plan.leaving_nat_ips {
+            if leaving.service.slot() >= plan.services.len() {
+                let what = "the service of a NAT IP that leaves";
+                return Err(PlanError::Dangling(what, leaving.service.slot()));
+            }
+        }
         let services = plan.services.iter().enumerate();
         let services = services.map(|(at, service)| {
-            self.service(plan, service).inspect(|built| {
-                let place = |&nat_ip| ((built.scope, nat_ip), ServiceIndex(index(at)));
-                self.by_nat_ip.extend(built.nat_ips.iter().map(place));
+            let at = ServiceIndex(index(at));
+            self.service(plan, service, leaving(plan, at)).inspect(|built| {
+                let place = |nat_ip| ((built.scope, nat_ip), at);
+                self.by_nat_ip.extend(built.all_nat_ips().map(place));
             })
         });
         services.collect()
     }
 
-    fn service(&mut self, plan: &Plan, service: &ServicePlan) -> Result<Service, PlanError> {
-        if service.nat_ips.len() > NAT_IPS_MAX {
+    fn service(
+        &mut self,
+        plan: &Plan,
+        service: &ServicePlan,
+        leaving: Vec<(Ipv4Addr, NatIpState)>,
+    ) -> Result<Service, PlanError> {
+        if service.nat_ips.len() > NAT_IPS_MAX || leaving.len() > NAT_IPS_MAX {
             return Err(PlanError::TooMany("NAT IPs of a service"));
         }
         let Some(&asker) = service.nat_ips.first() else {
             return Err(PlanError::Missing("NAT IP of a service"));
         };
-        for &nat_ip in &service.nat_ips {
+        let addresses = service.nat_ips.iter().chain(leaving.iter().map(|(address, _)| address));
+        let addresses: Vec<Ipv4Addr> = addresses.copied().collect();
+        for &nat_ip in &addresses {
             self.claim(service.scope, nat_ip, Local::NatIp)?;
         }
         let mut rules = Vec::with_capacity(service.rules.len());
@@ -242,12 +269,13 @@ impl Builder {
                 return Err(PlanError::Duplicate("rule", which));
             }
             by_port.push((key, index(rules.len())));
-            rules.push(self.rule(plan, service, plan_rule, asker)?);
+            rules.push(self.rule(plan, service, plan_rule, (asker, &addresses))?);
         }
         let nat_ips = service.nat_ips.clone().into_boxed_slice();
         let (rules, by_port) = (rules.into_boxed_slice(), FixedMap::build(&by_port));
         let (scope, refusal, treatment) = (service.scope, service.refusal, service.treatment);
-        Ok(Service { scope, nat_ips, refusal, treatment, rules, by_port })
+        let leaving = leaving.into_boxed_slice();
+        Ok(Service { scope, nat_ips, leaving, refusal, treatment, rules, by_port })
     }
 
     fn rule(
@@ -255,7 +283,7 @@ impl Builder {
         plan: &Plan,
         service: &ServicePlan,
         rule: &RulePlan,
-        asker: Ipv4Addr,
+        (asker, nat_ips): (Ipv4Addr, &[Ipv4Addr]),
     ) -> Result<Rule, PlanError> {
         if rule.backends.len() > BACKENDS_PER_RULE_MAX {
             return Err(PlanError::TooMany("backends of a rule"));
@@ -273,7 +301,7 @@ impl Builder {
             backends.push(backend);
             let (scope, protocol) = (service.scope, rule.protocol);
             let key = |&nat_ip| PoolKey { scope, nat_ip, backend: address, protocol };
-            self.pool_keys.extend(service.nat_ips.iter().map(key));
+            self.pool_keys.extend(nat_ips.iter().map(key));
         }
         Ok(Rule {
             backend_port: rule.backend_port,
@@ -358,6 +386,12 @@ fn locals(locals: &HashMap<ScopedAddress, Local>) -> FixedMap {
         (local_key(at.scope, at.address), value)
     };
     FixedMap::build(&locals.iter().map(entry).collect::<Vec<_>>())
+}
+
+fn leaving(plan: &Plan, service: ServiceIndex) -> Vec<(Ipv4Addr, NatIpState)> {
+    let state = |is_closing| if is_closing { NatIpState::Closing } else { NatIpState::Draining };
+    let of_service = plan.leaving_nat_ips.iter().filter(|leaving| leaving.service == service);
+    of_service.map(|leaving| (leaving.address, state(leaving.is_closing))).collect()
 }
 
 /// A backend is its own next hop unless a route covers it; the longest prefix wins.

@@ -58,6 +58,7 @@ fn build(with_pool: bool) -> Snapshot {
         scopes: vec![scope(0), scope(1)],
         services: vec![service],
         endpoints: vec![endpoint],
+        ..Plan::default()
     };
     Snapshot::build(plan).unwrap()
 }

@@ -103,7 +103,9 @@ impl Ledger {
         let service = &topology.plan.services[endpoint.service.slot()];
         assert_eq!(egress, service.scope, "I1: it left to its service's provider");
         let nat_ip = output.source;
-        assert!(service.nat_ips.contains(&nat_ip), "{nat_ip} is a NAT IP");
+        let owner = topology.service_of_nat_ip(egress, nat_ip);
+        let is_its = owner.is_some_and(|owner| std::ptr::eq(owner, service));
+        assert!(is_its, "{nat_ip} is a NAT IP of its service");
         assert!(output.source_port >= 1024, "a leased port is not well known");
         let of_packet =
             |protocol: u8, port| (protocol, port) == (input.protocol, input.destination_port);

@@ -55,7 +55,7 @@ fn reset(me: Mac, packet: &Packet, input: &Image) -> Shape {
 fn is_policy(reason: DropReason) -> bool {
     use DropReason as R;
     let gate = [R::ConnectionPending, R::ConnectionRejected, R::ConnectionDisconnected];
-    let gone = [R::EndpointRemoved, R::BackendRemoved, R::NatIpRemoved];
+    let gone = [R::EndpointRemoved, R::BackendRemoved, R::NatIpRemoved, R::NatIpDrained];
     let none = [R::NoRule, R::NoBackend, R::TcpNotSyn, R::NatPortsExhausted, R::FlowTableFull];
     gate.contains(&reason) || gone.contains(&reason) || none.contains(&reason)
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use dataplane::device::Link;
 use dataplane::snapshot::{
-    DeviceKind, DevicePlan, Ending, EndpointPlan, Gate, Plan, Refusal, RoutePlan, RulePlan,
-    ScopePlan, ServicePlan, Timeouts, Treatment,
+    DeviceKind, DevicePlan, Ending, EndpointPlan, Gate, LeavingPlan, Plan, Refusal, RoutePlan,
+    RulePlan, ScopePlan, ServicePlan, Timeouts, Treatment,
 };
 use dataplane::types::{DeviceIndex, LinkId, MacAddress, Prefix, Protocol, ScopeId, ServiceIndex};
 
@@ -48,6 +48,9 @@ pub(super) enum Knob {
     Backends,
     /// Of a service: bits 0 to 2 the NAT IPs; none means the first.
     NatIps,
+    /// Of a service: bits 0 to 2 the NAT IPs that leave, of those that it does not have; bit 3
+    /// closes them.
+    Leaving,
     /// Of a service: its rules, by bits.
     Rules,
     /// Of a service: which timeouts.
@@ -71,9 +74,10 @@ pub(super) enum Knob {
 }
 
 /// A knob, its name, how many of it there are and how many positions it has.
-pub(super) const KNOBS: [(Knob, &str, u32, u32); 12] = [
+pub(super) const KNOBS: [(Knob, &str, u32, u32); 13] = [
     (Knob::Backends, "backends", 2, 32),
     (Knob::NatIps, "nat-ips", 2, 8),
+    (Knob::Leaving, "leaving", 2, 16),
     (Knob::Rules, "rules", 2, 8),
     (Knob::Timeouts, "timeouts", 2, 4),
     (Knob::Endings, "endings", 2, 8),
@@ -130,7 +134,12 @@ impl Setup {
             Knob::Link => 101 + of,
             Knob::Service => ENDPOINTS[of as usize].2,
             Knob::Device => 1,
-            Knob::Timeouts | Knob::Endings | Knob::Gate | Knob::Space | Knob::Routes => 0,
+            Knob::Timeouts
+            | Knob::Endings
+            | Knob::Gate
+            | Knob::Space
+            | Knob::Routes
+            | Knob::Leaving => 0,
         };
         self.knobs.get(&(knob, of)).copied().unwrap_or(usual)
     }
@@ -148,6 +157,7 @@ impl Setup {
             scopes: (0..3).map(|scope| self.scope(scope)).collect(),
             services: (0..2).map(|service| self.service(service)).collect(),
             endpoints: (0..4).filter_map(|endpoint| self.endpoint(endpoint)).collect(),
+            leaving_nat_ips: (0..2).flat_map(|service| self.leaving(service)).collect(),
         }
     }
 
@@ -217,6 +227,16 @@ impl Setup {
             treatment: Treatment::default(),
             rules,
         }
+    }
+
+    fn leaving(&self, service: u32) -> Vec<LeavingPlan> {
+        let is_closing = self.get(Knob::Leaving, service) & 8 != 0;
+        let active = self.service(service).nat_ips;
+        let leaving = self.bits(Knob::Leaving, service).filter(|bit| *bit < 3);
+        let leaving = leaving.map(|bit| nat_ip(service, bit));
+        let leaving = leaving.filter(|address| !active.contains(address));
+        let service = ServiceIndex(service);
+        leaving.map(|address| LeavingPlan { service, address, is_closing }).collect()
     }
 
     fn endpoint(&self, at: u32) -> Option<EndpointPlan> {

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use dataplane::drop_reason::DropReason;
-use dataplane::snapshot::{EndpointPlan, Gate, Plan, RulePlan, ServicePlan};
+use dataplane::snapshot::{EndpointPlan, Gate, LeavingPlan, Plan, RulePlan, ServicePlan};
 use dataplane::types::{DeviceIndex, Protocol};
 
 use super::form::Packet;
@@ -18,12 +18,31 @@ pub(super) enum Local<'a> {
 pub(super) fn local(plan: &Plan, scope: u16, address: Ipv4Addr) -> Option<Local<'_>> {
     let mut endpoints = plan.endpoints.iter();
     let endpoint = endpoints.find(|entry| entry.scope.0 == scope && entry.address == address);
-    let is_nat =
-        |service: &ServicePlan| service.scope.0 == scope && service.nat_ips.contains(&address);
     match endpoint {
         Some(endpoint) => Some(Local::Endpoint(endpoint)),
-        None => plan.services.iter().any(is_nat).then_some(Local::NatIp),
+        None => nat_ips(plan).any(|nat_ip| nat_ip == (scope, address)).then_some(Local::NatIp),
     }
+}
+
+/// Every NAT IP and its network, those that leave too.
+fn nat_ips(plan: &Plan) -> impl Iterator<Item = (u16, Ipv4Addr)> {
+    let active = plan
+        .services
+        .iter()
+        .flat_map(|service| service.nat_ips.iter().map(|&address| (service.scope.0, address)));
+    let scope = |leaving: &LeavingPlan| plan.services[leaving.service.slot()].scope.0;
+    active.chain(plan.leaving_nat_ips.iter().map(move |nat_ip| (scope(nat_ip), nat_ip.address)))
+}
+
+/// Whether a service has, or had and has not let go of, a NAT IP; `Some(true)` if it closes it.
+fn has_nat_ip(plan: &Plan, service: usize, address: Ipv4Addr) -> Option<bool> {
+    if plan.services[service].nat_ips.contains(&address) {
+        return Some(false);
+    }
+    let mut leaving = plan.leaving_nat_ips.iter();
+    let is_it =
+        |nat_ip: &&LeavingPlan| nat_ip.service.slot() == service && nat_ip.address == address;
+    leaving.find(is_it).map(|nat_ip| nat_ip.is_closing)
 }
 
 pub(super) fn scope_of(plan: &Plan, device: DeviceIndex) -> Option<u16> {
@@ -58,8 +77,11 @@ pub(super) fn rule_for(
 pub(super) fn is_pool(plan: &Plan, (scope, nat_ip, backend, protocol): PoolKey) -> bool {
     let serves =
         |rule: &RulePlan| rule.protocol as u8 == protocol && rule.backends.contains(&backend);
-    let mut services = plan.services.iter().filter(|service| service.scope.0 == scope);
-    services.any(|service| service.nat_ips.contains(&nat_ip) && service.rules.iter().any(serves))
+    let services = plan.services.iter().enumerate();
+    let mut services = services.filter(|(_, service)| service.scope.0 == scope);
+    services.any(|(at, service)| {
+        has_nat_ip(plan, at, nat_ip).is_some() && service.rules.iter().any(serves)
+    })
 }
 
 /// Whether a client's first packet may open a flow, and by which rule.
@@ -94,14 +116,13 @@ pub(super) fn wants(plan: &Plan, key: &Key, flow: &Flow) -> Result<(), DropReaso
     let service = &plan.services[endpoint.service.slot()];
     let rule = rule_for(service, key).ok_or(DropReason::EndpointRemoved)?;
     let (nat, backend) = (flow.choice.nat, flow.choice.backend);
-    if !service.nat_ips.contains(&nat.0) {
-        return Err(DropReason::NatIpRemoved);
-    }
+    let is_closing = has_nat_ip(plan, endpoint.service.slot(), nat.0);
+    let is_closing = is_closing.ok_or(DropReason::NatIpRemoved)?;
     if !rule.backends.contains(&backend.0) || rule.backend_port != backend.1 {
         return Err(DropReason::BackendRemoved);
     }
     if service.scope.0 != flow.provider {
         return Err(DropReason::NatIpRemoved);
     }
-    Ok(())
+    if is_closing { Err(DropReason::NatIpDrained) } else { Ok(()) }
 }

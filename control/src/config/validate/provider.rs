@@ -19,6 +19,10 @@ use super::{Context, Names, Table, value};
 /// Services of one load balancer at most (Private Link FAQ).
 const SERVICES_PER_BALANCER_MAX: usize = 8;
 
+/// How long a NAT IP that is taken away keeps its flows unless the service says otherwise: until
+/// what idles has timed out.
+const NAT_IP_DRAIN: Duration = Duration::from_secs(300);
+
 /// What refused clients are told, by name.
 const REFUSALS: &[(&str, Refusal)] = &[("silent", Refusal::Silence), ("reset", Refusal::Reset)];
 
@@ -199,12 +203,17 @@ fn service(
 ) -> Option<PrivateLinkService> {
     let name = context.name(raw.name.as_ref());
     let nat_ips = nat_ips(context, networks, raw, network);
+    let nat_ip_drain = match &raw.nat_ip_drain_timeout {
+        None => Some(NAT_IP_DRAIN),
+        Some(text) => value::drain(context, text),
+    };
     let flows = flow_settings(context, raw);
     let treatment = treatment(context, raw);
     Some(PrivateLinkService {
         name: name?,
         load_balancer: balancer?,
         nat_ips: nat_ips?,
+        nat_ip_drain: nat_ip_drain?,
         auto_approve: raw.auto_approve.as_ref().is_some_and(|auto| auto.value),
         flows: flows?,
         treatment: treatment?,
@@ -256,8 +265,16 @@ fn nat_ips(
     if list.is_empty() || list.len() > NAT_IPS_MAX {
         let path = format!("{}.nat_ip_configurations", raw.place.path);
         let place = Place { path, line: raw.place.line };
-        let problem = format!("there are {} NAT IPs", list.len());
-        context.error(&place, problem, format!("a service has 1 to {NAT_IPS_MAX}"));
+        let (problem, cure) = match list.len() {
+            0 => (
+                "there is no NAT IP".to_owned(),
+                format!("a service has 1 to {NAT_IPS_MAX}: the last one cannot be taken away"),
+            ),
+            more => {
+                (format!("there are {more} NAT IPs"), format!("a service has 1 to {NAT_IPS_MAX}"))
+            }
+        };
+        context.error(&place, problem, cure);
     }
     context.positions(list.iter().map(|nat_ip| nat_ip.name.as_ref()), "NAT IP configuration");
     let nat_ips: Vec<_> = list.iter().map(|raw| nat_ip(context, networks, raw, network)).collect();

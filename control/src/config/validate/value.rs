@@ -128,6 +128,18 @@ pub(super) fn hold_down(context: &mut Context, text: &Text) -> Option<Duration> 
     Some(duration)
 }
 
+/// How long a NAT IP drains: "0s" for not at all, else up to [`TIMEOUT_MAX`].
+pub(super) fn drain(context: &mut Context, text: &Text) -> Option<Duration> {
+    let duration = any_duration(context, text)?;
+    if duration > TIMEOUT_MAX {
+        let problem = format!("{:?} is out of range", text.value);
+        let cure = "a drain timeout lies between \"0s\" (flows end at once) and \"24h\"";
+        context.error(&text.place, problem, cure);
+        return None;
+    }
+    Some(duration)
+}
+
 fn any_duration(context: &mut Context, text: &Text) -> Option<Duration> {
     let duration = duration(&text.value);
     if duration.is_none() {

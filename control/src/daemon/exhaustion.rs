@@ -1,0 +1,90 @@
+//! Says when ports have run out: for each service's network, backend and protocol at most once in
+//! some seconds, with how many newcomers were refused since.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use dataplane::generation::Generation;
+use dataplane::types::{Protocol, ScopeId};
+
+use super::view::network_name;
+use crate::state::Registry;
+
+/// Time between two lines about the same backend.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// The provider's virtual network, backend and protocol.
+type Way = (ScopeId, Ipv4Addr, Protocol);
+
+/// What was said last of the ways on which newcomers were refused.
+#[derive(Default)]
+pub(super) struct Exhaustion(BTreeMap<Way, Said>);
+
+#[derive(Default)]
+struct Said {
+    refused: u64,
+    at: Option<Duration>,
+}
+
+impl Exhaustion {
+    /// Compares what the pools have counted with what was said of them, and returns what is to be
+    /// said now; the time is that since the start.
+    pub(super) fn look(
+        &mut self,
+        generation: &Generation,
+        registry: &Registry,
+        now: Duration,
+    ) -> Vec<String> {
+        let mut counted: BTreeMap<Way, u64> = BTreeMap::new();
+        for pool in generation.pools.iter().filter(|pool| pool.refused() > 0) {
+            let key = pool.key();
+            // Each of the NAT IPs that a newcomer found dry has counted it.
+            let count = counted.entry((key.scope, key.backend, key.protocol)).or_default();
+            *count = pool.refused().max(*count);
+        }
+        self.0.retain(|way, _| counted.contains_key(way));
+        let news = counted.into_iter().filter_map(|(way, refused)| {
+            let fresh = self.0.entry(way).or_default().news(refused, now)?;
+            let (scope, backend, protocol) = way;
+            let network = network_name(registry, scope);
+            Some(format!(
+                "NAT ports exhausted towards {backend} ({}) in {network}: {fresh} newcomers were \
+                 refused; add a NAT IP or a backend to its service",
+                protocol.name()
+            ))
+        });
+        news.collect()
+    }
+}
+
+impl Said {
+    /// How many were refused since the last line, if it is time for another.
+    fn news(&mut self, refused: u64, now: Duration) -> Option<u64> {
+        // A pool that went and came back counts from zero.
+        let fresh = refused.checked_sub(self.refused).unwrap_or(refused);
+        let is_quiet = self.at.is_some_and(|at| now.saturating_sub(at) < QUIET);
+        if fresh == 0 || is_quiet {
+            return None;
+        }
+        *self = Said { refused, at: Some(now) };
+        Some(fresh)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_said_at_once_and_then_summed_up() {
+        let second = Duration::from_secs;
+        let mut said = Said::default();
+        assert_eq!(said.news(0, second(1)), None);
+        assert_eq!(said.news(3, second(2)), Some(3));
+        assert_eq!(said.news(9, second(3)), None);
+        assert_eq!(said.news(10, second(12)), Some(7));
+        assert_eq!(said.news(10, second(40)), None, "nothing is new");
+        assert_eq!(said.news(2, second(60)), Some(2), "another pool in its place");
+    }
+}
