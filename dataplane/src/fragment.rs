@@ -20,10 +20,11 @@ use core::ops::Range;
 use arrayvec::ArrayVec;
 
 use crate::drop_reason::DropReason;
+use crate::hash::Keys;
 use crate::limits::{
     DATAGRAMS_MAX, FRAGMENT_TICKS, FRAGMENTS_MAX, HELD_FRAGMENTS_MAX, HELD_FRAME_BYTES_MAX,
 };
-use crate::types::{DeviceIndex, ScopeId, Tick};
+use crate::types::{DeviceIndex, ScopeId, Tick, WorkerId};
 
 /// One network's part of all room: a quarter.
 const NETWORKS: usize = 4;
@@ -41,6 +42,18 @@ pub struct DatagramKey {
     pub id: u16,
     /// IP protocol number.
     pub protocol: u8,
+}
+
+impl DatagramKey {
+    /// The worker at which fragments between two addresses meet. Not by identification: datagrams
+    /// of one flow stay in their order.
+    #[must_use]
+    pub fn meeting_worker(&self, keys: &Keys, workers: u8) -> WorkerId {
+        let addresses =
+            u64::from(self.source.to_bits()) << 32 | u64::from(self.destination.to_bits());
+        let hash = keys.hash(addresses, u64::from(self.scope.0));
+        WorkerId((hash % u64::from(workers.max(1))).to_le_bytes()[0])
+    }
 }
 
 /// The part of a datagram that a fragment carries.

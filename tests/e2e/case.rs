@@ -1,6 +1,7 @@
 //! What a case is, how it fails, and how it waits.
 
 use std::error::Error;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::world::{Plan, World};
@@ -61,7 +62,7 @@ pub(crate) fn wait_for<T>(
         if Instant::now() >= deadline {
             return Err(format!("did not happen in {PATIENCE:?}: {what}").into());
         }
-        std::thread::sleep(STEP);
+        thread::sleep(STEP);
     }
 }
 
@@ -71,4 +72,15 @@ pub(crate) fn wait_until(
     mut holds: impl FnMut() -> Result<bool, Failure>,
 ) -> Result<(), Failure> {
     wait_for(what, || Ok(holds()?.then_some(())))
+}
+
+/// Does the same on so many threads at once, in the namespace of this one.
+pub(crate) fn at_once(threads: usize, work: impl Fn(usize) -> Outcome + Sync) -> Outcome {
+    let work = &work;
+    thread::scope(|scope| {
+        let running: Vec<_> = (0..threads).map(|at| scope.spawn(move || work(at))).collect();
+        running.into_iter().try_for_each(|thread| {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    })
 }

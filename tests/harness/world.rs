@@ -19,6 +19,7 @@ use dataplane::engine::{Arrival, Engine, EngineConfig, Origin, Outcome, Session,
 use dataplane::generation::Generation;
 use dataplane::limits::BATCH_FRAMES_MAX;
 use dataplane::types::{DeviceIndex, FlowIndex, Instant, WorkerId};
+use pnet_packet::ipv4::Ipv4Packet;
 
 use crate::check::{Checker, Passage};
 use crate::encode::{ArpShape, Image, TCP, mac_of};
@@ -76,6 +77,22 @@ struct Underway {
     ingress: DeviceIndex,
     input: Image,
     output: Image,
+    /// How often it was handed over.
+    handed: u8,
+}
+
+impl Underway {
+    fn new(ingress: DeviceIndex, input: Image) -> Underway {
+        Underway { ingress, input, output: Image::default(), handed: 0 }
+    }
+
+    /// Another worker gets it: of fragments the one at which they meet, then the one whose they
+    /// are; of anything else that one at once.
+    fn hand_over(&mut self) {
+        self.handed += 1;
+        let most = if is_fragment(&self.input.bytes) { 2 } else { 1 };
+        assert!(self.handed <= most, "a frame was handed over {} times", self.handed);
+    }
 }
 
 /// See the module's documentation.
@@ -208,11 +225,7 @@ impl World {
     ) -> Vec<Verdict> {
         let mut verdicts = Vec::with_capacity(images.len());
         for chunk in images.chunks(BATCH_FRAMES_MAX) {
-            let underway = chunk.iter().map(|input| Underway {
-                ingress: device,
-                input: input.clone(),
-                output: Image::default(),
-            });
+            let underway = chunk.iter().map(|input| Underway::new(device, input.clone()));
             verdicts.extend(self.process(worker, Arrival::Device, underway.collect()));
             self.settle_down();
         }
@@ -318,9 +331,7 @@ impl World {
         while let Some(worker) = self.handed.iter().position(|frames| !frames.is_empty()) {
             let count = self.handed[worker].len().min(BATCH_FRAMES_MAX);
             let frames = self.handed[worker].drain(..count).collect();
-            let verdicts = self.process(worker, Arrival::Peer, frames);
-            let again = |verdict: &Verdict| matches!(verdict, Verdict::HandOver(_));
-            assert!(!verdicts.iter().any(again), "a frame was handed over twice");
+            self.process(worker, Arrival::Peer, frames);
             self.drain(worker);
         }
     }
@@ -352,7 +363,7 @@ impl World {
         verdicts
     }
 
-    fn carry_out(&mut self, worker: usize, underway: Underway, verdict: Verdict) {
+    fn carry_out(&mut self, worker: usize, mut underway: Underway, verdict: Verdict) {
         match verdict {
             Verdict::Drop(_) | Verdict::Consume => {}
             Verdict::Hold => {
@@ -366,6 +377,7 @@ impl World {
             Verdict::HandOver(peer) => {
                 self.engines[worker].settle(Outcome::HandedOver(1));
                 assert!(underway.output == underway.input, "handed over unchanged");
+                underway.hand_over();
                 self.handed[usize::from(peer.0)].push_back(underway);
             }
             Verdict::Forward(device) => {
@@ -380,7 +392,7 @@ impl World {
     }
 
     fn forward(&mut self, worker: usize, device: DeviceIndex, underway: Underway) {
-        let Underway { ingress, input, output } = underway;
+        let Underway { ingress, input, output, .. } = underway;
         if matches!(observe(&input.bytes), Observed::Error(_)) {
             let sessions = self.sessions();
             self.checker.know(&self.views[worker], &sessions);
@@ -431,7 +443,8 @@ impl World {
             let bytes = self.spare.bytes();
             let held = &mut self.held[worker];
             let at = held.iter().rposition(|held| held.output.bytes == bytes);
-            let underway = held.remove(at.expect("it was held before"));
+            let mut underway = held.remove(at.expect("it was held before"));
+            underway.hand_over();
             assert_eq!(underway.ingress, self.spare.ingress, "where it came from");
             self.engines[worker].settle(Outcome::HandedOver(1));
             self.handed[usize::from(peer.0)].push_back(underway);
@@ -457,10 +470,17 @@ impl World {
             self.left.push_back(Left { device, kind: Kind::Requested, image });
         } else if !self.silent.contains(&target) {
             let answer = ArpShape::is_at((target, mac_of(target)), (sender, from_mac)).encode();
-            let underway = Underway { ingress: device, input: answer, output: Image::default() };
+            let underway = Underway::new(device, answer);
             self.process(worker, Arrival::Device, vec![underway]);
         }
     }
+}
+
+/// Whether a frame holds a part of a datagram, the first one included.
+fn is_fragment(bytes: &[u8]) -> bool {
+    let header = bytes.get(14..).and_then(Ipv4Packet::new);
+    // The lowest of the flags says that more follow.
+    header.is_some_and(|header| header.get_flags() & 1 != 0 || header.get_fragment_offset() != 0)
 }
 
 /// Whether a frame that leaves is one that waited: all but its stations was written before, unless

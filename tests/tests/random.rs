@@ -61,7 +61,7 @@ impl Play {
     fn new(seed: u64) -> Play {
         let mut random = Random::new(seed);
         let config = WorldConfig {
-            workers: if random.one_in(2) { 1 } else { 2 },
+            workers: 1 + random.half().to_le_bytes()[0] % 3,
             flows_max: *random.pick(&[24, 200]),
             seed,
             check_tables: true,
@@ -345,7 +345,12 @@ impl Play {
                 _ => parts.swap(one, other),
             }
         }
-        self.send(device, &parts);
+        if self.random.one_in(2) {
+            self.send(device, &parts);
+        } else {
+            // A TAP device changes the worker in the middle of a datagram.
+            parts.chunks(2).for_each(|some| self.send(device, some));
+        }
     }
 
     /// What the service does with ICMP, fragments and large segments.

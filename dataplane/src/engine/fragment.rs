@@ -1,9 +1,11 @@
 //! Fragments: the first one of a datagram finds its flow, the others follow it.
 //!
-//! A worker knows the datagrams whose fragments arrive at it. The kernel gives all fragments
-//! between two addresses to one worker, whatever their ports; if their flow is another worker's,
-//! that one is given all of them, in order, and knows the datagram too. A fragment opens,
-//! refreshes and ends a flow only if it is the first.
+//! Fragments of one datagram may arrive at several workers: a TAP device follows whoever wrote last
+//! between the same two addresses, in the middle of a datagram too. So all fragments between two
+//! addresses of a network meet at one worker, their meeting place, which follows their datagram; if
+//! their flow is another worker's, that one is given all of them, in order, and knows the datagram
+//! too. A fragment is handed over twice at most. It opens, refreshes and ends a flow only if it is
+//! the first.
 //!
 //! Fragments, and packets that may still become some, leave with an identification of adit's own,
 //! because senders who do not know of each other share an address behind adit (RFC 6864 5.3): a
@@ -82,6 +84,13 @@ impl Engine {
             destination: fragment.destination,
             id: fragment.id,
             protocol: fragment.protocol as u8,
+        };
+        let meeting = key.meeting_worker(&self.table_keys, self.workers);
+        let arrival = match arrival {
+            Arrival::Device if meeting != self.worker => return Ok(Verdict::HandOver(meeting)),
+            // Whoever brought it here, it may go on to the worker of its flow.
+            _ if meeting == self.worker => Arrival::Device,
+            arrival => arrival,
         };
         let part = Part { bytes: fragment.bytes.clone(), is_last: fragment.is_last };
         let overlap = Course::Refused(DropReason::FragmentOverlap);

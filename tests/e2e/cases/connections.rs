@@ -3,12 +3,11 @@
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
-use std::thread;
 
 use lab::client::http_get;
 
 use super::{PACKET_2, TAP};
-use crate::case::{Case, Failure, Outcome, wait_until};
+use crate::case::{Case, Failure, Outcome, at_once, wait_until};
 use crate::world::{BACKENDS, NAT_IPS, Station, World, dial, list, number, port};
 
 /// Threads for each tenant.
@@ -46,19 +45,13 @@ fn connections(world: &mut World, each: usize) -> Outcome {
     world.wait_for_balance()
 }
 
-fn storm(station: &Station, count: usize) -> Result<(), Failure> {
-    let work = || -> Result<(), Failure> {
+fn storm(station: &Station, count: usize) -> Outcome {
+    at_once(THREADS, |_| {
         for _ in 0..count / THREADS {
             let answer = http_get(&dial(port::HTTP), "/")?.answer()?;
             ensure!(NAT_IPS.contains(answer.peer.ip()), "{} saw {answer}", station.name());
         }
         Ok(())
-    };
-    thread::scope(|scope| {
-        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(work)).collect();
-        threads.into_iter().try_for_each(|thread| {
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
     })
 }
 

@@ -6,10 +6,15 @@ use std::net::SocketAddrV4;
 use lab::client::{udp_exchange, udp_send};
 
 use super::{PACKET, PACKET_2, TAP, TAP_2};
-use crate::case::{Case, Outcome, wait_until};
-use crate::world::{CLIENT, NAT_IPS, Plan, World, dial, port};
+use crate::case::{Case, Outcome, at_once, wait_until};
+use crate::world::{CLIENT, NAT_IPS, Plan, Station, World, dial, port};
 
-const EXCHANGES: u16 = 40;
+/// Of each consumer, from as many ports; of each of its talkers, where there are several.
+const EXCHANGES: usize = 40;
+/// Conversations of a consumer at once.
+const TALKERS: usize = 4;
+/// Nobody else takes ports from here on.
+const FIRST_PORT: u16 = 20_000;
 /// Bytes of IPv4 and UDP headers.
 const HEADERS: usize = 28;
 
@@ -49,9 +54,9 @@ fn jumbo(world: &mut World) -> Outcome {
 /// Same ports on both sides, so that only the virtual network tells the tenants apart.
 fn exchanges(world: &World, large: usize) -> Outcome {
     world.both(|station| {
-        for at in 0..EXCHANGES {
-            let source = SocketAddrV4::new(CLIENT, 30_000 + at);
-            let length = if at % 4 == 0 { large } else { usize::from(at) };
+        for (port, at) in (FIRST_PORT..).zip(0..EXCHANGES) {
+            let source = SocketAddrV4::new(CLIENT, port);
+            let length = if at % 4 == 0 { large } else { at };
             let payload = format!("{}{}", station.name(), "x".repeat(length));
             let answer = udp_exchange(&dial(port::ECHO).from(source), &payload)?;
             ensure!(NAT_IPS.contains(answer.peer.ip()), "the backend saw {}", answer.peer);
@@ -77,20 +82,25 @@ fn too_large(world: &World) -> Outcome {
     Ok(())
 }
 
-/// Datagrams of 4,000 bytes and of the largest size pass in fragments, and so do their answers.
+/// Datagrams of 4,000 bytes and of the largest size pass in fragments, and so do their answers;
+/// those of several conversations between the same addresses, too, whose fragments a TAP device
+/// gives now to one worker, now to another.
 fn fragments(world: &mut World) -> Outcome {
     world.config.service_settings = "fragments = \"reassemble\"\n".to_owned();
     world.reload()?;
     for offloads in [false, true] {
         world.set_offloads(offloads)?;
+        // One at a time: more would not fit the backend's receive buffer.
+        for station in &world.consumers {
+            station.namespace().run(|| fragmented(station, FIRST_PORT, 60_000))??;
+        }
         world.both(|station| {
-            for at in 0..EXCHANGES {
-                let source = SocketAddrV4::new(CLIENT, 30_000 + at);
-                let length = if at == 0 { 60_000 } else { 4000 - usize::from(at) };
-                let payload = format!("{}{}", station.name(), "x".repeat(length));
-                udp_exchange(&dial(port::ECHO).from(source), &payload)?;
-            }
-            Ok(())
+            at_once(TALKERS, |talker| {
+                let mut ports = (FIRST_PORT..).skip(talker).step_by(TALKERS);
+                ports.by_ref().take(EXCHANGES).try_for_each(|port| {
+                    fragmented(station, port, 4000 - usize::from(port - FIRST_PORT))
+                })
+            })
         })?;
     }
     for reason in ["ipv4_fragment", "fragment_limit", "fragment_overlap", "fragment_timeout"] {
@@ -98,4 +108,11 @@ fn fragments(world: &mut World) -> Outcome {
         ensure!(dropped == 0, "{dropped} packets were dropped as {reason}");
     }
     world.wait_for_balance()
+}
+
+/// A datagram of so many bytes and more, and its answer.
+fn fragmented(station: &Station, port: u16, length: usize) -> Outcome {
+    let payload = format!("{}{}", station.name(), "x".repeat(length));
+    udp_exchange(&dial(port::ECHO).from(SocketAddrV4::new(CLIENT, port)), &payload)?;
+    Ok(())
 }

@@ -35,7 +35,7 @@ pub(crate) const ROOMS: &[Room] = &[
     room_of("classify", &["packet", "snapshot", "types", "drop_reason"]),
     room_of("lb", &["snapshot", "types"]),
     room_of("flow", &["packet", "types", "limits", "prefetch"]),
-    room_of("fragment", &["types", "limits", "drop_reason"]),
+    room_of("fragment", &["types", "limits", "drop_reason", "hash"]),
     room_of(
         "engine",
         &[
