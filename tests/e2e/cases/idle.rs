@@ -1,6 +1,7 @@
 //! When nothing happens adit does next to nothing, whether flows are open or not.
 
 use std::fs;
+use std::net::SocketAddrV4;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use lab::client::{Session, udp_exchange};
 
 use super::{PACKET, TAP_2};
 use crate::case::{Case, Failure, Outcome};
-use crate::world::{World, dial, port};
+use crate::world::{CLIENT, World, dial, port};
 
 /// Measured for so long.
 const WINDOW: Duration = Duration::from_secs(2);
@@ -17,6 +18,8 @@ const TICKS_PER_SECOND: f64 = 100.0;
 /// Of one core.
 const SHARE_MAX: f64 = 0.01;
 const FLOWS: usize = 50;
+/// The ports of the datagrams from here on.
+const FIRST_PORT: u16 = 20_000;
 
 pub(super) const CASES: &[Case] = &[
     Case::new("idle::packet_1_worker", PACKET, idle),
@@ -28,9 +31,11 @@ fn idle(world: &mut World) -> Outcome {
     let mut sessions = world.both(|_| {
         let open = |_| Ok(Session::open(&dial(port::ECHO))?);
         let mut sessions = (0..FLOWS).map(open).collect::<Result<Vec<Session>, Failure>>()?;
-        for session in &mut sessions {
+        for (session, port) in sessions.iter_mut().zip(FIRST_PORT..) {
             session.exchange("hello")?;
-            udp_exchange(&dial(port::ECHO), "hello")?;
+            // A socket that ended may lend its port to the next, which would be the same flow.
+            let source = SocketAddrV4::new(CLIENT, port);
+            udp_exchange(&dial(port::ECHO).from(source), "hello")?;
         }
         Ok(sessions)
     })?;
