@@ -84,7 +84,9 @@ impl Rig {
         let mut engine = Engine::new(&config, generation);
         let batch = Batch::new();
         if setup.huge_pages {
-            engine.flows().areas().into_iter().chain(batch.areas()).for_each(dataplane::io::favor);
+            let pools = engine.generation().pools.areas();
+            let areas = engine.flows().areas().into_iter().chain([batch.area()]).chain(pools);
+            areas.for_each(dataplane::io::favor);
         }
         engine.attach(CONSUMER_DEVICE, Link { mac: CONSUMER, mtu: 1500 });
         engine.attach(PROVIDER_DEVICE, Link { mac: PROVIDER, mtu: 1500 });

@@ -13,6 +13,7 @@ use alloc::boxed::Box;
 use core::fmt;
 
 use crate::limits::{BATCH_FRAMES_MAX, FRAME_BYTES_MAX};
+use crate::prefetch::Part;
 use crate::types::{Area, DeviceIndex, MacAddress};
 
 /// What the kernel left to be done on a frame before it goes on a real wire.
@@ -77,7 +78,8 @@ pub enum FrameFault {
 
 /// One Ethernet frame without its check sequence, and what the kernel said about it.
 pub struct Frame {
-    buffer: Box<[u8; FRAME_BYTES_MAX]>,
+    /// Begins at a cache line, so that all headers are in one.
+    buffer: Part<[u8; FRAME_BYTES_MAX]>,
     length: usize,
     /// Work left to whoever puts the frame on a wire.
     pub offload: Offload,
@@ -92,8 +94,13 @@ impl Frame {
     /// used.
     #[must_use]
     pub fn new() -> Frame {
+        let mut buffers = Part::zeros(1);
+        buffers.pop().map_or_else(|| unreachable!("one was asked for"), Frame::of)
+    }
+
+    fn of(buffer: Part<[u8; FRAME_BYTES_MAX]>) -> Frame {
         Frame {
-            buffer: bytemuck::zeroed_box(),
+            buffer,
             length: 0,
             offload: Offload::default(),
             fault: None,
@@ -191,12 +198,15 @@ impl Batch {
     /// An empty batch with room for [`BATCH_FRAMES_MAX`] frames.
     #[must_use]
     pub fn new() -> Batch {
-        Batch { frames: (0..BATCH_FRAMES_MAX).map(|_| Frame::new()).collect(), length: 0 }
+        let buffers = Part::zeros(BATCH_FRAMES_MAX);
+        Batch { frames: buffers.into_iter().map(Frame::of).collect(), length: 0 }
     }
 
-    /// Where the frames' bytes lie.
-    pub fn areas(&self) -> impl Iterator<Item = Area> {
-        self.frames.iter().map(|frame| Area::of(frame.buffer.as_ptr(), FRAME_BYTES_MAX))
+    /// Where the frames' bytes lie, in one piece.
+    #[must_use]
+    pub fn area(&self) -> Area {
+        let first: &[u8] = self.frames.first().map_or(&[], |frame| &*frame.buffer);
+        Area::of(first.as_ptr(), self.frames.len() * FRAME_BYTES_MAX)
     }
 
     /// The frames in the order of their arrival.

@@ -78,6 +78,9 @@ const _: () = {
     assert!(BLOCKS_PER_POOL * PORTS_PER_BLOCK == PORTS_PER_POOL);
     assert!(PORTS_PER_POOL == 64_512 || cfg!(loom));
     assert!(FRAME_BYTES_MAX >= 65_535 + 14);
+    // Cache lines, so that each frame of a batch begins at one; oddly many, so that their headers
+    // do not compete for the same places of a cache.
+    assert!(FRAME_BYTES_MAX.is_multiple_of(64) && FRAME_BYTES_MAX / 64 % 2 == 1);
     assert!(WORKERS_MAX * (FLOWS_PER_WORKER_MAX + 1) == 1 << 32);
     assert!(BACKENDS_PER_RULE_MAX <= u16::MAX as usize);
     assert!(HELD_FRAMES_PER_NEIGHBOR_MAX <= HELD_FRAMES_MAX);

@@ -23,7 +23,7 @@ pub use pool::{Holder, Home, Pool};
 use crate::hash::FixedMap;
 use crate::limits::NAT_IPS_MAX;
 use crate::snapshot::{PoolKey, Service, Snapshot};
-use crate::types::{FlowIndex, Lease, PoolIndex, Protocol, WorkerId};
+use crate::types::{Area, FlowIndex, Lease, PoolIndex, Protocol, WorkerId};
 
 /// The pools of one generation. A pool keeps its slot for as long as a port of it is leased.
 pub struct Pools {
@@ -56,15 +56,14 @@ impl Pools {
     fn build(mut slots: Vec<Option<Arc<Pool>>>, snapshot: &Snapshot, seed: u64) -> Pools {
         let pools = slots.iter().flatten();
         let existing: BTreeSet<PoolKey> = pools.map(|pool| pool.key()).collect();
+        let keys = snapshot.pool_keys().iter().copied();
+        let missing: Vec<PoolKey> = keys.filter(|key| !existing.contains(key)).collect();
         let mut free = 0;
-        for &key in snapshot.pool_keys() {
-            if existing.contains(&key) {
-                continue;
-            }
+        for pool in Pool::build(&missing, seed) {
             while slots.get(free).is_some_and(Option::is_some) {
                 free += 1;
             }
-            let pool = Some(Arc::new(Pool::new(key, seed)));
+            let pool = Some(Arc::new(pool));
             match slots.get_mut(free) {
                 Some(slot) => *slot = pool,
                 None => slots.push(pool),
@@ -170,6 +169,20 @@ impl Pools {
         if let Some(pool) = self.pool(index) {
             pool.prefetch_holder(port);
         }
+    }
+
+    /// Where the entries lie that returning packets read at random places: adjacent pools in one
+    /// piece.
+    #[must_use]
+    pub fn areas(&self) -> Vec<Area> {
+        let mut areas: Vec<Area> = self.iter().map(Pool::area).collect();
+        areas.sort_unstable_by_key(|area| area.start);
+        areas.dedup_by(|next, area| {
+            let is_adjacent = area.start + area.bytes == next.start;
+            area.bytes += if is_adjacent { next.bytes } else { 0 };
+            is_adjacent
+        });
+        areas
     }
 
     /// All pools, those that only drain included.

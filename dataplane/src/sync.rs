@@ -18,6 +18,29 @@ pub(crate) use model::*;
 pub(crate) use parking_lot::Mutex;
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+/// A table of atomics; those that are made together lie side by side.
+#[cfg(not(loom))]
+pub(crate) type Table<T, const COUNT: usize> = crate::prefetch::Part<[T; COUNT]>;
+
+/// A table of the model checker's.
+#[cfg(loom)]
+pub(crate) type Table<T, const COUNT: usize> = Box<[T; COUNT]>;
+
+/// So many tables of zeros. Memory is used as it is written.
+#[cfg(not(loom))]
+pub(crate) fn zeroed_tables<T: bytemuck::Zeroable, const COUNT: usize>(
+    tables: usize,
+) -> Vec<Table<T, COUNT>> {
+    crate::prefetch::Part::zeros(tables)
+}
+
+/// The model checker must hear of each.
+#[cfg(loom)]
+pub(crate) fn zeroed_tables<T: Default, const COUNT: usize>(tables: usize) -> Vec<Table<T, COUNT>> {
+    (0..tables).map(|_| Box::new(core::array::from_fn(|_| T::default()))).collect()
+}
 
 /// Zeroed atomics straight from the allocator, so that memory is used only where they are touched.
 #[cfg(not(loom))]

@@ -66,7 +66,8 @@ impl<P: Platform> Worker<P> {
         let mut engine = Engine::new(&sizes, Arc::clone(&generation));
         engine.inherit(&shared.stats.read());
         let batch = Batch::new();
-        engine.flows().areas().into_iter().chain(batch.areas()).for_each(|at| platform.favor(at));
+        engine.flows().areas().into_iter().chain([batch.area()]).for_each(|at| platform.favor(at));
+        favor_pools(&engine, &mut platform);
         let mut devices = Attachments::new();
         let changed = |change| follow(&mut engine, &change);
         devices.adopt(generation.snapshot.devices(), &shared.stats, changed);
@@ -130,6 +131,7 @@ impl<P: Platform> Worker<P> {
             return false;
         };
         self.engine.adopt(Arc::clone(&generation));
+        favor_pools(&self.engine, &mut self.platform);
         let engine = &mut self.engine;
         let changed = |change| follow(engine, &change);
         self.devices.adopt(generation.snapshot.devices(), &self.shared.stats, changed);
@@ -255,6 +257,16 @@ impl<P: Platform> Drop for Worker<P> {
         self.give_page_back();
         self.devices.adopt(&[], &self.shared.stats, |_| {});
         self.shared.stats.write(self.engine.counters());
+    }
+}
+
+/// Favors port pools, unless they are so many that most of their memory will never be used, and
+/// would be with large pages: more than the worker's flows could need.
+fn favor_pools<P: Platform>(engine: &Engine, platform: &mut P) {
+    let areas = engine.generation().pools.areas();
+    let bytes: usize = areas.iter().map(|area| area.bytes).sum();
+    if bytes <= engine.flows().bytes() {
+        areas.into_iter().for_each(|area| platform.favor(area));
     }
 }
 

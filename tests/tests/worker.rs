@@ -558,4 +558,19 @@ fn large_tables_are_favored_before_they_are_used() {
     assert!(flows.areas().iter().all(|area| favored.contains(area)), "{favored:?}");
     let bytes: usize = flows.areas().iter().map(|area| area.bytes).sum();
     assert!(bytes >= 10_000 * 72, "records and index of 10,000 flows");
+    let pools = crew.workers[0].engine().generation().pools.areas();
+    let bytes: usize = pools.iter().map(|area| area.bytes).sum();
+    assert!(bytes >= 64_512 * 4 && pools.iter().all(|area| favored.contains(area)));
+}
+
+#[test]
+fn more_pools_than_flows_could_fill_are_not_favored() {
+    let mut crew = Crew::new(1, 8);
+    crew.topology = Topology::with_backends(&(0..50).map(backend).collect::<Vec<_>>());
+    crew.machine.favored.borrow_mut().clear();
+    crew.publish();
+    crew.settle();
+    let favored = crew.machine.favored.borrow();
+    assert_eq!(crew.workers[0].engine().generation().number.0, 2);
+    assert!(favored.is_empty(), "{favored:?}");
 }

@@ -10,9 +10,7 @@
 //! more is refused (I8). Removal clears one entry: no tombstones, so the table does not age. See
 //! docs/decisions/0011-bucketed-flow-index.md for what was compared.
 
-use alloc::boxed::Box;
-
-use crate::prefetch::{Line, prefetch};
+use crate::prefetch::{Line, Part, prefetch};
 use crate::types::{Area, FlowIndex};
 
 /// Entries of a bucket.
@@ -37,7 +35,7 @@ const FIRST: usize = 4;
 
 /// The index of one flow table.
 pub(super) struct Index {
-    buckets: Box<[Line]>,
+    buckets: Part<[Line]>,
     /// Buckets behind its home that an entry may be in: all others, at most [`REACH_MAX`].
     furthest: u32,
 }
@@ -54,7 +52,7 @@ impl Index {
     pub(super) fn new(capacity: usize) -> Index {
         let others = capacity / FLOWS_PER_BUCKET;
         let furthest = u32::try_from(others).unwrap_or(REACH_MAX).min(REACH_MAX);
-        Index { buckets: Line::zeros(others + 1), furthest }
+        Index { buckets: Part::zeroed_slice(others + 1), furthest }
     }
 
     /// Bytes of memory at most.

@@ -14,8 +14,8 @@ use alloc::boxed::Box;
 use crate::limits::{BLOCKS_PER_POOL, PORT_FIRST, PORTS_PER_BLOCK, PORTS_PER_POOL, WORKERS_MAX};
 use crate::prefetch::prefetch;
 use crate::snapshot::PoolKey;
-use crate::sync::{AtomicU16, AtomicU32, AtomicU64, Ordering, zeroed};
-use crate::types::{FlowIndex, WorkerId};
+use crate::sync::{AtomicU16, AtomicU32, AtomicU64, Ordering, Table, zeroed, zeroed_tables};
+use crate::types::{Area, FlowIndex, WorkerId};
 
 const SUMMARY_WORDS: usize = BLOCKS_PER_POOL.div_ceil(64);
 
@@ -81,13 +81,28 @@ pub struct Pool {
     summary: [AtomicU64; SUMMARY_WORDS],
     /// A set bit is a port that is leased.
     leaves: Box<[AtomicU64]>,
-    holders: Box<[AtomicU32]>,
+    holders: Holders,
 }
 
+/// Who holds each port of a pool.
+type Holders = Table<AtomicU32, PORTS_PER_POOL>;
+
 impl Pool {
-    /// A pool with nothing leased. Memory is touched as ports are leased.
+    /// A pool for each of these keys, with nothing leased. Memory is touched as ports are leased.
+    /// The entries of all of them lie side by side, because a packet reads any of them.
+    pub fn build(keys: &[PoolKey], seed: u64) -> impl Iterator<Item = Pool> {
+        let holders = zeroed_tables(keys.len()).into_iter();
+        keys.iter().zip(holders).map(move |(key, holders)| Pool::of(*key, seed, holders))
+    }
+
+    /// A pool by itself.
     #[must_use]
     pub fn new(key: PoolKey, seed: u64) -> Pool {
+        let pool = Pool::build(&[key], seed).next();
+        pool.unwrap_or_else(|| unreachable!("one key is one pool"))
+    }
+
+    fn of(key: PoolKey, seed: u64, holders: Holders) -> Pool {
         let start = start(&key, seed);
         let full_words = BLOCKS_PER_POOL / 64;
         let rest = (1_u64 << (BLOCKS_PER_POOL % 64)) - 1;
@@ -100,7 +115,7 @@ impl Pool {
                 AtomicU64::new(if word < full_words { u64::MAX } else { rest })
             }),
             leaves: zeroed(BLOCKS_PER_POOL),
-            holders: zeroed(PORTS_PER_POOL),
+            holders,
         }
     }
 
@@ -114,6 +129,12 @@ impl Pool {
     #[must_use]
     pub fn bytes(&self) -> usize {
         size_of_val(self) + size_of_val(&*self.leaves) + size_of_val(&*self.holders)
+    }
+
+    /// Where the entries of its ports lie.
+    #[must_use]
+    pub fn area(&self) -> Area {
+        Area::of(self.holders.as_ptr(), self.holders.len())
     }
 
     /// How many ports are leased now.
@@ -180,7 +201,7 @@ impl Pool {
         if self.leased() == 0 {
             return;
         }
-        for (port, entry) in (PORT_FIRST..=u16::MAX).zip(&self.holders) {
+        for (port, entry) in (PORT_FIRST..=u16::MAX).zip(self.holders.iter()) {
             let holder = Holder::unpack(entry.load(Ordering::Acquire));
             if let Some(holder) = holder.filter(|holder| holder.worker == worker) {
                 self.release(port, holder);

@@ -19,12 +19,12 @@ pub(crate) const ROOMS: &[Room] = &[
     room_of("limits", &[]),
     room_of("drop_reason", &[]),
     room_of("hash", &[]),
-    room_of("sync", &[]),
     room_of("prefetch", &[]),
+    room_of("sync", &["prefetch"]),
     room_of("stats", &["types", "limits", "drop_reason", "sync"]),
     // Bytes.
     room_of("wire", &["types"]),
-    room_of("device", &["types", "limits"]),
+    room_of("device", &["types", "limits", "prefetch"]),
     room_of("packet", &["wire", "types", "hash", "drop_reason", "device"]),
     // What control compiles.
     room_of("snapshot", &["types", "limits", "hash"]),
