@@ -10,8 +10,8 @@ use dataplane::generation::Generation;
 use dataplane::limits::BATCH_FRAMES_MAX;
 use dataplane::nat::Pool;
 use dataplane::snapshot::{
-    DeviceKind, DevicePlan, Ending, EndpointPlan, Gate, Plan, Refusal, RulePlan, ScopePlan,
-    ServicePlan, Snapshot, Timeouts, Treatment,
+    Balance, DeviceKind, DevicePlan, Ending, EndpointPlan, Gate, Plan, Refusal, RulePlan,
+    ScopePlan, ServicePlan, Snapshot, Timeouts, Treatment,
 };
 use dataplane::types::{
     DeviceIndex, Hop, Instant, LinkId, MacAddress, NeighborIndex, Prefix, Protocol, ScopeId,
@@ -243,6 +243,7 @@ fn plan(capacity: usize) -> Plan {
         port: PORT,
         backend_port: BACKEND_PORT,
         backends: (0..backends).map(|at| Ipv4Addr::from_bits(0x0a01_0004 + at)).collect(),
+        balance: Balance::default(),
         timeouts: Timeouts::default(),
         ending: Ending::default(),
     };

@@ -6,7 +6,7 @@
 
 use dataplane::limits;
 use dataplane::snapshot::{
-    EndpointPlan, Plan, RoutePlan, RulePlan, ScopePlan, ServicePlan, Snapshot,
+    Balance, EndpointPlan, Plan, RoutePlan, RulePlan, ScopePlan, ServicePlan, Snapshot,
 };
 use dataplane::types::{ScopeId, ServiceIndex};
 
@@ -95,17 +95,31 @@ fn plan_service(
 }
 
 fn rules(balancer: &LoadBalancer, service: &PrivateLinkService) -> Option<Vec<RulePlan>> {
-    let rules = balancer.rules.iter().map(|rule| {
-        Some(RulePlan {
-            protocol: rule.protocol,
+    let mut plans = Vec::new();
+    for rule in &balancer.rules {
+        let pool = balancer.pools.get(rule.pool)?;
+        let plan = |&protocol| RulePlan {
+            protocol,
             port: rule.frontend_port,
             backend_port: rule.backend_port,
-            backends: balancer.pools.get(rule.pool)?.backend_addresses.clone(),
-            timeouts: service.flows.timeouts(rule),
-            ending: service.flows.ending(rule),
-        })
+            backends: pool.addresses().collect(),
+            balance: rule.balance(pool),
+            timeouts: service.flows.timeouts(&rule.lifetime),
+            ending: service.flows.ending(&rule.lifetime),
+        };
+        plans.extend(rule.protocol.each().iter().map(plan));
+    }
+    let translated = balancer.inbound_nat_rules.iter().map(|rule| RulePlan {
+        protocol: rule.protocol,
+        port: rule.frontend_port,
+        backend_port: rule.backend_port,
+        backends: vec![rule.backend_address],
+        balance: Balance::default(),
+        timeouts: service.flows.timeouts(&rule.lifetime),
+        ending: service.flows.ending(&rule.lifetime),
     });
-    rules.collect()
+    plans.extend(translated);
+    Some(plans)
 }
 
 // Validation numbers these with fewer bits than it may count.

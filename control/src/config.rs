@@ -4,6 +4,7 @@
 //! `raw` is exactly the file, `valid` what it means; `crate::compile` goes on from there. Nothing
 //! here reads a file, asks the kernel or panics, whatever the text.
 
+mod balance;
 mod error;
 mod name;
 mod plain;
@@ -19,8 +20,9 @@ pub use name::{InterfaceName, Name};
 pub(crate) use plain::plain;
 pub use profile::{FlowSettings, Profile};
 pub use valid::{
-    Config, Device, LoadBalancer, NatIp, Pool, PrivateEndpoint, PrivateLinkService, Route, Rule,
-    Setting, Settings, VirtualNetwork,
+    AdminState, Config, Device, InboundNatRule, Lifetime, LoadBalancer, NatIp, Pool, PoolBackend,
+    PrivateEndpoint, PrivateLinkService, Route, Rule, RuleProtocol, Setting, Settings,
+    VirtualNetwork,
 };
 
 /// Where the control socket is unless the configuration says otherwise.

@@ -158,6 +158,9 @@ drop_reasons! {
     NoBackend, "no_backend",
         "The rule's backend pool is empty.",
         "Add a backend to the rule's pool.", "-";
+    NoHealthyBackend, "no_healthy_backend",
+        "No backend of the rule's pool takes new flows: each is down or drains.",
+        "Look why: `adit services` shows each backend's state.", "-";
     TcpNotSyn, "tcp_not_syn",
         "The TCP packet belongs to no flow and does not open one.",
         "The connection idled out or adit restarted: the client must connect anew.",
@@ -179,6 +182,10 @@ drop_reasons! {
     BackendRemoved, "backend_removed",
         "The flow's backend is gone from the rule's pool.",
         "The client must connect anew; another backend will serve it.", "-";
+    FlowMoved, "flow_moved",
+        "The answer comes from a backend that the flow was moved away from: the pool changed.",
+        "Nothing to do, or set the rule's `enable_connection_tracking`: UDP flows stay then.",
+        "-";
     NatIpRemoved, "nat_ip_removed",
         "The flow's NAT IP is gone from the service, or its lease went while it was.",
         "The client must connect anew; another NAT IP will serve it.", "-";

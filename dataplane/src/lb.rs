@@ -6,27 +6,27 @@ use crate::snapshot::{Backend, Rule, Snapshot};
 #[inline]
 #[must_use]
 pub fn choose<'a>(snapshot: &'a Snapshot, rule: &Rule, hash: u64) -> Option<&'a Backend> {
-    let position = rule.table.as_ref()?.position(hash);
-    snapshot.backend(*rule.backends.get(position)?)
+    snapshot.backend(*rule.backends.get(rule.spread.position(hash)?)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::snapshot::{
-        Ending, MaglevTable, Plan, Refusal, RulePlan, ScopePlan, ServicePlan, Treatment,
+        Balance, Ending, Plan, Refusal, RulePlan, ScopePlan, ServicePlan, Spread, Treatment,
     };
     use crate::types::{Protocol, ScopeId, ServiceIndex, Timeouts};
     use alloc::vec;
     use alloc::vec::Vec;
     use core::net::Ipv4Addr;
 
-    fn snapshot(backends: &[Ipv4Addr]) -> Snapshot {
+    fn snapshot(backends: &[Ipv4Addr], weights: &[u16]) -> Snapshot {
         let rule = RulePlan {
             protocol: Protocol::Tcp,
             port: 80,
             backend_port: 8080,
             backends: backends.to_vec(),
+            balance: Balance { weights: weights.to_vec(), ..Balance::default() },
             timeouts: Timeouts::default(),
             ending: Ending::default(),
         };
@@ -46,20 +46,24 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_falls_on_the_backend_that_the_table_names() {
+    fn a_hash_falls_on_the_backend_that_the_spread_names() {
         let backends: Vec<_> = (10..15).map(|last| Ipv4Addr::new(10, 1, 0, last)).collect();
-        let (snapshot, table) = (snapshot(&backends), MaglevTable::build(&backends).unwrap());
+        let weights = [1, 0, 3, 1, 2];
+        let snapshot = snapshot(&backends, &weights);
+        let spread = Spread::build(backends.iter().copied().zip(weights));
         let rule = snapshot.service(ServiceIndex(0)).unwrap().rule(Protocol::Tcp, 80).unwrap();
         for hash in (0..64).map(|turn| u64::MAX / 64 * turn) {
             let chosen = choose(&snapshot, rule, hash).unwrap();
-            assert_eq!(chosen.address, backends[table.position(hash)]);
+            assert_eq!(chosen.address, backends[spread.position(hash).unwrap()]);
         }
     }
 
     #[test]
-    fn an_empty_pool_has_no_backend() {
-        let snapshot = snapshot(&[]);
-        let rule = snapshot.service(ServiceIndex(0)).unwrap().rule(Protocol::Tcp, 80).unwrap();
-        assert!(choose(&snapshot, rule, 1).is_none());
+    fn a_pool_without_backends_that_take_flows_has_none_for_them() {
+        for backends in [&[][..], &[Ipv4Addr::new(10, 1, 0, 10)]] {
+            let snapshot = snapshot(backends, &[0]);
+            let rule = snapshot.service(ServiceIndex(0)).unwrap().rule(Protocol::Tcp, 80).unwrap();
+            assert!(choose(&snapshot, rule, 1).is_none());
+        }
     }
 }

@@ -36,7 +36,7 @@ pub const WORKERS_MAX: usize = 64;
 /// Flows of one worker at most; the rest of those 32 bits, less the value for "nobody".
 pub const FLOWS_PER_WORKER_MAX: usize = (1 << 26) - 1;
 
-/// Backends of one load-balancing rule at most: a Maglev table entry has 16 bits.
+/// Backends of one load-balancing rule at most: each new flow asks every one of them.
 pub const BACKENDS_PER_RULE_MAX: usize = 1024;
 
 /// Packets that one worker keeps while their next hops are resolved.
@@ -82,6 +82,5 @@ const _: () = {
     // do not compete for the same places of a cache.
     assert!(FRAME_BYTES_MAX.is_multiple_of(64) && FRAME_BYTES_MAX / 64 % 2 == 1);
     assert!(WORKERS_MAX * (FLOWS_PER_WORKER_MAX + 1) == 1 << 32);
-    assert!(BACKENDS_PER_RULE_MAX <= u16::MAX as usize);
     assert!(HELD_FRAMES_PER_NEIGHBOR_MAX <= HELD_FRAMES_MAX);
 };

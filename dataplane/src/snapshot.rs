@@ -9,8 +9,8 @@
 //! [`Plan`] is plain data; [`Snapshot::build`] refuses a plan that contradicts itself, so that a
 //! snapshot never does.
 
-mod maglev;
 mod plan;
+mod spread;
 mod treatment;
 
 use alloc::boxed::Box;
@@ -20,17 +20,17 @@ use hashbrown::HashMap;
 
 use crate::hash::FixedMap;
 
-pub use crate::types::{Ending, Timeouts};
-pub use maglev::{MaglevTable, TABLE_SIZES};
+pub use crate::types::{Ending, Persistence, Timeouts};
 pub use plan::{
-    DeviceKind, DevicePlan, EndpointPlan, LeavingPlan, Plan, PlanError, RoutePlan, RulePlan,
-    ScopePlan, ServicePlan,
+    Balance, DeviceKind, DevicePlan, EndpointPlan, LeavingPlan, Plan, PlanError, RoutePlan,
+    RulePlan, ScopePlan, ServicePlan, UdpTracking,
 };
+pub use spread::Spread;
 pub use treatment::{Fragments, IcmpAnswers, IcmpErrors, MssClamp, Treatment};
 
 use crate::types::{
     BackendIndex, DeviceIndex, EndpointIndex, LinkId, NeighborIndex, Prefix, Protocol, ScopeId,
-    ServiceIndex,
+    ScopedAddress, ServiceIndex,
 };
 
 /// What adit is under an address of a virtual network.
@@ -129,28 +129,46 @@ impl Service {
         self.nat_ips.iter().copied().chain(leaving)
     }
 
-    /// The load-balancing rule for a port of the endpoint.
+    /// The rule for a port of the endpoint: the one that names it, or else the one for all ports of
+    /// the protocol.
     #[inline]
     #[must_use]
     pub fn rule(&self, protocol: Protocol, port: u16) -> Option<&Rule> {
-        let (high, low) = rule_key(protocol, port);
-        self.rules.get(self.by_port.get(high, low)? as usize)
+        let find = |port| {
+            let (high, low) = rule_key(protocol, port);
+            self.by_port.get(high, low)
+        };
+        let at = find(port).or_else(|| find(ANY_PORT))?;
+        self.rules.get(at as usize)
     }
 }
 
 /// A load-balancing rule.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// Port that the backends listen on.
+    /// Port that the backends listen on; [`ANY_PORT`]: the one that was dialled.
     pub backend_port: u16,
-    /// The pool, in the order of the plan; [`Rule::table`] names positions in it.
+    /// The pool, in the order of the plan; [`Rule::spread`] names positions in it.
     pub backends: Box<[BackendIndex]>,
-    /// Spreads hashes over `backends`; `None` exactly if there are none.
-    pub table: Option<MaglevTable>,
+    /// Spreads hashes over those of `backends` that take new flows.
+    pub spread: Spread,
+    /// What of a client's packet decides which backend serves it.
+    pub persistence: Persistence,
+    /// Whether UDP flows stay with their backend.
+    pub udp_tracking: UdpTracking,
     /// How long its flows live without a packet.
     pub timeouts: Timeouts,
     /// What becomes of them when they end.
     pub ending: Ending,
+}
+
+impl Rule {
+    /// The port of a backend that serves a port of the endpoint.
+    #[inline]
+    #[must_use]
+    pub fn port_behind(&self, dialled: u16) -> u16 {
+        if self.backend_port == ANY_PORT { dialled } else { self.backend_port }
+    }
 }
 
 /// A server of a backend pool.
@@ -223,9 +241,13 @@ pub struct Snapshot {
     by_link: HashMap<LinkId, EndpointIndex>,
     services: Box<[Service]>,
     backends: Box<[Backend]>,
+    backend_of: HashMap<ScopedAddress, BackendIndex>,
     next_hops: Box<[NextHop]>,
     pool_keys: Box<[PoolKey]>,
 }
+
+/// Stands for all ports of a protocol in a rule (HA ports). No packet has it.
+pub const ANY_PORT: u16 = 0;
 
 /// Stands for a NAT IP where endpoints are numbered.
 const NAT_IP: u32 = u32::MAX - 1;
@@ -330,6 +352,12 @@ impl Snapshot {
     #[must_use]
     pub fn backend(&self, index: BackendIndex) -> Option<&Backend> {
         self.backends.get(index.slot())
+    }
+
+    /// The backend that has an address in a virtual network.
+    #[must_use]
+    pub fn backend_at(&self, scope: ScopeId, address: Ipv4Addr) -> Option<&Backend> {
+        self.backend(*self.backend_of.get(&ScopedAddress { scope, address })?)
     }
 
     /// Every next hop that some backend needs; [`NeighborIndex`] is the position.

@@ -75,6 +75,8 @@ counters! {
     flows_closed,
     /// Of the flows closed: those whose configuration went away under them.
     flows_revoked,
+    /// Of the flows closed: UDP flows that fell on another backend when their pool changed.
+    flows_moved,
     /// Of the flows closed: those that nobody had answered and that gave way to newer ones.
     flows_displaced,
     /// Flows that adit ended with resets.

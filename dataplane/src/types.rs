@@ -387,6 +387,19 @@ pub struct Ending {
     pub hold_down_ticks: u32,
 }
 
+/// What of a client's first packet decides which backend serves its flow, beside the connection
+/// that it came by. Flows that agree in it have the same backend while the pool is the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Persistence {
+    /// Addresses, ports and protocol: each flow by itself.
+    #[default]
+    None,
+    /// The addresses: all flows of a client.
+    SourceIp,
+    /// Addresses and protocol: all flows of a client of one protocol.
+    SourceIpProtocol,
+}
+
 /// Where a large table lies in memory, for whoever manages memory. Nothing can be read through it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Area {

@@ -1,5 +1,6 @@
 //! All cases, in the order in which they run.
 
+mod balance;
 mod chaos;
 mod connections;
 mod ending;
@@ -32,6 +33,7 @@ pub(crate) fn all() -> Vec<Case> {
         udp::CASES,
         transfers::CASES,
         connections::CASES,
+        balance::CASES,
         gate::CASES,
         ending::CASES,
         nat_ips::CASES,

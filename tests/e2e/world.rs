@@ -112,6 +112,7 @@ impl World {
             service_settings: String::new(),
             more_pools: String::new(),
             more_rules: String::new(),
+            more_of_balancer: String::new(),
             more_of_endpoints: String::new(),
             more: String::new(),
         };

@@ -12,6 +12,8 @@
 //! `remove-rule PORT`, `remove-device NET`, `add-device NET NAME`, `route PREFIX ROUTER`,
 //! `mtu NET BYTES`, `resets`, `hold-down TIME`, `refuse reset|silent`, `echo NET on|off`,
 //! `mss auto|off|BYTES`, `icmp-errors drop|translate`, `fragments drop|reassemble`,
+//! `weights N…` (of the backends), `untracked-udp`, `persistence source-ip|source-ip-protocol`,
+//! `ha-ports`,
 //! `icmp-answers [too_big] [time_exceeded] [prohibited]`. Before the start only: `workers N`,
 //! `flows-max N`, `arp manual`, `silent IP…`.
 //!
@@ -19,6 +21,7 @@
 //! `handed-over`, `wait TIME`, `leap TIME`, `down NET`, `up NET`, `answer IP`.
 //! Facts: `flows N`, `state NAME`, `count COUNTER N`. Packets are described in [`packet`].
 
+mod balance;
 pub mod describe;
 pub mod packet;
 mod treatment;
@@ -227,6 +230,10 @@ impl Runner {
                 let treatment = treatment::change(treatment, verb, words);
                 topology.plan.services[0].treatment =
                     treatment.unwrap_or_else(|why| self.fail(why));
+            }
+            ("weights" | "untracked-udp" | "persistence" | "ha-ports", _) => {
+                let rules = &mut topology.plan.services[0].rules;
+                balance::change(rules, verb, words).unwrap_or_else(|why| self.fail(why));
             }
             ("echo", [net, switch]) => {
                 let tenant = self.device(net);

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use dataplane::device::Link;
 use dataplane::snapshot::{
-    DeviceKind, DevicePlan, Ending, EndpointPlan, Gate, LeavingPlan, Plan, Refusal, RulePlan,
-    ScopePlan, ServicePlan, Snapshot, Timeouts, Treatment,
+    Balance, DeviceKind, DevicePlan, Ending, EndpointPlan, Gate, LeavingPlan, Plan, Refusal,
+    RulePlan, ScopePlan, ServicePlan, Snapshot, Timeouts, Treatment,
 };
 use dataplane::types::{DeviceIndex, LinkId, MacAddress, Prefix, Protocol, ScopeId, ServiceIndex};
 use pnet_base::MacAddr;
@@ -84,6 +84,7 @@ impl Topology {
     pub fn set_backends(&mut self, backends: &[Ipv4Addr]) {
         for rule in &mut self.plan.services[0].rules {
             rule.backends = backends.to_vec();
+            rule.balance.weights.clear();
         }
     }
 
@@ -250,6 +251,7 @@ fn service(scope: u16, nat_ip: Ipv4Addr) -> ServicePlan {
         port,
         backend_port,
         backends: (0..3).map(backend).collect(),
+        balance: Balance::default(),
         timeouts: Timeouts::default(),
         ending: Ending::default(),
     };

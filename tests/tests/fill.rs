@@ -11,7 +11,7 @@ use dataplane::engine::Verdict;
 use dataplane::hash::Keys;
 use dataplane::lb;
 use dataplane::packet::FlowKey;
-use dataplane::types::{Protocol, ScopeId, ServiceIndex, WorkerId};
+use dataplane::types::{Persistence, Protocol, ScopeId, ServiceIndex, WorkerId};
 use harness::encode::flags;
 use harness::topology::{A, B, ENDPOINT, NAT_IP, P, backend};
 use harness::world::{Flood, Reach, Socket, Tally, clients};
@@ -73,7 +73,7 @@ fn chosen(world: &World, protocol: Protocol, seed: u64, client: Socket) -> Ipv4A
         scope: ScopeId(0),
         protocol,
     };
-    let hash = key.balance_hash(&Keys::new(!seed), link);
+    let hash = key.balance_hash(&Keys::new(!seed), link, Persistence::None);
     let service = snapshot.service(ServiceIndex(0)).expect("there is a service");
     let rule = service.rule(protocol, port).expect("there is a rule");
     lb::choose(snapshot, rule, hash).expect("there are backends").address

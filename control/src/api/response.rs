@@ -199,6 +199,8 @@ pub struct Status {
     pub flows_unanswered: u64,
     /// Flows ever opened.
     pub flows_opened: u64,
+    /// UDP flows ever closed because they fell on another backend when their pool changed.
+    pub flows_moved: u64,
     /// Flows ever closed because nobody had answered them and newer ones needed the room.
     pub flows_displaced: u64,
     /// Flows ever closed because the configuration no longer wanted them.
@@ -354,17 +356,33 @@ pub struct LeavingNatIp {
     pub leased: u32,
 }
 
-/// A load-balancing rule.
+/// What kind of rule it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RuleKind {
+    /// Spreads flows over a pool.
+    LoadBalancing,
+    /// Leads to one backend.
+    InboundNat,
+}
+
+/// A rule of a load balancer. One for all ports stands here once for each protocol.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Rule {
     /// Its name.
     pub name: String,
+    /// Its kind.
+    pub kind: RuleKind,
     /// Its protocol.
     pub protocol: Protocol,
-    /// The port that consumers dial.
+    /// The port that consumers dial; 0: every port that no other rule has.
     pub frontend_port: u16,
-    /// The port that backends listen on.
+    /// The port that backends listen on; 0: the one that was dialled.
     pub backend_port: u16,
+    /// What decides about the backend: `Default`, `SourceIP` or `SourceIPProtocol`.
+    pub load_distribution: String,
+    /// Whether UDP flows stay with their backend when the pool changes.
+    pub enable_connection_tracking: bool,
     /// The backends.
     pub backends: Vec<Backend>,
     /// Seconds that an established TCP flow, or a UDP flow, may idle.
@@ -378,6 +396,12 @@ pub struct Backend {
     pub address: Ipv4Addr,
     /// Whether the station that its frames go to has answered.
     pub resolved: bool,
+    /// Its share of new flows, compared with the others'.
+    pub weight: u16,
+    /// What its administrator says: `None`, `Up` or `Down`.
+    pub admin_state: String,
+    /// Whether it takes new flows.
+    pub takes_flows: bool,
 }
 
 /// Leases of one port pool.

@@ -4,7 +4,8 @@ use std::fmt::Write;
 use std::net::Ipv4Addr;
 
 use crate::api::{
-    Device, DeviceState, Drop, Endpoint, NextHop, Response, Service, Session, Status, Worker,
+    Backend, Device, DeviceState, Drop, Endpoint, NextHop, Response, RuleKind, Service, Session,
+    Status, Worker,
 };
 use crate::cli::table::{Table, printable};
 use crate::config::{Checked, ConfigError};
@@ -90,6 +91,7 @@ fn status(status: &Status) -> String {
     let ended = [
         ("revoked", status.flows_revoked),
         ("reset", status.flows_reset),
+        ("moved", status.flows_moved),
         ("displaced", status.flows_displaced),
     ];
     let ended = ended.map(|(how, count)| format!("{count} {how}")).join(", ");
@@ -237,19 +239,21 @@ fn service(service: &Service) -> String {
     put(&mut text, format_args!("MSS: {mss}; ICMP answers: {answers}; ICMP errors: {errors}"));
     put(&mut text, format_args!("fragments: {}", printable(&service.fragments)));
     let mut rules =
-        Table::new(&["RULE", "PROTOCOL", "PORT#", "BACKEND PORT#", "IDLE S#", "BACKENDS"]);
+        Table::new(&["RULE", "PROTOCOL", "PORT#", "BACKEND PORT#", "IDLE S#", "BY", "BACKENDS"]);
     for rule in &service.rules {
-        let backends = rule.backends.iter().map(|backend| {
-            let mark = if backend.resolved { "" } else { " (not resolved)" };
-            format!("{}{mark}", backend.address)
-        });
-        let backends: Vec<String> = backends.collect();
+        let backends: Vec<String> = rule.backends.iter().map(backend).collect();
+        let port = |port: u16| if port == 0 { "any".to_owned() } else { port.to_string() };
+        let by = match rule.kind {
+            RuleKind::LoadBalancing => printable(&rule.load_distribution),
+            RuleKind::InboundNat => "inbound NAT".to_owned(),
+        };
         rules.row([
             rule.name.clone(),
             rule.protocol.to_string(),
-            rule.frontend_port.to_string(),
-            rule.backend_port.to_string(),
+            port(rule.frontend_port),
+            port(rule.backend_port),
             rule.idle_timeout_seconds.to_string(),
+            by,
             backends.join(", "),
         ]);
     }
@@ -269,6 +273,18 @@ fn service(service: &Service) -> String {
         ]);
     }
     text + &ports.render("There is no port pool: no rule has a backend.")
+}
+
+/// A backend with what is unusual about it: `10.1.0.10 x3 (Down, not resolved)`.
+fn backend(backend: &Backend) -> String {
+    let weight = if backend.weight == 1 { String::new() } else { format!(" x{}", backend.weight) };
+    let admin = Some(printable(&backend.admin_state)).filter(|state| state != "None");
+    let idle = (!backend.takes_flows).then(|| "takes no new flows".to_owned());
+    let silent = (!backend.resolved).then(|| "not resolved".to_owned());
+    let remarks: Vec<String> = [admin, idle, silent].into_iter().flatten().collect();
+    let remarks =
+        if remarks.is_empty() { String::new() } else { format!(" ({})", remarks.join(", ")) };
+    format!("{}{weight}{remarks}", backend.address)
 }
 
 /// All sessions of an answer.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use dataplane::snapshot::{Ending, Refusal, Timeouts};
 use dataplane::types::Tick;
 
-use super::valid::Rule;
+use super::balance::Lifetime;
 
 /// Whose behaviour a service has where it does not say otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,7 +82,7 @@ impl Profile {
 impl FlowSettings {
     /// How long flows of a rule live; its own idle timeout goes before the service's.
     #[must_use]
-    pub fn timeouts(&self, rule: &Rule) -> Timeouts {
+    pub fn timeouts(&self, rule: &Lifetime) -> Timeouts {
         let established = rule.idle_timeout.unwrap_or(self.established);
         Timeouts::new(self.half_open, established, self.closing, self.udp)
     }
@@ -90,7 +90,7 @@ impl FlowSettings {
     /// What becomes of flows of a rule when they end; its own word on resets goes before the
     /// service's.
     #[must_use]
-    pub fn ending(&self, rule: &Rule) -> Ending {
+    pub fn ending(&self, rule: &Lifetime) -> Ending {
         let hold_down_ticks = match self.hold_down {
             Duration::ZERO => 0,
             duration => Tick::count(duration),

@@ -8,7 +8,7 @@ use std::cell::LazyCell;
 use toml::de::DeTable;
 
 use super::error::ConfigError;
-use super::reader::{Located, NumberOrWord, Place, Reader, Section};
+use super::reader::{Entry, Located, NumberOrWord, Place, Reader, Section};
 
 /// Text, and where it stands.
 pub(super) type Text = Located<String>;
@@ -61,13 +61,22 @@ pub(super) struct RawLoadBalancer {
     pub(super) sku: Option<Text>,
     pub(super) pools: Vec<RawPool>,
     pub(super) rules: Vec<RawRule>,
+    pub(super) inbound_nat_rules: Vec<RawInboundNatRule>,
     pub(super) place: Place,
 }
 
 /// An entry of `backend_address_pool`.
 pub(super) struct RawPool {
     pub(super) name: Option<Text>,
-    pub(super) backend_addresses: Option<Vec<Text>>,
+    pub(super) backends: Option<Vec<RawBackend>>,
+    pub(super) place: Place,
+}
+
+/// An entry of `backend_addresses`: an address alone, or with what is to be said of it.
+pub(super) struct RawBackend {
+    pub(super) ip_address: Option<Text>,
+    pub(super) weight: Option<Located<i64>>,
+    pub(super) admin_state: Option<Text>,
     pub(super) place: Place,
 }
 
@@ -78,9 +87,27 @@ pub(super) struct RawRule {
     pub(super) frontend_port: Option<Located<i64>>,
     pub(super) backend_port: Option<Located<i64>>,
     pub(super) backend_address_pool: Option<Text>,
+    pub(super) load_distribution: Option<Text>,
+    pub(super) enable_connection_tracking: Option<Located<bool>>,
+    pub(super) lifetime: RawLifetime,
+    pub(super) place: Place,
+}
+
+/// An entry of `inbound_nat_rule`.
+pub(super) struct RawInboundNatRule {
+    pub(super) name: Option<Text>,
+    pub(super) protocol: Option<Text>,
+    pub(super) frontend_port: Option<Located<i64>>,
+    pub(super) backend_ip_address: Option<Text>,
+    pub(super) backend_port: Option<Located<i64>>,
+    pub(super) lifetime: RawLifetime,
+    pub(super) place: Place,
+}
+
+/// What rules of both kinds say of the life of their flows.
+pub(super) struct RawLifetime {
     pub(super) idle_timeout_minutes: Option<Located<i64>>,
     pub(super) enable_tcp_reset: Option<Located<bool>>,
-    pub(super) place: Place,
 }
 
 /// `[[private_link_service]]`.
@@ -222,10 +249,11 @@ fn load_balancer(mut section: Section<'_, '_>) -> RawLoadBalancer {
         sku: section.optional("sku"),
         pools: all(&mut section, "backend_address_pool", |mut pool| RawPool {
             name: pool.required("name", "\"pool\""),
-            backend_addresses: pool.required_list("backend_addresses", "[\"10.1.0.10\"]"),
+            backends: backends(&mut pool),
             place: pool.finish(),
         }),
         rules: all(&mut section, "load_balancing_rule", rule),
+        inbound_nat_rules: all(&mut section, "inbound_nat_rule", inbound_nat_rule),
         place: section.finish(),
     }
 }
@@ -233,14 +261,53 @@ fn load_balancer(mut section: Section<'_, '_>) -> RawLoadBalancer {
 fn rule(mut section: Section<'_, '_>) -> RawRule {
     RawRule {
         name: section.required("name", "\"http\""),
-        protocol: section.required("protocol", "\"Tcp\" (or \"Udp\")"),
+        protocol: section.required("protocol", "\"Tcp\" (or \"Udp\", \"All\")"),
         frontend_port: section.required("frontend_port", "80"),
         backend_port: section.required("backend_port", "8080"),
         backend_address_pool: section.required("backend_address_pool", "\"pool\""),
-        idle_timeout_minutes: section.optional("idle_timeout_minutes"),
-        enable_tcp_reset: section.optional("enable_tcp_reset"),
+        load_distribution: section.optional("load_distribution"),
+        enable_connection_tracking: section.optional("enable_connection_tracking"),
+        lifetime: lifetime(&mut section),
         place: section.finish(),
     }
+}
+
+fn inbound_nat_rule(mut section: Section<'_, '_>) -> RawInboundNatRule {
+    RawInboundNatRule {
+        name: section.required("name", "\"ssh\""),
+        protocol: section.required("protocol", "\"Tcp\" (or \"Udp\")"),
+        frontend_port: section.required("frontend_port", "2201"),
+        backend_ip_address: section.required("backend_ip_address", "\"10.1.0.10\""),
+        backend_port: section.required("backend_port", "22"),
+        lifetime: lifetime(&mut section),
+        place: section.finish(),
+    }
+}
+
+fn lifetime(section: &mut Section<'_, '_>) -> RawLifetime {
+    RawLifetime {
+        idle_timeout_minutes: section.optional("idle_timeout_minutes"),
+        enable_tcp_reset: section.optional("enable_tcp_reset"),
+    }
+}
+
+fn backends(pool: &mut Section<'_, '_>) -> Option<Vec<RawBackend>> {
+    let entries = pool.required_entries("backend_addresses", "[\"10.1.0.10\"]")?;
+    let backend = |entry| match entry {
+        Entry::Text(text) => RawBackend {
+            place: text.place.clone(),
+            ip_address: Some(text),
+            weight: None,
+            admin_state: None,
+        },
+        Entry::Section(mut section) => RawBackend {
+            ip_address: section.required("ip_address", "\"10.1.0.10\""),
+            weight: section.optional("weight"),
+            admin_state: section.optional("admin_state"),
+            place: section.finish(),
+        },
+    };
+    Some(entries.into_iter().map(backend).collect())
 }
 
 fn service(mut section: Section<'_, '_>) -> RawService {

@@ -121,8 +121,14 @@ impl Reader {
     }
 }
 
+/// An item of a list of which some are text and others tables.
+pub(super) enum Entry<'r, 't> {
+    Text(Located<String>),
+    Section(Section<'r, 't>),
+}
+
 /// A key of a table that nobody has taken yet.
-struct Entry<'t> {
+struct Untaken<'t> {
     key: String,
     line: usize,
     value: Spanned<DeValue<'t>>,
@@ -132,13 +138,13 @@ struct Entry<'t> {
 pub(super) struct Section<'r, 't> {
     pub(super) place: Place,
     reader: &'r Reader,
-    entries: Vec<Entry<'t>>,
+    entries: Vec<Untaken<'t>>,
     known: Vec<&'static str>,
 }
 
 impl<'r, 't> Section<'r, 't> {
     fn new(reader: &'r Reader, place: Place, table: DeTable<'t>) -> Section<'r, 't> {
-        let entries = table.into_iter().map(|(key, value)| Entry {
+        let entries = table.into_iter().map(|(key, value)| Untaken {
             line: reader.line(key.span().start),
             key: key.into_inner().into_owned(),
             value,
@@ -193,6 +199,36 @@ impl<'r, 't> Section<'r, 't> {
         });
         // All are read, so that all faults are found, before any of them ends the list.
         values.collect::<Vec<_>>().into_iter().collect()
+    }
+
+    /// A list that must be there, of which each item is text or a table; `None` if any is neither.
+    pub(super) fn required_entries(
+        &mut self,
+        key: &'static str,
+        example: &str,
+    ) -> Option<Vec<Entry<'r, 't>>> {
+        if !self.has(key) {
+            self.missing(key, example);
+        }
+        let (place, items) = self.array(key, &format!("a list: {example}"))?;
+        let items = items.into_iter().enumerate();
+        let entries = items.map(|(at, item)| {
+            let place = self.item_place(&place, at, &item);
+            match item.into_inner() {
+                DeValue::Table(table) => {
+                    Some(Entry::Section(Section::new(self.reader, place, table)))
+                }
+                DeValue::String(text) => {
+                    Some(Entry::Text(Located { value: text.into_owned(), place }))
+                }
+                other => {
+                    self.mistyped(&place, "a string in quotes, or a table { ... }", &other);
+                    None
+                }
+            }
+        });
+        // As above.
+        entries.collect::<Vec<_>>().into_iter().collect()
     }
 
     /// A list of tables, be it `[[key]]` or `key = [{ ... }]`; empty if it is left out.
@@ -262,7 +298,7 @@ impl<'r, 't> Section<'r, 't> {
         self.entries.iter().any(|entry| entry.key == key)
     }
 
-    fn take(&mut self, key: &'static str) -> Option<Entry<'t>> {
+    fn take(&mut self, key: &'static str) -> Option<Untaken<'t>> {
         self.known.push(key);
         let at = self.entries.iter().position(|entry| entry.key == key)?;
         Some(self.entries.swap_remove(at))
@@ -280,7 +316,7 @@ impl<'r, 't> Section<'r, 't> {
         }
     }
 
-    fn read<T: FromToml>(&self, entry: &Entry<'t>) -> Option<Located<T>> {
+    fn read<T: FromToml>(&self, entry: &Untaken<'t>) -> Option<Located<T>> {
         let place = self.entry_place(entry);
         self.value(place, entry.value.get_ref())
     }
@@ -305,7 +341,7 @@ impl<'r, 't> Section<'r, 't> {
         }
     }
 
-    fn entry_place(&self, entry: &Entry<'_>) -> Place {
+    fn entry_place(&self, entry: &Untaken<'_>) -> Place {
         Place { path: self.path_of(&entry.key), line: entry.line }
     }
 

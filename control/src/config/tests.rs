@@ -11,6 +11,8 @@ use dataplane::types::Protocol;
 use super::*;
 use crate::state::ConnectionState;
 
+mod balancer;
+
 /// Every kind of resource once or twice, one key a line.
 const GOOD: &str = r#"[adit]
 control_socket = "/tmp/adit.sock"
@@ -103,10 +105,10 @@ fn a_good_file_is_what_it_says() {
     assert_eq!(config.virtual_networks()[1].address_space_text(), "10.1.0.0/16, 10.2.0.0/31");
     assert_eq!(config.devices()[1].kind, DeviceKind::Tap);
     let balancer = &config.load_balancers()[0];
-    assert_eq!(balancer.rules[0].idle_timeout, Some(Duration::from_secs(300)));
-    assert_eq!(balancer.rules[1].protocol, Protocol::Udp);
+    assert_eq!(balancer.rules[0].lifetime.idle_timeout, Some(Duration::from_secs(300)));
+    assert_eq!(balancer.rules[1].protocol, RuleProtocol::Udp);
     let service = &config.services()[0];
-    let timeouts = service.flows.timeouts(&balancer.rules[1]);
+    let timeouts = service.flows.timeouts(&balancer.rules[1].lifetime);
     assert_eq!(timeouts.established_ticks, 744_000);
     assert_eq!((timeouts.opening_ticks, timeouts.udp_ticks), (24_000, 12_000));
     let [a, b] = config.endpoints() else { panic!("two endpoints") };
@@ -230,7 +232,6 @@ fn every_rule_of_the_provider() {
         ("\"10.1.0.10\"", "\"web01\"", backend, 25, &["not an IPv4 address"]),
         ("\"http\"", "\"-http\"", &rule("name"), 27, &["1 to 80"]),
         ("\"tcp\"", "\"Icmp\"", &protocol, 28, &["TCP and UDP only"]),
-        ("\"tcp\"", "\"All\"", &protocol, 28, &["all ports"]),
         ("\"tcp\"", "\"tpc\"", &protocol, 28, &["did you mean \"Tcp\"?"]),
         ("frontend_port = 80", "frontend_port = 0", &port, 29, &["1 to 65535"]),
         ("frontend_port = 80", "frontend_port = 65536", &port, 29, &["1 to 65535"]),
@@ -302,12 +303,12 @@ fn a_service_has_its_profile_and_what_it_says_itself() {
         ..Profile::Gcp.settings()
     };
     assert_eq!(flows, expected);
-    assert_eq!(flows.ending(&rule), Ending { resets: false, hold_down_ticks: 12_000 });
+    assert_eq!(flows.ending(&rule.lifetime), Ending { resets: false, hold_down_ticks: 12_000 });
     let (flows, rule) = with("profile = \"gcp\"\nport_hold_down = \"0s\"");
-    assert_eq!(flows.ending(&rule), Ending { resets: false, hold_down_ticks: 0 });
+    assert_eq!(flows.ending(&rule.lifetime), Ending { resets: false, hold_down_ticks: 0 });
     let text = spoiled("minutes = 5", "minutes = 5\nenable_tcp_reset = false");
     let config = check(&text).unwrap().config;
-    let ending = config.services()[0].flows.ending(&config.load_balancers()[0].rules[0]);
+    let ending = config.services()[0].flows.ending(&config.load_balancers()[0].rules[0].lifetime);
     assert!(!ending.resets, "the rule goes before the profile");
 }
 

@@ -8,8 +8,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use dataplane::snapshot::{DeviceKind, Treatment};
-use dataplane::types::{Prefix, Protocol};
+use dataplane::types::Prefix;
 
+pub use super::balance::{
+    AdminState, InboundNatRule, Lifetime, Pool, PoolBackend, Rule, RuleProtocol,
+};
 use super::name::{InterfaceName, Name};
 use super::profile::FlowSettings;
 use super::reader::Located;
@@ -111,34 +114,18 @@ pub struct LoadBalancer {
     pub pools: Vec<Pool>,
     /// Its rules; no two have the same protocol and frontend port.
     pub rules: Vec<Rule>,
+    /// Ports that lead to one backend each; none is a rule's.
+    pub inbound_nat_rules: Vec<InboundNatRule>,
 }
 
-/// A backend pool.
-#[derive(Clone, Debug)]
-pub struct Pool {
-    /// Its name, unique in the load balancer.
-    pub name: Name,
-    /// Addresses of the backends, all different.
-    pub backend_addresses: Vec<Ipv4Addr>,
-}
-
-/// A load-balancing rule.
-#[derive(Clone, Debug)]
-pub struct Rule {
-    /// Its name, unique in the load balancer.
-    pub name: Name,
-    /// Which packets it takes.
-    pub protocol: Protocol,
-    /// The port that consumers dial, not 0.
-    pub frontend_port: u16,
-    /// The port that backends listen on, not 0.
-    pub backend_port: u16,
-    /// Position of its pool in the load balancer.
-    pub pool: usize,
-    /// How long an established TCP flow may idle, if the rule says so: 4 to 30 minutes.
-    pub idle_timeout: Option<Duration>,
-    /// Whether both sides of its flows are reset when adit ends them, if the rule says so.
-    pub tcp_reset: Option<bool>,
+impl LoadBalancer {
+    /// Whether a rule of either kind can lead to an address.
+    #[must_use]
+    pub fn has_backend(&self, address: Ipv4Addr) -> bool {
+        let mut pooled = self.pools.iter().flat_map(Pool::addresses);
+        let mut translated = self.inbound_nat_rules.iter().map(|rule| rule.backend_address);
+        pooled.any(|backend| backend == address) || translated.any(|backend| backend == address)
+    }
 }
 
 /// A private link service.
@@ -242,15 +229,7 @@ mod tests {
 
     #[test]
     fn the_azure_profile_is_the_data_paths_default_and_a_rule_wins() {
-        let mut rule = Rule {
-            name: Name::new("http").unwrap(),
-            protocol: Protocol::Tcp,
-            frontend_port: 80,
-            backend_port: 8080,
-            pool: 0,
-            idle_timeout: None,
-            tcp_reset: None,
-        };
+        let mut rule = Lifetime::default();
         let azure = FlowSettings::default();
         assert_eq!(azure.timeouts(&rule), Timeouts::default());
         assert_eq!(azure.ending(&rule), Ending { resets: true, hold_down_ticks: 0 });

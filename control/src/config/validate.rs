@@ -5,6 +5,7 @@
 //! refers to it. Only a file without a single fault becomes a [`Config`].
 
 mod address;
+mod balancer;
 mod consumer;
 mod network;
 mod provider;
@@ -28,7 +29,7 @@ pub(super) fn validate(raw: &RawConfig, errors: Vec<ConfigError>) -> Result<Chec
     let networks = network::virtual_networks(&mut context, &raw.virtual_networks);
     let names = Names::of(&mut context, raw);
     let devices = network::devices(&mut context, &names, &raw.devices);
-    let load_balancers = provider::load_balancers(&mut context, &names, &networks, raw);
+    let load_balancers = balancer::load_balancers(&mut context, &names, &networks, raw);
     let services = provider::services(&mut context, &names, &networks, raw);
     let endpoints = consumer::endpoints(&mut context, &names, &networks, &raw.endpoints);
     network::attachment(&mut context, &names, raw);

@@ -10,14 +10,15 @@ use dataplane::generation::Generation;
 use dataplane::limits::PORTS_PER_POOL;
 use dataplane::nat::Pool;
 use dataplane::snapshot::{
-    DeviceKind, DevicePlan, Fragments, IcmpAnswers, IcmpErrors, MssClamp, PoolKey,
+    DeviceKind, DevicePlan, Fragments, IcmpAnswers, IcmpErrors, MssClamp, Persistence, PoolKey,
+    UdpTracking,
 };
 use dataplane::stats::{Counters, DeviceReport, DeviceState as QueueState};
 use dataplane::types::{DeviceIndex, Protocol, ScopeId, ServiceIndex, Tick};
 
 use super::crew::Crew;
 use crate::api;
-use crate::config::{Config, LoadBalancer, PrivateLinkService};
+use crate::config::{AdminState, Config, Lifetime, LoadBalancer, PrivateLinkService};
 use crate::state::{Departure, Registry, Stage};
 
 /// What a status is made of.
@@ -44,6 +45,7 @@ impl Facts<'_> {
             flows: counters.flows,
             flows_unanswered: counters.flows_unanswered,
             flows_opened: counters.flows_opened,
+            flows_moved: counters.flows_moved,
             flows_displaced: counters.flows_displaced,
             flows_revoked: counters.flows_revoked,
             flows_reset: counters.flows_reset,
@@ -248,29 +250,87 @@ fn rules(
     index: ServiceIndex,
     generation: &Generation,
 ) -> Vec<api::Rule> {
-    let Generation { snapshot, neighbors, .. } = generation;
-    let rules = balancer.rules.iter().filter_map(|rule| {
-        let in_force = snapshot.service(index)?.rule(rule.protocol, rule.frontend_port)?;
-        let backends = in_force.backends.iter().filter_map(|&backend| snapshot.backend(backend));
-        let backends = backends.map(|backend| api::Backend {
-            address: backend.address,
-            resolved: neighbors.lookup(backend.next_hop).is_some(),
-        });
-        let timeouts = service.flows.timeouts(rule);
-        let ticks = match rule.protocol {
-            Protocol::Tcp => timeouts.established_ticks,
-            Protocol::Udp => timeouts.udp_ticks,
+    let place = Place { service, index, generation };
+    let mut rules = Vec::new();
+    for rule in &balancer.rules {
+        let Some(pool) = balancer.pools.get(rule.pool) else { continue };
+        let balance = rule.balance(pool);
+        for &protocol in rule.protocol.each() {
+            let backends =
+                pool.backends.iter().zip(&balance.weights).map(|(backend, share)| api::Backend {
+                    address: backend.address,
+                    resolved: place.resolves(backend.address),
+                    weight: backend.weight,
+                    admin_state: backend.admin_state.name().to_owned(),
+                    takes_flows: *share > 0,
+                });
+            rules.push(api::Rule {
+                name: rule.name.to_string(),
+                kind: api::RuleKind::LoadBalancing,
+                protocol: protocol.into(),
+                frontend_port: rule.frontend_port,
+                backend_port: rule.backend_port,
+                load_distribution: distribution(rule.persistence).to_owned(),
+                enable_connection_tracking: rule.udp_tracking == UdpTracking::On,
+                backends: backends.collect(),
+                idle_timeout_seconds: place.idle_timeout(protocol, &rule.lifetime),
+            });
+        }
+    }
+    rules.extend(balancer.inbound_nat_rules.iter().map(|rule| {
+        let backend = api::Backend {
+            address: rule.backend_address,
+            resolved: place.resolves(rule.backend_address),
+            weight: 1,
+            admin_state: AdminState::None.name().to_owned(),
+            takes_flows: true,
         };
-        Some(api::Rule {
+        api::Rule {
             name: rule.name.to_string(),
+            kind: api::RuleKind::InboundNat,
             protocol: rule.protocol.into(),
             frontend_port: rule.frontend_port,
             backend_port: rule.backend_port,
-            backends: backends.collect(),
-            idle_timeout_seconds: tick_seconds(ticks),
+            load_distribution: distribution(Persistence::None).to_owned(),
+            enable_connection_tracking: false,
+            backends: vec![backend],
+            idle_timeout_seconds: place.idle_timeout(rule.protocol, &rule.lifetime),
+        }
+    }));
+    rules
+}
+
+/// Where rules are looked at.
+struct Place<'g> {
+    service: &'g PrivateLinkService,
+    index: ServiceIndex,
+    generation: &'g Generation,
+}
+
+impl Place<'_> {
+    fn resolves(&self, backend: Ipv4Addr) -> bool {
+        let Generation { snapshot, neighbors, .. } = self.generation;
+        let scope = snapshot.service(self.index).map(|service| service.scope);
+        let backend = scope.and_then(|scope| snapshot.backend_at(scope, backend));
+        backend.is_some_and(|backend| neighbors.lookup(backend.next_hop).is_some())
+    }
+
+    fn idle_timeout(&self, protocol: Protocol, lifetime: &Lifetime) -> f64 {
+        let timeouts = self.service.flows.timeouts(lifetime);
+        tick_seconds(match protocol {
+            Protocol::Tcp => timeouts.established_ticks,
+            Protocol::Udp => timeouts.udp_ticks,
         })
-    });
-    rules.collect()
+    }
+}
+
+/// As the configuration has it.
+fn distribution(persistence: Persistence) -> &'static str {
+    match persistence {
+        Persistence::None => "Default",
+        Persistence::SourceIp => "SourceIP",
+        Persistence::SourceIpProtocol => "SourceIPProtocol",
+    }
 }
 
 fn mss_clamp(clamp: MssClamp) -> String {
@@ -302,13 +362,18 @@ fn nat_ports(
     let leaving = registry.departures().of_service(&service.name);
     let nat_ips = service.nat_ips.iter().map(|nat_ip| nat_ip.address);
     let nat_ips: Vec<Ipv4Addr> = nat_ips.chain(leaving.map(|leaving| leaving.address)).collect();
+    let mut add = |protocol, backends: &mut dyn Iterator<Item = Ipv4Addr>| {
+        for backend in backends {
+            let key = |&nat_ip| PoolKey { scope, nat_ip, backend, protocol };
+            keys.extend(nat_ips.iter().map(key));
+        }
+    };
     for rule in &balancer.rules {
         let Some(pool) = balancer.pools.get(rule.pool) else { continue };
-        for &nat_ip in &nat_ips {
-            let protocol = rule.protocol;
-            let backends = pool.backend_addresses.iter();
-            keys.extend(backends.map(|&backend| PoolKey { scope, nat_ip, backend, protocol }));
-        }
+        rule.protocol.each().iter().for_each(|&protocol| add(protocol, &mut pool.addresses()));
+    }
+    for rule in &balancer.inbound_nat_rules {
+        add(rule.protocol, &mut std::iter::once(rule.backend_address));
     }
     keys.sort_unstable();
     keys.dedup();

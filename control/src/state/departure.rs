@@ -142,7 +142,7 @@ fn is_unused(config: &Config, network: &Name, address: Ipv4Addr) -> bool {
         && space.routes.iter().all(|route| route.next_hop_ip_address != address)
         && !config.services.iter().any(is_nat_ip)
         && !endpoints.any(|endpoint| endpoint.address == address)
-        && !balancers.any(|lb| lb.pools.iter().any(|p| p.backend_addresses.contains(&address)))
+        && !balancers.any(|lb| lb.has_backend(address))
 }
 
 #[cfg(test)]

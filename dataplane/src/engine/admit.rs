@@ -13,9 +13,11 @@ use crate::flow::{Flow, Vacancy};
 use crate::generation::Generation;
 use crate::lb;
 use crate::nat::{Pool, Pools};
-use crate::snapshot::{Backend, Gate};
+use crate::packet::FlowKey;
+use crate::snapshot::{Backend, Gate, Rule};
 use crate::types::{
-    DeviceIndex, FlowIndex, Hop, Lease, LinkId, MacAddress, Protocol, ServiceIndex, Tick, Timeouts,
+    DeviceIndex, FlowIndex, Hop, Lease, LinkId, MacAddress, Persistence, Protocol, ServiceIndex,
+    Tick, Timeouts,
 };
 
 /// Expired flows that a full table is searched for, for each flow that it refuses: timers looked
@@ -30,6 +32,11 @@ pub(super) fn judge_gate(gate: Gate) -> Result<(), DropReason> {
         Gate::Rejected => Err(DropReason::ConnectionRejected),
         Gate::Disconnected => Err(DropReason::ConnectionDisconnected),
     }
+}
+
+/// Why a rule has no backend for a new flow.
+fn no_backend(rule: &Rule) -> DropReason {
+    if rule.backends.is_empty() { DropReason::NoBackend } else { DropReason::NoHealthyBackend }
 }
 
 /// What the configuration in force grants a new flow.
@@ -75,11 +82,18 @@ impl Engine {
         if key.protocol == Protocol::Tcp && !opens(packet) {
             return Err(DropReason::TcpNotSyn);
         }
-        let hash = key.balance_hash(&self.balance_keys, endpoint.link);
-        let backend = *lb::choose(snapshot, rule, hash).ok_or(DropReason::NoBackend)?;
         let (link, service) = (endpoint.link, endpoint.service);
-        let (backend_port, timeouts) = (rule.backend_port, rule.timeouts);
+        let backend = self.choose(rule, key, link).ok_or_else(|| no_backend(rule))?;
+        let (backend_port, timeouts) = (rule.port_behind(key.endpoint_port), rule.timeouts);
+        // NAT IPs share the flows of a client even where one backend serves them all.
+        let hash = key.balance_hash(&self.balance_keys, link, Persistence::None);
         Ok(Grant { link, service, backend, backend_port, timeouts, protocol: key.protocol, hash })
+    }
+
+    /// The backend that a new flow would have.
+    pub(super) fn choose(&self, rule: &Rule, key: &FlowKey, link: LinkId) -> Option<Backend> {
+        let hash = key.balance_hash(&self.balance_keys, link, rule.persistence);
+        lb::choose(&self.generation.snapshot, rule, hash).copied()
     }
 
     /// A record and a port for a flow. When there is no port, a flow that was never answered gives

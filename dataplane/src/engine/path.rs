@@ -130,8 +130,12 @@ impl Engine {
             let resets = self.flows.get(number).is_some_and(|f| f.state == State::Resetting);
             return if resets { Err(DropReason::ConnectionReset) } else { Ok(None) };
         }
-        self.revalidate(number, now)?;
-        Ok(Some(number))
+        match self.revalidate(number, now) {
+            Ok(()) => Ok(Some(number)),
+            // Not this datagram's fault: it opens the flow anew.
+            Err(DropReason::FlowMoved) => Ok(None),
+            Err(reason) => Err(reason),
+        }
     }
 
     pub(super) fn back(

@@ -4,7 +4,8 @@
 //! here before it passes; flows without packets are visited in the background, a bounded number at
 //! a time, so that leases of what was taken away come back soon. A flow lives on exactly if a
 //! client could open it today and would be allowed the same backend and NAT IP; it keeps both,
-//! because a reload moves no flow.
+//! because a reload moves no flow, but for one of UDP that is not tracked and would have another
+//! backend today: it ends, and its client's next datagram opens one that leads there.
 
 use super::Engine;
 use super::admit::judge_gate;
@@ -13,8 +14,8 @@ use crate::drop_reason::DropReason;
 use crate::flow::{Flow, State};
 use crate::generation::Generation;
 use crate::nat::Holder;
-use crate::snapshot::{NatIpState, PoolKey, Rule};
-use crate::types::{FlowIndex, NeighborIndex, Tick};
+use crate::snapshot::{NatIpState, PoolKey, Rule, UdpTracking};
+use crate::types::{FlowIndex, NeighborIndex, Protocol, Tick};
 
 /// What a flow takes over from the configuration that judged it.
 struct Renewal<'a> {
@@ -41,7 +42,8 @@ fn judge<'a>(
     let state = service.nat_ip(nat_ip).ok_or(DropReason::NatIpRemoved)?;
     let (address, port) = flow.backend();
     let mut backends = rule.backends.iter().filter_map(|&backend| snapshot.backend(backend));
-    let backend = backends.find(|backend| backend.address == address && rule.backend_port == port);
+    let port_behind = rule.port_behind(key.endpoint_port);
+    let backend = backends.find(|backend| backend.address == address && port_behind == port);
     let backend = backend.ok_or(DropReason::BackendRemoved)?;
     // The same addresses in another provider's network are not the same; and a pool that went and
     // came back while a worker leased from it does not know that lease (I2).
@@ -71,15 +73,22 @@ impl Engine {
 
     #[cold]
     fn renew(&mut self, number: FlowIndex, now: Tick) -> Result<(), DropReason> {
-        let flow = self.flows.get_mut(number).ok_or(DropReason::Internal)?;
+        let flow = self.flows.get(number).ok_or(DropReason::Internal)?;
         match flow.state {
             State::Resetting => return Err(DropReason::ConnectionReset),
             State::Resting => return Err(DropReason::UnsolicitedFromProvider),
             _ => {}
         }
         let holder = Holder { worker: self.worker, flow: number };
-        match judge(&self.generation, flow, holder) {
+        let judged = judge(&self.generation, flow, holder);
+        if judged.as_ref().is_ok_and(|renewal| self.moves(flow, renewal.rule)) {
+            self.counters.flows_moved += 1;
+            self.close(number, now);
+            return Err(DropReason::FlowMoved);
+        }
+        match judged {
             Ok(renewal) => {
+                let flow = self.flows.get_mut(number).ok_or(DropReason::Internal)?;
                 flow.generation = self.generation.number;
                 flow.set_neighbor(renewal.neighbor);
                 flow.timeout_ticks = flow.state.timeout_ticks(&renewal.rule.timeouts);
@@ -99,6 +108,17 @@ impl Engine {
                 Err(reason)
             }
         }
+    }
+
+    /// Whether datagrams of a flow that is not tracked would go to another backend today.
+    fn moves(&self, flow: &Flow, rule: &Rule) -> bool {
+        let key = flow.key();
+        let is_pinned = key.protocol == Protocol::Tcp || rule.udp_tracking == UdpTracking::On;
+        let stays = || {
+            let chosen = self.choose(rule, &key, flow.link);
+            chosen.is_some_and(|backend| backend.address == flow.backend().0)
+        };
+        !is_pinned && !stays()
     }
 
     /// Visits flows that the configuration in force has not judged yet.

@@ -4,7 +4,7 @@ use core::net::Ipv4Addr;
 
 use super::Packet;
 use crate::hash::Keys;
-use crate::types::{LinkId, Protocol, ScopeId, WorkerId};
+use crate::types::{LinkId, Persistence, Protocol, ScopeId, WorkerId};
 use crate::wire::plain::PlainTuple;
 
 /// Scope and 5-tuple of a flow, as its client sends it. Two clients with the same tuple in two
@@ -48,14 +48,20 @@ impl FlowKey {
         hash_plain(keys, &self.plain(), self.domain())
     }
 
-    /// The hash by which a backend is chosen: over the connection's link id and the 5-tuple, so
-    /// that equal tuples of different consumers fall independently.
+    /// The hash by which a backend is chosen: over the connection's link id and as much of the
+    /// 5-tuple as persistence leaves, so that equal tuples of different consumers fall
+    /// independently.
     #[inline(always)]
     #[must_use]
-    pub fn balance_hash(&self, keys: &Keys, link: LinkId) -> u64 {
+    pub fn balance_hash(&self, keys: &Keys, link: LinkId, persistence: Persistence) -> u64 {
         let tuple = self.plain();
-        let ports = u64::from(tuple.ports()) << 8 | u64::from(self.protocol as u8);
-        keys.hash(tuple.addresses(), ports ^ u64::from(link.0) << 40 ^ u64::from(link.0) >> 24)
+        let (ports, protocol) = (u64::from(tuple.ports()) << 8, u64::from(self.protocol as u8));
+        let rest = match persistence {
+            Persistence::None => ports | protocol,
+            Persistence::SourceIp => 0,
+            Persistence::SourceIpProtocol => protocol,
+        };
+        keys.hash(tuple.addresses(), rest ^ u64::from(link.0) << 40 ^ u64::from(link.0) >> 24)
     }
 
     /// The worker that owns the flow, whichever of them its packets arrive at. Kept this simple so
@@ -141,9 +147,29 @@ mod tests {
     #[test]
     fn equal_tuples_of_two_connections_fall_on_backends_independently() {
         let keys = Keys::new(1);
-        let half = |port, link| key(0, port).balance_hash(&keys, LinkId(link)) >> 63;
+        let half =
+            |port, link| key(0, port).balance_hash(&keys, LinkId(link), Persistence::None) >> 63;
         let agree = (0..10_000).filter(|&port| half(port, 0x2000_0001) == half(port, 0x2000_0002));
         assert!((4_700..5_300).contains(&agree.count()), "two backends, chosen by two coins");
+    }
+
+    #[test]
+    fn persistence_takes_ports_and_protocol_out_of_the_choice() {
+        let keys = Keys::new(1);
+        let hash = |key: FlowKey, link, how| key.balance_hash(&keys, LinkId(link), how);
+        let (one, other) = (key(0, 4000), FlowKey { endpoint_port: 80, ..key(0, 4001) });
+        let udp = FlowKey { protocol: Protocol::Udp, ..one };
+        let elsewhere = FlowKey { client: Ipv4Addr::new(10, 0, 0, 11), ..one };
+        for (how, same_ports, same_protocol) in [
+            (Persistence::None, false, false),
+            (Persistence::SourceIp, true, true),
+            (Persistence::SourceIpProtocol, true, false),
+        ] {
+            assert_eq!(hash(one, 1, how) == hash(other, 1, how), same_ports, "{how:?}");
+            assert_eq!(hash(one, 1, how) == hash(udp, 1, how), same_protocol, "{how:?}");
+            assert_ne!(hash(one, 1, how), hash(elsewhere, 1, how), "{how:?}: another client");
+            assert_ne!(hash(one, 1, how), hash(one, 2, how), "{how:?}: another connection");
+        }
     }
 
     #[test]

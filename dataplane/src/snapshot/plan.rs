@@ -13,8 +13,8 @@ use core::net::Ipv4Addr;
 use hashbrown::HashMap;
 
 use super::{
-    Backend, Endpoint, Fragments, Gate, Local, MaglevTable, NAT_IP, NatIpState, NextHop, PoolKey,
-    Refusal, Rule, Scope, Service, Snapshot, Treatment, local_key, rule_key,
+    Backend, Endpoint, Fragments, Gate, Local, NAT_IP, NatIpState, NextHop, Persistence, PoolKey,
+    Refusal, Rule, Scope, Service, Snapshot, Spread, Treatment, local_key, rule_key,
 };
 use crate::hash::FixedMap;
 use crate::limits::{BACKENDS_PER_RULE_MAX, DEVICES_MAX, NAT_IPS_MAX};
@@ -109,16 +109,41 @@ pub struct ServicePlan {
 pub struct RulePlan {
     /// What it matches.
     pub protocol: Protocol,
-    /// Port of the endpoint, 1 to 65,535.
+    /// Port of the endpoint; [`super::ANY_PORT`]: all that no other rule of the protocol has.
     pub port: u16,
-    /// Port of the backends, 1 to 65,535.
+    /// Port of the backends; [`super::ANY_PORT`]: the one that was dialled.
     pub backend_port: u16,
-    /// Addresses of the backends in the provider's virtual network, without duplicates.
+    /// Addresses of the backends in the provider's virtual network, without duplicates: all that
+    /// may serve flows, also those that take no new ones.
     pub backends: Vec<Ipv4Addr>,
+    /// How flows are spread over them.
+    pub balance: Balance,
     /// How long its flows live without a packet.
     pub timeouts: Timeouts,
     /// What becomes of them when they end.
     pub ending: Ending,
+}
+
+/// How a rule spreads flows over its backends.
+#[derive(Clone, Debug, Default)]
+pub struct Balance {
+    /// What of a client's packet decides.
+    pub persistence: Persistence,
+    /// Whether UDP flows stay with their backend.
+    pub udp_tracking: UdpTracking,
+    /// Shares of the backends, in their order: 0 takes no new flows and keeps those that it has.
+    /// Empty: all alike.
+    pub weights: Vec<u16>,
+}
+
+/// Whether UDP flows stay with their backend when the pool changes, as TCP flows do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UdpTracking {
+    /// A flow whose hash falls on another backend by now goes there.
+    Off,
+    /// A flow stays for as long as its backend may serve it.
+    #[default]
+    On,
 }
 
 /// A private endpoint.
@@ -184,6 +209,7 @@ pub(super) fn build(plan: Plan) -> Result<Snapshot, PlanError> {
         endpoints,
         services,
         backends: builder.backends.into_boxed_slice(),
+        backend_of: builder.backend_of,
         next_hops: builder.next_hops.into_boxed_slice(),
         pool_keys: builder.pool_keys.into_boxed_slice(),
     })
@@ -303,9 +329,15 @@ impl Builder {
             let key = |&nat_ip| PoolKey { scope, nat_ip, backend: address, protocol };
             self.pool_keys.extend(nat_ips.iter().map(key));
         }
+        let Balance { persistence, udp_tracking, weights } = &rule.balance;
+        let weight = |at| if weights.is_empty() { Some(1) } else { weights.get(at).copied() };
+        let weights = (0..backends.len()).map(weight).collect::<Option<Vec<u16>>>();
+        let weights = weights.ok_or(PlanError::Missing("weight of a backend"))?;
         Ok(Rule {
             backend_port: rule.backend_port,
-            table: MaglevTable::build(&rule.backends),
+            spread: Spread::build(rule.backends.iter().copied().zip(weights)),
+            persistence: *persistence,
+            udp_tracking: *udp_tracking,
             backends: backends.into_boxed_slice(),
             timeouts: rule.timeouts,
             ending: rule.ending,

@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 use std::sync::LazyLock;
 
 use dataplane::snapshot::{
-    DeviceKind, DevicePlan, EndpointPlan, Gate, Plan, PoolKey, Refusal, RulePlan, ScopePlan,
-    ServicePlan, Snapshot, Timeouts, Treatment,
+    Balance, DeviceKind, DevicePlan, EndpointPlan, Gate, Plan, PoolKey, Refusal, RulePlan,
+    ScopePlan, ServicePlan, Snapshot, Timeouts, Treatment,
 };
 use dataplane::types::{Ending, LinkId, Prefix, Protocol, ScopeId, ServiceIndex};
 
@@ -39,6 +39,7 @@ fn build(with_pool: bool) -> Snapshot {
         port: 443,
         backend_port: 8080,
         backends: if with_pool { vec![BACKEND] } else { Vec::new() },
+        balance: Balance::default(),
         timeouts: Timeouts::default(),
         ending: Ending::default(),
     };

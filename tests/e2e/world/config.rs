@@ -27,6 +27,8 @@ pub(crate) struct Config {
     pub(crate) more_pools: String,
     /// More rules of the load balancer.
     pub(crate) more_rules: String,
+    /// More keys of the load balancer.
+    pub(crate) more_of_balancer: String,
     /// More keys of every endpoint.
     pub(crate) more_of_endpoints: String,
     /// More of everything else.
@@ -99,6 +101,7 @@ impl Config {
         text.push_str(&rule("iperf-udp", "Udp", port::IPERF, "first"));
         text.push_str(&self.more_rules);
         text.push_str("]\n");
+        text.push_str(&self.more_of_balancer);
         text
     }
 }

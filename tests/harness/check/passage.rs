@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
 use dataplane::engine::Session;
-use dataplane::snapshot::Gate;
+use dataplane::snapshot::{Gate, RulePlan};
 use dataplane::types::{DeviceIndex, ScopeId};
 use pnet_base::MacAddr;
 
@@ -111,9 +111,12 @@ impl Ledger {
             |protocol: u8, port| (protocol, port) == (input.protocol, input.destination_port);
         let mut rules = service.rules.iter();
         let rule = rules.find(|rule| of_packet(rule.protocol as u8, rule.port));
+        let all_ports = |rule: &&RulePlan| (rule.protocol as u8, rule.port) == (input.protocol, 0);
+        let rule = rule.or_else(|| service.rules.iter().find(all_ports));
         let rule = rule.expect("I1: a rule covers it");
         assert!(rule.backends.contains(&output.destination), "I1: its backend");
-        assert_eq!(output.destination_port, rule.backend_port);
+        let port_behind = if rule.port == 0 { input.destination_port } else { rule.backend_port };
+        assert_eq!(output.destination_port, port_behind);
         let next_hop = topology.next_hop(egress, output.destination);
         assert_eq!(output.to_mac, mac_of(next_hop), "it went to its next hop");
         self.learn(input, output, (scope, egress));

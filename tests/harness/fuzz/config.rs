@@ -81,13 +81,21 @@ fn check_compiled(config: &Config) {
         for nat_ip in &service.nat_ips {
             assert_eq!(snapshot.local(compiled.scope, nat_ip.address), Some(Local::NatIp));
         }
+        let address = |&at| snapshot.backend(at).expect("it is there").address;
         for rule in &balancer.rules {
+            for &protocol in rule.protocol.each() {
+                let found = compiled.rule(protocol, rule.frontend_port);
+                let found = found.expect("every rule is there");
+                assert_eq!(found.backend_port, rule.backend_port);
+                let expected: Vec<_> = balancer.pools[rule.pool].addresses().collect();
+                assert_eq!(found.backends.iter().map(address).collect::<Vec<_>>(), expected);
+            }
+        }
+        for rule in &balancer.inbound_nat_rules {
             let found = compiled.rule(rule.protocol, rule.frontend_port);
             let found = found.expect("every rule is there");
             assert_eq!(found.backend_port, rule.backend_port);
-            let address = |&at| snapshot.backend(at).expect("it is there").address;
-            let backends: Vec<_> = found.backends.iter().map(address).collect();
-            assert_eq!(backends, balancer.pools[rule.pool].backend_addresses);
+            assert_eq!(address(&found.backends[0]), rule.backend_address);
         }
     }
     check_again(config, &snapshot, &registry);

@@ -7,11 +7,12 @@ use std::net::Ipv4Addr;
 use dataplane::drop_reason::DropReason;
 use dataplane::engine::Verdict;
 use dataplane::limits::PORTS_PER_POOL;
-use dataplane::snapshot::{RulePlan, ServicePlan};
-use dataplane::types::{LinkId, WorkerId};
+use dataplane::snapshot::{RulePlan, ServicePlan, UdpTracking};
+use dataplane::types::{LinkId, Protocol, WorkerId};
 
 use super::expect::Socket;
 use super::rules::{COLLECT_TICKS, Flow, Key, Model, PoolKey};
+use super::wanted::{Takers, affinity, port_behind, takers};
 
 /// A full table is searched for an expired flow in no more steps than these.
 const RECLAIM_STEPS: u64 = 64;
@@ -72,6 +73,15 @@ pub(super) trait Seen {
     }
 }
 
+/// Whether a choice among other takers may follow one that was made before: only a backend that is
+/// new or weighs more takes a flow from one that is still there and weighs no less.
+fn may_follow((before, old): &(Takers, Ipv4Addr), (set, new): (&Takers, Ipv4Addr)) -> bool {
+    let weight = |set: &Takers, backend: &Ipv4Addr| set.get(backend).copied().unwrap_or(0);
+    new == *old
+        || weight(set, &new) > weight(before, &new)
+        || weight(set, old) < weight(before, old)
+}
+
 impl Model {
     /// Free: which worker owns a key. It must be a worker, and always the same.
     pub(super) fn owner(&mut self, worker: usize, key: Key, verdict: Verdict) -> usize {
@@ -86,10 +96,10 @@ impl Model {
         owner
     }
 
-    /// Free: the backend, which must be one of the rule's and the same for the same flow and the
-    /// same backends; the NAT IP, which must be one of the service's; its port, which nobody may
-    /// hold. If the chosen backend's pools are all leased an unanswered flow gives way; refused
-    /// exactly if there is none.
+    /// Free: the backend, which must be one of the rule's that take flows, the same for the same
+    /// flow and the same backends, and no other's while only others left; the NAT IP, which must be
+    /// one of the service's; its port, which nobody may hold. If the chosen backend's pools are
+    /// all leased an unanswered flow gives way; refused exactly if there is none.
     pub(super) fn choose(
         &mut self,
         (worker, link): (usize, LinkId),
@@ -98,9 +108,9 @@ impl Model {
         seen: &dyn Seen,
     ) -> Result<(Choice, u32), DropReason> {
         let way = |backend: Ipv4Addr| Way { service, backend, protocol: key.1 };
-        let set: BTreeSet<Ipv4Addr> = rule.backends.iter().copied().collect();
-        let before = self.backends.get(&(link, key)).filter(|(same, _)| *same == set);
-        let before = before.map(|(_, backend)| *backend);
+        let (set, affinity) = (takers(rule), affinity(rule, &key));
+        let earlier = self.backends.get(&(link, affinity)).cloned();
+        let before = earlier.as_ref().filter(|(same, _)| *same == set).map(|(_, backend)| *backend);
         let refused = seen.verdict() == Verdict::Drop(DropReason::NatPortsExhausted);
         let is_dry = |backend: &Ipv4Addr| {
             let way = way(*backend);
@@ -108,7 +118,7 @@ impl Model {
         };
         let towards = match before {
             Some(backend) => Some(backend),
-            None if refused => set.iter().copied().find(is_dry),
+            None if refused => set.keys().copied().find(is_dry),
             None => seen.choice(&key).map(|(choice, _)| choice.backend.0),
         };
         let way = way(towards.ok_or(DropReason::Internal)?);
@@ -117,16 +127,37 @@ impl Model {
         }
         let (chosen, number) = seen.choice(&key).ok_or(DropReason::Internal)?;
         let Choice { nat, backend } = chosen;
-        let allowed = set.contains(&backend.0)
-            && backend == (way.backend, rule.backend_port)
+        let allowed = set.contains_key(&backend.0)
+            && earlier.is_none_or(|earlier| may_follow(&earlier, (&set, backend.0)))
+            && backend == (way.backend, port_behind(rule, &key))
             && service.nat_ips.contains(&nat.0)
             && nat.1 >= 1024
             && self.is_free(way.pool(nat.0), nat.1);
         if !allowed {
             self.complain(format!("{chosen:?} may not be chosen for {key:?}"));
         }
-        self.backends.insert((link, key), (set, backend.0));
+        self.backends.insert((link, affinity), (set, backend.0));
         Ok((chosen, number))
+    }
+
+    /// Free: whether a UDP flow that is not tracked goes elsewhere when the pool changes. It must
+    /// if its backend takes no flows any more, and may not if nothing changed.
+    pub(super) fn moves(&mut self, key: &Key, seen: &dyn Seen) -> bool {
+        let (rule, flow) = (self.rule_of(key), &self.flows[key]);
+        if rule.protocol == Protocol::Tcp || rule.balance.udp_tracking == UdpTracking::On {
+            return false;
+        }
+        let (set, backend) = (takers(&rule), flow.choice.backend);
+        if !set.contains_key(&backend.0) {
+            return true;
+        }
+        let stays = seen.choice(key).is_some_and(|(choice, _)| choice.backend == backend);
+        let before = self.backends.get(&(flow.link, affinity(&rule, key)));
+        let is_same = before.is_some_and(|(same, chosen)| *same == set && *chosen == backend.0);
+        if is_same && !stays {
+            self.complain(format!("{key:?} was moved for nothing"));
+        }
+        !stays
     }
 
     pub(super) fn is_free(&self, pool: PoolKey, port: u16) -> bool {

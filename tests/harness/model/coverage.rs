@@ -60,6 +60,7 @@ impl Coverage {
             ("flows_opened", counters.flows_opened),
             ("flows_closed", counters.flows_closed),
             ("flows_revoked", counters.flows_revoked),
+            ("flows_moved", counters.flows_moved),
             ("flows_displaced", counters.flows_displaced),
             ("flows_reset", counters.flows_reset),
             ("ports_resting", counters.ports_resting),

@@ -116,6 +116,7 @@ impl Draw {
         let random = &mut self.random;
         let (scope, address, _) = *random.pick(&ENDPOINTS);
         let (protocol, port, _) = *random.pick(&RULES);
+        let port = if port == 0 { 79 + random.half() % 3 } else { port };
         let second = if scope == 2 { 1 } else { 0 };
         let number = random.word();
         let host = match random.below(40) {
@@ -348,6 +349,7 @@ impl Draw {
                 self.next_link
             }
             Knob::Endings if !random.one_in(4) => 0,
+            Knob::Weights if random.one_in(2) => 0,
             Knob::Gate | Knob::Space | Knob::Routes if usual => 0,
             Knob::Leaving => *random.pick(&[7, 7, 15, 0]),
             Knob::Device if usual => 1,

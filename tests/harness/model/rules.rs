@@ -14,7 +14,7 @@ use dataplane::device::Link;
 use dataplane::drop_reason::DropReason;
 use dataplane::engine::{Arrival, Outcome, Verdict};
 use dataplane::limits::{HELD_FRAME_BYTES_MAX, HELD_FRAMES_MAX, HELD_FRAMES_PER_NEIGHBOR_MAX};
-use dataplane::snapshot::{EndpointPlan, Plan};
+use dataplane::snapshot::{EndpointPlan, Plan, RulePlan};
 use dataplane::stats::Counters;
 use dataplane::types::{DeviceIndex, Direction, LinkId, Timeouts, WorkerId};
 
@@ -26,7 +26,7 @@ use super::form::{self, Form, Mac, Packet};
 use super::hops::{Held, Hops};
 use super::state::State;
 use super::unanswered::Note;
-use super::wanted::{Local, grant, is_pool, local, rule_for, scope_of, wants};
+use super::wanted::{Local, Takers, grant, is_pool, local, rule_for, scope_of, wants};
 use crate::encode::{Image, TCP, UDP};
 
 /// Scope, protocol, client and endpoint: what a flow is known by on its client's side.
@@ -123,7 +123,7 @@ pub(super) struct Model {
     pub(super) squatted: BTreeMap<PoolKey, BTreeSet<u16>>,
     /// What was chosen before, to be chosen again.
     pub(super) owners: BTreeMap<Key, usize>,
-    pub(super) backends: BTreeMap<(LinkId, Key), (BTreeSet<Ipv4Addr>, Ipv4Addr)>,
+    pub(super) backends: BTreeMap<(LinkId, Key), (Takers, Ipv4Addr)>,
     /// The last choice for each key, and the provider's network: where answers come from.
     pub(super) translations: BTreeMap<Key, (u16, Choice)>,
     pub(super) announcements: Announcements,
@@ -232,7 +232,7 @@ impl Model {
                 }
                 self.forward((worker, ingress), key, (&packet, input), (&endpoint, seen))
             }
-            Local::NatIp => self.back((worker, arrival), scope, &packet, input),
+            Local::NatIp => self.back((worker, arrival), scope, (&packet, input), seen),
         }
     }
 
@@ -248,7 +248,10 @@ impl Model {
             match (is_expired || flow.state.is_over()) && packet.opens() {
                 true => self.close(&key),
                 false if is_expired => self.end(&key),
-                false => self.revalidate(&key)?,
+                false => match self.revalidate(&key, seen) {
+                    Ok(()) | Err(DropReason::FlowMoved) => {}
+                    Err(reason) => return Err(reason),
+                },
             }
             if self.flows.get(&key).is_some_and(|flow| flow.state.is_resetting()) {
                 return Err(DropReason::ConnectionReset);
@@ -343,8 +346,8 @@ impl Model {
         &mut self,
         (worker, arrival): (usize, Arrival),
         scope: u16,
-        packet: &Packet,
-        input: &Image,
+        (packet, input): (&Packet, &Image),
+        seen: &dyn Seen,
     ) -> Result<Expected, DropReason> {
         let (nat, backend) = (packet.destination, packet.source);
         let pool = (scope, nat.0, backend.0, packet.protocol);
@@ -378,7 +381,7 @@ impl Model {
             return Err(DropReason::BackendMismatch);
         }
         let key = key.ok_or(nobody)?;
-        self.revalidate(&key)?;
+        self.revalidate(&key, seen)?;
         let (device, mac) = self.flows[&key].client.ok_or(DropReason::ClientUnknown)?;
         let from = self.judge_egress(worker, device, packet)?;
         self.touch(&key, Direction::Return, packet);
@@ -412,15 +415,20 @@ impl Model {
     }
 
     fn timeouts(&self, key: &Key) -> Timeouts {
+        self.rule_of(key).timeouts
+    }
+
+    /// The rule of a flow that the configuration wants.
+    pub(super) fn rule_of(&self, key: &Key) -> RulePlan {
         let flow = &self.flows[key];
         let plan = self.plan(flow.worker);
         let endpoint = plan.endpoints.iter().find(|endpoint| endpoint.link == flow.link);
         let service = &plan.services[endpoint.expect("it was judged").service.slot()];
-        rule_for(service, key).expect("it was judged").timeouts
+        rule_for(service, key).expect("it was judged")
     }
 
     /// Under a new configuration a flow goes on exactly if it could be opened like this.
-    fn revalidate(&mut self, key: &Key) -> Result<(), DropReason> {
+    fn revalidate(&mut self, key: &Key, seen: &dyn Seen) -> Result<(), DropReason> {
         let flow = &self.flows[key];
         let worker = flow.worker;
         let generation = self.workers[worker].generation;
@@ -437,6 +445,11 @@ impl Model {
                 _ => self.end(key),
             }
             return Err(reason);
+        }
+        if self.moves(key, seen) {
+            self.workers[worker].counters.flows_moved += 1;
+            self.close(key);
+            return Err(DropReason::FlowMoved);
         }
         let timeouts = self.timeouts(key);
         let device = self.flows[key].client.map(|(device, _)| device);
@@ -483,7 +496,7 @@ impl Model {
         for key in self.keys(|flow| is_new && flow.worker == worker) {
             match self.flows[&key].is_expired(self.now) {
                 true => self.end(&key),
-                false => drop(self.revalidate(&key)),
+                false => drop(self.revalidate(&key, seen)),
             }
         }
         self.collect(worker, seen);

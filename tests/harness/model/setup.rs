@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use dataplane::device::Link;
 use dataplane::snapshot::{
-    DeviceKind, DevicePlan, Ending, EndpointPlan, Gate, LeavingPlan, Plan, Refusal, RoutePlan,
-    RulePlan, ScopePlan, ServicePlan, Timeouts, Treatment,
+    Balance, DeviceKind, DevicePlan, Ending, EndpointPlan, Gate, LeavingPlan, Persistence, Plan,
+    Refusal, RoutePlan, RulePlan, ScopePlan, ServicePlan, Timeouts, Treatment, UdpTracking,
 };
 use dataplane::types::{DeviceIndex, LinkId, MacAddress, Prefix, Protocol, ScopeId, ServiceIndex};
 
@@ -27,9 +27,16 @@ pub(super) const ENDPOINTS: [(u16, Ipv4Addr, u32); 4] = [
     (0, Ipv4Addr::new(10, 0, 0, 6), 1),
     (2, Ipv4Addr::new(10, 1, 0, 7), 0),
 ];
-/// Protocol, port and backend port of each rule of a service.
-pub(super) const RULES: [(Protocol, u16, u16); 3] =
-    [(Protocol::Tcp, 443, 8080), (Protocol::Udp, 53, 5353), (Protocol::Tcp, 80, 8081)];
+/// Protocol, port and backend port of each rule of a service; port 0 is every port.
+pub(super) const RULES: [(Protocol, u16, u16); 5] = [
+    (Protocol::Tcp, 443, 8080),
+    (Protocol::Udp, 53, 5353),
+    (Protocol::Tcp, 80, 8081),
+    (Protocol::Tcp, 0, 0),
+    (Protocol::Udp, 0, 0),
+];
+/// Weights that a backend can have.
+const WEIGHTS: [u16; 4] = [1, 0, 3, 2];
 /// Opening, established, closing and UDP timeouts in milliseconds.
 const TIMEOUTS: [[u64; 4]; 4] = [
     [5_000, 60_000, 3_000, 20_000],
@@ -53,6 +60,10 @@ pub(super) enum Knob {
     Leaving,
     /// Of a service: its rules, by bits.
     Rules,
+    /// Of a service: two bits for each backend, which weight.
+    Weights,
+    /// Of a service: bits 0 and 1 persistence, bit 2 tracks UDP.
+    Balance,
     /// Of a service: which timeouts.
     Timeouts,
     /// Of a service: bit 0 resets both sides, bit 1 lets ports rest, bit 2 tells refused clients.
@@ -74,11 +85,13 @@ pub(super) enum Knob {
 }
 
 /// A knob, its name, how many of it there are and how many positions it has.
-pub(super) const KNOBS: [(Knob, &str, u32, u32); 13] = [
+pub(super) const KNOBS: [(Knob, &str, u32, u32); 15] = [
     (Knob::Backends, "backends", 2, 32),
     (Knob::NatIps, "nat-ips", 2, 8),
     (Knob::Leaving, "leaving", 2, 16),
-    (Knob::Rules, "rules", 2, 8),
+    (Knob::Rules, "rules", 2, 32),
+    (Knob::Weights, "weights", 2, 256),
+    (Knob::Balance, "balance", 2, 8),
     (Knob::Timeouts, "timeouts", 2, 4),
     (Knob::Endings, "endings", 2, 8),
     (Knob::Provider, "provider", 2, 3),
@@ -134,19 +147,17 @@ impl Setup {
             Knob::Link => 101 + of,
             Knob::Service => ENDPOINTS[of as usize].2,
             Knob::Device => 1,
-            Knob::Timeouts
-            | Knob::Endings
-            | Knob::Gate
-            | Knob::Space
-            | Knob::Routes
-            | Knob::Leaving => 0,
+            Knob::Weights | Knob::Balance | Knob::Timeouts | Knob::Endings => 0,
+            Knob::Gate | Knob::Space | Knob::Routes | Knob::Leaving => 0,
         };
         self.knobs.get(&(knob, of)).copied().unwrap_or(usual)
     }
 
     fn bits(&self, knob: Knob, of: u32) -> impl Iterator<Item = u32> {
         let value = self.get(knob, of);
-        (0..4).filter(move |bit| value >> bit & 1 == 1)
+        // The fifth bit of the backends is about their order.
+        let bits = if knob == Knob::Backends { 4 } else { 5 };
+        (0..bits).filter(move |bit| value >> bit & 1 == 1)
     }
 
     /// What a snapshot is built from.
@@ -207,10 +218,11 @@ impl Setup {
         let endings = self.get(Knob::Endings, service);
         let hold_down_ticks = if endings & 2 != 0 { HOLD_DOWN_TICKS } else { 0 };
         let ending = Ending { resets: endings & 1 != 0, hold_down_ticks };
+        let balance = self.balance(service, &backends);
         let rule = |bit: u32| {
             let (protocol, port, backend_port) = RULES[bit as usize];
-            let backends = backends.clone();
-            RulePlan { protocol, port, backend_port, backends, timeouts, ending }
+            let (backends, balance) = (backends.clone(), balance.clone());
+            RulePlan { protocol, port, backend_port, backends, balance, timeouts, ending }
         };
         let refusal = if endings & 4 != 0 { Refusal::Reset } else { Refusal::Silence };
         let mut nat_ips: Vec<_> =
@@ -237,6 +249,23 @@ impl Setup {
         let leaving = leaving.filter(|address| !active.contains(address));
         let service = ServiceIndex(service);
         leaving.map(|address| LeavingPlan { service, address, is_closing }).collect()
+    }
+
+    fn balance(&self, service: u32, backends: &[Ipv4Addr]) -> Balance {
+        let weights = self.get(Knob::Weights, service);
+        let weight = |address: &Ipv4Addr| {
+            let number = address.to_bits() - backend(0).to_bits();
+            WEIGHTS[(weights >> (2 * number) & 3) as usize]
+        };
+        let balance = self.get(Knob::Balance, service);
+        let persistence = match balance & 3 {
+            1 => Persistence::SourceIp,
+            2 => Persistence::SourceIpProtocol,
+            _ => Persistence::None,
+        };
+        let tracked = if balance & 4 != 0 { UdpTracking::On } else { UdpTracking::Off };
+        let weights = backends.iter().map(weight).collect();
+        Balance { persistence, udp_tracking: tracked, weights }
     }
 
     fn endpoint(&self, at: u32) -> Option<EndpointPlan> {

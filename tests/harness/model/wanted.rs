@@ -1,13 +1,19 @@
 //! What a configuration wants, looked up in its plan from one end to the other.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use dataplane::drop_reason::DropReason;
-use dataplane::snapshot::{EndpointPlan, Gate, LeavingPlan, Plan, RulePlan, ServicePlan};
+use dataplane::snapshot::{
+    EndpointPlan, Gate, LeavingPlan, Persistence, Plan, RulePlan, ServicePlan,
+};
 use dataplane::types::{DeviceIndex, Protocol};
 
 use super::form::Packet;
 use super::rules::{Flow, Key, PoolKey};
+
+/// Backends and their weights.
+pub(super) type Takers = BTreeMap<Ipv4Addr, u16>;
 
 /// What adit is under an address of a network.
 pub(super) enum Local<'a> {
@@ -69,8 +75,34 @@ pub(super) fn rule_for(
     service: &ServicePlan,
     (_, protocol, _, endpoint): &Key,
 ) -> Option<RulePlan> {
-    let mut rules = service.rules.iter();
-    rules.find(|rule| rule.protocol as u8 == *protocol && rule.port == endpoint.1).cloned()
+    let find = |port| {
+        let mut rules = service.rules.iter();
+        rules.find(|rule| rule.protocol as u8 == *protocol && rule.port == port)
+    };
+    // Port 0 is the rule for all ports.
+    find(endpoint.1).or_else(|| find(0)).cloned()
+}
+
+/// The port of a backend that serves a flow.
+pub(super) fn port_behind(rule: &RulePlan, key: &Key) -> u16 {
+    if rule.backend_port == 0 { key.3.1 } else { rule.backend_port }
+}
+
+/// The backends of a rule that take new flows, and their weights.
+pub(super) fn takers(rule: &RulePlan) -> Takers {
+    let weight = |at: usize| rule.balance.weights.get(at).copied().unwrap_or(1);
+    let all = rule.backends.iter().enumerate().map(|(at, backend)| (*backend, weight(at)));
+    all.filter(|(_, weight)| *weight > 0).collect()
+}
+
+/// What of a flow decides which of the takers it gets.
+pub(super) fn affinity(rule: &RulePlan, &(scope, protocol, client, endpoint): &Key) -> Key {
+    let protocol = match rule.balance.persistence {
+        Persistence::None => return (scope, protocol, client, endpoint),
+        Persistence::SourceIp => 0,
+        Persistence::SourceIpProtocol => protocol,
+    };
+    (scope, protocol, (client.0, 0), (endpoint.0, 0))
 }
 
 /// Whether ports may be leased, and answered, for this pool.
@@ -101,6 +133,9 @@ pub(super) fn grant(
     if rule.backends.is_empty() {
         return Err(DropReason::NoBackend);
     }
+    if takers(&rule).is_empty() {
+        return Err(DropReason::NoHealthyBackend);
+    }
     Ok((rule, service.clone()))
 }
 
@@ -118,7 +153,7 @@ pub(super) fn wants(plan: &Plan, key: &Key, flow: &Flow) -> Result<(), DropReaso
     let (nat, backend) = (flow.choice.nat, flow.choice.backend);
     let is_closing = has_nat_ip(plan, endpoint.service.slot(), nat.0);
     let is_closing = is_closing.ok_or(DropReason::NatIpRemoved)?;
-    if !rule.backends.contains(&backend.0) || rule.backend_port != backend.1 {
+    if !rule.backends.contains(&backend.0) || port_behind(&rule, key) != backend.1 {
         return Err(DropReason::BackendRemoved);
     }
     if service.scope.0 != flow.provider {
