@@ -2,9 +2,10 @@
 //! cables, changing configurations and hosts that come and go; all of it follows from one seed.
 //!
 //! What is real: the engine and the workers, driven turn by turn on one thread; control's way from
-//! text to a published generation; smoltcp on both sides. What is simulated: cables, devices, time
-//! and people. [`run`] plays a seed and judges each step with the checkers of `watch`, and the
-//! applications check every byte that they receive. What it does not show: threads, the kernel.
+//! text to a published generation; smoltcp on both sides. What is simulated: cables, devices, what
+//! kernels put together and take apart, time and people. [`run`] plays a seed and judges each step
+//! with the checkers of `watch`, and the applications check every byte that they receive. What it
+//! does not show: threads, the kernel.
 
 mod agenda;
 mod chaos;
@@ -16,6 +17,7 @@ mod link;
 mod nic;
 mod pattern;
 mod program;
+mod segments;
 mod server;
 mod swarm;
 mod trace;
@@ -49,6 +51,8 @@ pub struct Report {
     pub packets: u64,
     /// Bytes of those.
     pub bytes: u64,
+    /// Super-packets among them.
+    pub merged: u64,
     /// Connections that were dialled.
     pub dialled: u64,
     /// Of these, those that completed.
@@ -76,6 +80,7 @@ impl Report {
         self.steps += other.steps;
         self.packets += other.packets;
         self.bytes += other.bytes;
+        self.merged += other.merged;
         self.dialled += other.dialled;
         self.completed += other.completed;
         self.paused += other.paused;
@@ -99,7 +104,11 @@ impl fmt::Display for Report {
             self.time.as_secs(),
             self.generations
         )?;
-        writeln!(f, "{} packets, {} bytes through adit", self.packets, self.bytes)?;
+        writeln!(
+            f,
+            "{} packets ({} super-packets), {} bytes through adit",
+            self.packets, self.merged, self.bytes
+        )?;
         write!(
             f,
             "{} connections dialled, {} completed, {} bytes delivered and checked",

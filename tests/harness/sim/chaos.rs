@@ -32,6 +32,8 @@ pub(super) enum Act {
     SetTimeouts,
     /// A device goes down for a while.
     Unplug,
+    /// A device rejects some of the frames that it is to send, for a while.
+    Reject,
     /// A device is taken out of the configuration for a while.
     Detach,
     /// A backend is switched off for a while.
@@ -59,6 +61,7 @@ pub(super) enum Act {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Undo {
     Plug(usize),
+    Reject(usize),
     Attach(usize),
     Wake(usize),
     Voice(usize),
@@ -121,7 +124,7 @@ impl World {
                 self.reload();
             }
             Act::Decide | Act::AddEndpoint | Act::RemoveEndpoint => self.change_endpoint(act),
-            Act::Unplug | Act::Detach => self.change_device(act),
+            Act::Unplug | Act::Detach | Act::Reject => self.change_device(act),
             Act::Silence | Act::Mute | Act::MoveBackend | Act::MoveClient => self.change_host(act),
             Act::Leap => {
                 let most = *self.random.pick(&[10 * MILLI, 10 * SECOND, 100 * SECOND]);
@@ -204,13 +207,21 @@ impl World {
 
     fn change_device(&mut self, act: Act) {
         let network = self.random.below(self.intent.networks());
-        let undo = if act == Act::Detach {
-            self.intent.detached.insert(network);
-            self.reload();
-            Undo::Attach(network)
-        } else {
-            self.bench.0.borrow_mut().set_down(network, true);
-            Undo::Plug(network)
+        let undo = match act {
+            Act::Detach => {
+                self.intent.detached.insert(network);
+                self.reload();
+                Undo::Attach(network)
+            }
+            Act::Reject => {
+                let one_in = *self.random.pick(&[1, 2, 5, 20]);
+                self.bench.0.borrow_mut().set_picky(network, Some(one_in));
+                Undo::Reject(network)
+            }
+            _ => {
+                self.bench.0.borrow_mut().set_down(network, true);
+                Undo::Plug(network)
+            }
         };
         self.later(undo);
     }
@@ -253,6 +264,7 @@ impl World {
 
     pub(super) fn undo(&mut self, undo: Undo) {
         match undo {
+            Undo::Reject(network) => self.bench.0.borrow_mut().set_picky(network, None),
             Undo::Plug(network) => self.bench.0.borrow_mut().set_down(network, false),
             Undo::Attach(network) => {
                 self.intent.detached.remove(&network);

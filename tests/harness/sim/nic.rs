@@ -11,6 +11,8 @@ use dataplane::snapshot::DevicePlan;
 use dataplane::types::{Instant, WorkerId};
 use dataplane::worker::{Platform, Queue};
 
+use crate::encode::Image;
+
 /// `ENETDOWN` and `ENODEV` of Linux.
 const NETWORK_DOWN: i32 = 100;
 const NO_SUCH_DEVICE: i32 = 19;
@@ -31,23 +33,24 @@ pub(super) struct Rings {
 pub(super) enum Fate {
     Taken,
     Full,
+    Rejected,
     Gone,
 }
 
 /// What a worker did with a device.
 pub(super) enum Deed {
     /// Took a frame.
-    Received(Vec<u8>),
+    Received(Image),
     /// Wanted one sent.
-    Sent(Vec<u8>, Fate),
+    Sent(Image, Fate),
 }
 
 /// A worker's queue of a device.
 struct Port {
     link: Link,
     rings: Rings,
-    arriving: VecDeque<Vec<u8>>,
-    leaving: VecDeque<Vec<u8>>,
+    arriving: VecDeque<Image>,
+    leaving: VecDeque<Image>,
     missed: u64,
     /// Whether a worker has it open: what comes while none does is nobody's.
     open: bool,
@@ -58,6 +61,8 @@ struct Port {
 pub(super) struct Machine {
     ports: BTreeMap<(usize, u8), Port>,
     down: BTreeMap<usize, bool>,
+    /// Devices that reject one frame in so many, and how many came.
+    picky: BTreeMap<usize, (u64, u64)>,
     woken: Vec<u8>,
     journal: Vec<(usize, Deed)>,
     /// Frames that no worker took in time.
@@ -74,7 +79,7 @@ impl Machine {
     }
 
     /// A frame arrives; `false` if the ring is full or nobody has the device open.
-    pub(super) fn arrive(&mut self, network: usize, worker: u8, bytes: Vec<u8>) -> bool {
+    pub(super) fn arrive(&mut self, network: usize, worker: u8, image: Image) -> bool {
         let is_down = self.is_down(network);
         let port = self.ports.get_mut(&(network, worker));
         let Some(port) = port.filter(|port| port.open && !is_down) else { return false };
@@ -83,12 +88,17 @@ impl Machine {
             self.missed += 1;
             return false;
         }
-        port.arriving.push_back(bytes);
+        port.arriving.push_back(image);
         true
     }
 
+    /// The frame that arrived last and waits for a worker, to be made longer.
+    pub(super) fn last_arrival(&mut self, network: usize, worker: u8) -> Option<&mut Image> {
+        self.ports.get_mut(&(network, worker))?.arriving.back_mut()
+    }
+
     /// Takes up to `count` frames that leave.
-    pub(super) fn take(&mut self, network: usize, worker: u8, count: usize) -> Vec<Vec<u8>> {
+    pub(super) fn take(&mut self, network: usize, worker: u8, count: usize) -> Vec<Image> {
         let Some(port) = self.ports.get_mut(&(network, worker)) else { return Vec::new() };
         let count = count.min(port.leaving.len());
         port.leaving.drain(..count).collect()
@@ -111,6 +121,18 @@ impl Machine {
 
     pub(super) fn is_down(&self, network: usize) -> bool {
         self.down.get(&network) == Some(&true)
+    }
+
+    /// Lets a device reject one frame in so many, or none any more.
+    pub(super) fn set_picky(&mut self, network: usize, one_in: Option<u64>) {
+        self.picky.remove(&network);
+        self.picky.extend(one_in.map(|one_in| (network, (one_in, 0))));
+    }
+
+    fn rejects(&mut self, network: usize) -> bool {
+        let Some((one_in, count)) = self.picky.get_mut(&network) else { return false };
+        *count += 1;
+        count.is_multiple_of(*one_in)
     }
 
     pub(super) fn take_journal(&mut self) -> Vec<(usize, Deed)> {
@@ -184,9 +206,11 @@ impl Device for Nic {
         let Machine { ports, journal, .. } = &mut *machine;
         let Some(port) = ports.get_mut(&(self.network, self.worker)) else { return Ok(()) };
         let count = port.rings.burst.min(port.arriving.len());
-        for bytes in port.arriving.drain(..count) {
-            batch.append().expect("bursts fit a batch").fill(&bytes);
-            journal.push((self.network, Deed::Received(bytes)));
+        for image in port.arriving.drain(..count) {
+            let frame = batch.append().expect("bursts fit a batch");
+            frame.fill(&image.bytes);
+            frame.offload = image.offload;
+            journal.push((self.network, Deed::Received(image)));
         }
         Ok(())
     }
@@ -200,26 +224,30 @@ impl Device for Nic {
     fn transmit(&mut self, frames: &[&Frame]) -> Transmitted {
         let mut machine = self.machine.borrow_mut();
         let is_down = machine.is_down(self.network);
-        let Machine { ports, journal, refused, .. } = &mut *machine;
         let mut transmitted = Transmitted::default();
         for frame in frames {
-            let bytes = frame.bytes().to_vec();
-            let port = ports.get_mut(&(self.network, self.worker)).filter(|_| !is_down);
+            let (bytes, offload) = (frame.bytes().to_vec(), frame.offload);
+            let image = Image { bytes, offload, fault: None };
+            let is_rejected = machine.rejects(self.network);
+            let key = (self.network, self.worker);
+            let port = machine.ports.get_mut(&key).filter(|_| !is_down);
             let fate = match port {
                 None => Fate::Gone,
+                Some(_) if is_rejected => Fate::Rejected,
                 Some(port) if port.leaving.len() >= port.rings.transmit => Fate::Full,
                 Some(port) => {
-                    port.leaving.push_back(bytes.clone());
+                    port.leaving.push_back(image.clone());
                     Fate::Taken
                 }
             };
             match fate {
                 Fate::Taken => transmitted.sent += 1,
                 Fate::Full => transmitted.full += 1,
+                Fate::Rejected => transmitted.rejected += 1,
                 Fate::Gone => transmitted.gone += 1,
             }
-            *refused += u64::from(fate == Fate::Full);
-            journal.push((self.network, Deed::Sent(bytes, fate)));
+            machine.refused += u64::from(fate == Fate::Full);
+            machine.journal.push((self.network, Deed::Sent(image, fate)));
         }
         transmitted
     }

@@ -31,6 +31,8 @@ pub(super) struct Swarm {
     pub(super) latency: usize,
     /// Whether frames come to any worker, or all of a flow to the same.
     pub(super) scatters: bool,
+    /// Whether adit's kernel puts segments together.
+    pub(super) merges: bool,
     pub(super) faults: Faults,
     pub(super) mtus: Vec<usize>,
     /// What happens, each as likely as its number says.
@@ -61,6 +63,7 @@ const HARSH: &[Act] = &[
     Act::AddEndpoint,
     Act::SetTimeouts,
     Act::Unplug,
+    Act::Reject,
     Act::Detach,
     Act::Silence,
     Act::Mute,
@@ -95,6 +98,7 @@ impl Swarm {
             drain: *random.pick(&[1, 8, 512]),
             latency: *random.pick(&[1, 30, 2_000]),
             scatters: random.one_in(2),
+            merges: random.one_in(2),
             faults: faults(random, is_mild),
             mtus: Vec::new(),
             acts: Vec::new(),

@@ -36,7 +36,7 @@ type Socket = (Ipv4Addr, u16);
 /// A frame that arrived at adit.
 struct Arrival {
     network: usize,
-    bytes: Vec<u8>,
+    image: Image,
     is_intact: bool,
     /// Whether a frame left that names it.
     has_left: bool,
@@ -54,6 +54,7 @@ struct Tally {
     received: u64,
     sent: u64,
     full: u64,
+    rejected: u64,
     closed: u64,
 }
 
@@ -84,6 +85,8 @@ pub(super) struct Watch {
     /// Packets and bytes that adit forwarded.
     pub(super) packets: u64,
     pub(super) bytes: u64,
+    /// Super-packets among them.
+    pub(super) merged: u64,
 }
 
 /// What is in force while a worker turns.
@@ -108,25 +111,29 @@ impl Watch {
             tallies: vec![Tally::default(); usize::from(workers)],
             packets: 0,
             bytes: 0,
+            merged: 0,
         }
     }
 
     /// A frame is about to arrive at adit: it gets its number.
-    pub(super) fn number(
-        &mut self,
-        network: usize,
-        mut bytes: Vec<u8>,
-        is_intact: bool,
-    ) -> Vec<u8> {
+    pub(super) fn number(&mut self, network: usize, mut image: Image, is_intact: bool) -> Image {
         let number = self.first + self.arrivals.len() as u64;
-        bytes.extend(number.to_be_bytes());
-        let arrival = Arrival { network, bytes: bytes.clone(), is_intact, has_left: false };
+        image.bytes.extend(number.to_be_bytes());
+        let arrival = Arrival { network, image: image.clone(), is_intact, has_left: false };
         self.arrivals.push_back(arrival);
         if self.arrivals.len() > ARRIVALS {
             self.arrivals.pop_front();
             self.first += 1;
         }
-        bytes
+        image
+    }
+
+    /// A frame that arrived and has its number, as it was before, if nothing happened to it on the
+    /// way.
+    pub(super) fn intact(&mut self, numbered: &Image) -> Option<Image> {
+        let mut image = self.arrival(&numbered.bytes).is_intact.then(|| numbered.clone())?;
+        image.bytes.truncate(image.bytes.len() - NUMBER);
+        Some(image)
     }
 
     /// A frame leaves the last checker: packets lose their numbers.
@@ -148,22 +155,24 @@ impl Watch {
     /// A worker took a frame from a device or wanted one sent.
     pub(super) fn deed(&mut self, moment: &Moment<'_>, network: usize, deed: &Deed) {
         match deed {
-            Deed::Received(bytes) => {
+            Deed::Received(image) => {
                 self.tallies[moment.worker].received += 1;
-                self.hear(moment, network, bytes);
+                self.hear(moment, network, &image.bytes);
             }
-            Deed::Sent(bytes, fate) => {
+            Deed::Sent(image, fate) => {
+                let bytes = &image.bytes;
                 let observed = observe(bytes);
                 let is_packet =
                     matches!(&observed, Observed::Transport(seen) if !is_own(bytes, seen));
                 let tally = &mut self.tallies[moment.worker];
                 tally.sent += u64::from(*fate == Fate::Taken);
                 tally.full += u64::from(*fate == Fate::Full && is_packet);
+                tally.rejected += u64::from(*fate == Fate::Rejected && is_packet);
                 match observed {
                     Observed::Transport(said) if is_own(bytes, &said) => {
                         self.tell(moment, network, &said);
                     }
-                    Observed::Transport(output) => self.passage(moment, network, bytes, &output),
+                    Observed::Transport(output) => self.passage(moment, network, image, &output),
                     arp @ Observed::Arp { .. } => self.arp(moment, network, &arp),
                     other => panic!("adit sends TCP, UDP and ARP only: {other:?}"),
                 }
@@ -219,13 +228,14 @@ impl Watch {
         }
     }
 
-    fn passage(&mut self, moment: &Moment<'_>, network: usize, bytes: &[u8], output: &Transport) {
+    fn passage(&mut self, moment: &Moment<'_>, network: usize, image: &Image, output: &Transport) {
+        let bytes = &image.bytes;
         let arrival = self.arrival(bytes);
         assert!(!arrival.has_left, "I9: one packet came and two left");
         arrival.has_left = true;
         let (ingress, is_intact) = (arrival.network, arrival.is_intact);
-        let input = Image::from(arrival.bytes.clone());
-        self.checker.rewritten(&input, &Image::from(bytes.to_vec()));
+        let input = arrival.image.clone();
+        self.checker.rewritten(&input, image);
         let input = observe(&input.bytes).transport();
         assert_eq!(output.from_mac, self.own[network], "it left in its device's name");
         // A flipped bit in a port makes it a packet of another flow, with a wrong checksum.
@@ -234,6 +244,7 @@ impl Watch {
         assert!(may_see, "I1: tenant {tenant:?}'s canary is in network {network}");
         self.packets += 1;
         self.bytes += bytes.len() as u64;
+        self.merged += u64::from(image.offload.segmentation.is_some());
         if moment.intent.is_tenant(ingress) {
             self.forward(moment, (ingress, &input), (network, output));
         } else if is_intact || self.insides.contains_key(&answered(ingress, &input)) {
@@ -331,6 +342,8 @@ impl Watch {
         assert_eq!(sent, tally.sent, "I9: frames sent: {counters:?}");
         let full = counters.dropped[DropReason::TransmitFull.slot()];
         assert_eq!(full, tally.full, "I9: frames that a ring refused");
+        let rejected = counters.dropped[DropReason::TransmitRejected.slot()];
+        assert_eq!(rejected, tally.rejected, "I9: frames that a device rejected");
         assert_eq!(counters.dropped[DropReason::Internal.slot()], 0, "a table contradicts itself");
         let alive = counters.flows_opened - counters.flows_closed;
         let records = alive + counters.ports_resting;

@@ -23,11 +23,12 @@ use super::link::{Cable, Faults};
 use super::nic::{Bench, Deed, Fate};
 use super::pattern::CELL;
 use super::program::Program;
+use super::segments;
 use super::server::Server;
 use super::swarm::Swarm;
 use super::trace::{Lines, Trace};
 use super::watch::{Moment, Watch};
-use crate::{Observed, Random, mac_of, observe};
+use crate::{Image, Observed, Random, mac_of, observe};
 
 /// Longer than any timeout: what is silent for so long is forgotten.
 const SILENCE: Nanos = 400 * SECOND;
@@ -244,14 +245,28 @@ impl World {
             }
             _ => self.random.below(self.workers.len()),
         };
-        let bytes = self.watch.number(network, bytes, is_intact);
         let number = u8::try_from(worker).unwrap();
-        self.trace.frame(self.now, "to adit", format!("net{network}/{worker}"), &bytes);
-        if self.bench.0.borrow_mut().arrive(network, number, bytes) {
+        if self.swarm.merges && is_intact && self.joins(network, number, &bytes) {
+            return;
+        }
+        let image = self.watch.number(network, Image::from(bytes), is_intact);
+        self.trace.frame(self.now, "to adit", format!("net{network}/{worker}"), &image.bytes);
+        if self.bench.0.borrow_mut().arrive(network, number, image) {
             self.schedule_soon(worker);
         } else {
             self.trace.event(self.now, "missed", network);
         }
+    }
+
+    /// Whether a frame became part of the one that arrived before it, and waits for a worker.
+    fn joins(&mut self, network: usize, worker: u8, bytes: &[u8]) -> bool {
+        let mut machine = self.bench.0.borrow_mut();
+        let Some(last) = machine.last_arrival(network, worker) else { return false };
+        let merged = self.watch.intact(last).and_then(|last| segments::merge(&last, bytes));
+        let Some(merged) = merged else { return false };
+        *last = self.watch.number(network, merged, true);
+        self.trace.frame(self.now, "joins", format!("net{network}/{worker}"), &last.bytes);
+        true
     }
 
     /// A worker shall turn this much later, or earlier.
@@ -292,9 +307,9 @@ impl World {
         let generation = self.program.current.number.0;
         let moment = Moment { now: self.now, worker: at, intent: &self.intent, generation };
         for (network, deed) in &deeds {
-            if let Deed::Sent(bytes, fate) = deed {
+            if let Deed::Sent(image, fate) = deed {
                 let what = if *fate == Fate::Taken { "adit sends" } else { "refused" };
-                self.trace.frame(self.now, what, format!("net{network}/{at}"), bytes);
+                self.trace.frame(self.now, what, format!("net{network}/{at}"), &image.bytes);
             }
             self.watch.deed(&moment, *network, deed);
         }
@@ -346,18 +361,25 @@ impl World {
             for worker in 0..self.swarm.workers {
                 let taken = self.bench.0.borrow_mut().take(network, worker, self.swarm.drain);
                 rest |= taken.len() == self.swarm.drain;
-                for mut bytes in taken {
-                    Watch::strip(&mut bytes);
-                    let cable = &mut self.outward[network];
-                    for carried in cable.carry(&mut self.random, self.now, &bytes) {
-                        self.agenda.note(carried.at, Event::ToHost(network, carried.bytes));
-                    }
+                for mut image in taken {
+                    Watch::strip(&mut image.bytes);
+                    self.send_outward(network, image);
                 }
             }
         }
         if rest && !self.is_draining {
             self.is_draining = true;
             self.agenda.note(self.now + DRAIN_INTERVAL, Event::Drain);
+        }
+    }
+
+    /// adit's kernel sends a frame to a host.
+    fn send_outward(&mut self, network: usize, image: Image) {
+        for bytes in segments::cut(image) {
+            let cable = &mut self.outward[network];
+            for carried in cable.carry(&mut self.random, self.now, &bytes) {
+                self.agenda.note(carried.at, Event::ToHost(network, carried.bytes));
+            }
         }
     }
 
@@ -412,6 +434,7 @@ impl World {
             steps: self.steps,
             packets: self.watch.packets,
             bytes: self.watch.bytes,
+            merged: self.watch.merged,
             delivered: self.dials.bytes,
             generations: u64::from(self.program.current.number.0),
             time: Duration::from_nanos(self.now),
