@@ -63,7 +63,7 @@ const SYNC: Step = Step {
     environment: &[("RUSTFLAGS", "--cfg loom")],
 };
 const MODEL: Step =
-    Step::new("model, fixed", &["xtask", "model", "--ops", "6500000", "--seed", "1"]);
+    Step::new("model, fixed", &["xtask", "model", "--ops", "9100000", "--seed", "1"]);
 const FRESH_MODEL: Step =
     Step::new("model, fresh", &["xtask", "model", "--ops", "900000", "--seed", "random"]);
 const WORLDS: Step = Step::new("simulated worlds, fixed", &["xtask", "sim", "--seeds", "1..1001"]);
@@ -171,7 +171,7 @@ mod tests {
                 "RUSTDOCFLAGS=\"-D warnings\" cargo doc --workspace --no-deps --locked",
                 "cargo test --locked",
                 "RUSTFLAGS=\"--cfg loom\" cargo test -p dataplane --test sync --locked",
-                "cargo xtask model --ops 6500000 --seed 1",
+                "cargo xtask model --ops 9100000 --seed 1",
                 "cargo xtask model --ops 900000 --seed random",
                 "cargo xtask sim --seeds 1..1001",
                 "cargo xtask sim --count 100",
