@@ -10,7 +10,7 @@ pub(crate) type Failure = Box<dyn Error + Send + Sync>;
 pub(crate) type Outcome = Result<(), Failure>;
 
 /// Long enough for a slow machine; never waited for when things happen.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A case: the world that it happens in, and what happens.
 #[derive(Clone, Copy)]

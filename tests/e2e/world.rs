@@ -16,10 +16,11 @@ mod vitals;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::thread;
+use std::time::Duration;
 
 use lab::Namespace;
 use lab::backend::{HttpServer, TcpEcho, UdpEcho};
-use lab::client::Dial;
+use lab::client::{Dial, http_get, udp_exchange};
 
 pub(crate) use adit::{Adit, Probe, list, number, text};
 pub(crate) use config::{Config, endpoint, rule, service};
@@ -149,6 +150,20 @@ impl World {
         .map_err(|failure| format!("{failure}\n{}", self.adit.probe().show()).into())
     }
 
+    /// Waits until new connections and datagrams of both tenants are answered, and every backend
+    /// has answered one: what was lost meanwhile is no failure.
+    pub(crate) fn wait_until_served(&self) -> Result<(), Failure> {
+        let served = || self.backends.iter().map(|backend| backend.http.connections());
+        let before: Vec<u64> = served().collect();
+        let mut said = String::new();
+        wait_until("both tenants are served by every backend", || {
+            let outcome = self.both(knock);
+            said = outcome.as_ref().err().map(ToString::to_string).unwrap_or_default();
+            Ok(outcome.is_ok() && served().zip(&before).all(|(now, before)| now > *before))
+        })
+        .map_err(|failure| format!("{failure}: {said}").into())
+    }
+
     /// Starts adit again, after its end.
     pub(crate) fn restart(&mut self) -> Result<(), Failure> {
         self.adit.start()?;
@@ -241,6 +256,17 @@ impl Backend {
             station,
         })
     }
+}
+
+fn knock(_: &Station) -> Result<(), Failure> {
+    // Longer than until a lost SYN is sent again.
+    const BRIEFLY: Duration = Duration::from_millis(1_500);
+    for _ in 0..3 {
+        let status = http_get(&dial(port::HTTP).within(BRIEFLY), "/")?.status;
+        ensure!(status == 200, "the answer is {status}");
+        udp_exchange(&dial(port::ECHO).within(BRIEFLY), "datagram")?;
+    }
+    Ok(())
 }
 
 /// A call to the endpoint.

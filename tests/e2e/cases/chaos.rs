@@ -13,14 +13,13 @@ mod reloads;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
 
-use lab::client::{Session, http_get, udp_exchange};
+use lab::client::Session;
 
 use super::reload::load;
 use super::{PACKET, PACKET_2, TAP_2};
 use crate::case::{Case, Failure, Outcome, wait_until};
-use crate::world::{Station, Vitals, World, dial, port};
+use crate::world::{Vitals, World, dial, port};
 
 /// What memory may differ by between two measurements that should be equal. Tables and buffers are
 /// touched as they are used, so that a process grows for a while without a leak.
@@ -52,28 +51,6 @@ fn under_load<T>(
         let bytes = loading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         result.and_then(|result| Ok((result, bytes?)))
     })
-}
-
-/// New connections and datagrams of both tenants are answered, perhaps not at once.
-fn works(world: &World) -> Outcome {
-    let mut said = String::new();
-    wait_until("both tenants are served", || {
-        let outcome = world.both(knock);
-        said = outcome.as_ref().err().map(ToString::to_string).unwrap_or_default();
-        Ok(outcome.is_ok())
-    })
-    .map_err(|failure| format!("{failure}: {said}").into())
-}
-
-fn knock(_: &Station) -> Outcome {
-    // Longer than until a lost SYN is sent again.
-    const BRIEFLY: Duration = Duration::from_millis(1_500);
-    for _ in 0..3 {
-        let status = http_get(&dial(port::HTTP).within(BRIEFLY), "/")?.status;
-        ensure!(status == 200, "the answer is {status}");
-        udp_exchange(&dial(port::ECHO).within(BRIEFLY), "datagram")?;
-    }
-    Ok(())
 }
 
 /// Every lease is that of a live flow, and every packet is accounted for.

@@ -72,7 +72,6 @@ fn leases_return(world: &World) -> Outcome {
         Ok(left == 0)
     })
     .map_err(|failure| Failure::from(format!("{failure}: {left} are left")))?;
-    let flows = world.adit.status("flows")?;
-    ensure!(flows == 0, "{flows} flows live without a lease");
-    Ok(())
+    // Workers tell a little after.
+    wait_until("no flow lives without a lease", || Ok(world.adit.status("flows")? == 0))
 }

@@ -12,8 +12,9 @@ use crate::world::{World, dial, port};
 
 /// The shortest time that a flow may idle in these cases.
 const IDLE: Duration = Duration::from_secs(2);
-/// Timers are this precise: 100 ms, and as much again for a busy machine.
-const LATE: Duration = Duration::from_millis(200);
+/// As much later a busy machine may come to it; adit's timers are precise to 100 ms.
+const LATE: Duration = Duration::from_secs(2);
+const PRECISION: Duration = Duration::from_millis(100);
 
 pub(super) const CASES: &[Case] = &[
     Case::new("ending::packet_1_worker", PACKET, ending),
@@ -40,19 +41,20 @@ fn idle_is_reset(world: &World) -> Result<Duration, Failure> {
     let before = world.adit.status("flows_reset")?;
     let mut sessions = world.both(|_| {
         let mut session = Session::open(&dial(port::ECHO))?;
+        let since = Instant::now();
         session.exchange("hello")?;
-        Ok((session, Instant::now()))
+        Ok((session, since))
     })?;
     let mut longest = Duration::ZERO;
     for (session, since) in &mut sessions {
-        let end = session.wait_for_end(IDLE * 2)?;
+        let end = session.wait_for_end(IDLE + LATE)?;
         let after = since.elapsed();
         ensure!(end == SessionState::Reset, "an idle connection is {end:?} after {after:?}");
-        ensure!(after + LATE > IDLE && after < IDLE + LATE * 2, "reset after {after:?}");
+        ensure!(after + PRECISION >= IDLE, "reset after {after:?}");
         longest = longest.max(after);
     }
-    let resets = world.adit.status("flows_reset")? - before;
-    ensure!(resets == 2, "{resets} flows were reset");
+    // A worker counts after it has sent, and the client may be quicker than that.
+    wait_until("two flows were reset", || Ok(world.adit.status("flows_reset")? == before + 2))?;
     wait_until("no backend believes in a connection", || Ok(established(world)? == 0))?;
     Ok(longest)
 }

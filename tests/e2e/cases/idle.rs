@@ -13,8 +13,6 @@ use crate::world::{CLIENT, World, dial, port};
 
 /// Measured for so long.
 const WINDOW: Duration = Duration::from_secs(2);
-/// Clock ticks of /proc/PID/stat in a second: USER_HZ, which is 100 on every Linux.
-const TICKS_PER_SECOND: f64 = 100.0;
 /// Of one core.
 const SHARE_MAX: f64 = 0.01;
 const FLOWS: usize = 50;
@@ -54,20 +52,22 @@ fn idle(world: &mut World) -> Outcome {
 /// The share of a core that adit takes while the tests look away.
 fn share(world: &mut World) -> Result<f64, Failure> {
     let id = world.adit.id()?;
-    let (begin, before) = (Instant::now(), processor_ticks(id)?);
+    let (begin, before) = (Instant::now(), processor_time(id)?);
     thread::sleep(WINDOW);
-    let used = processor_ticks(id)? - before;
-    Ok(used / TICKS_PER_SECOND / begin.elapsed().as_secs_f64())
+    let used = processor_time(id)?.saturating_sub(before);
+    Ok(used.as_secs_f64() / begin.elapsed().as_secs_f64())
 }
 
-/// User and system time of a process: fields 14 and 15 of proc_pid_stat(5).
-fn processor_ticks(id: u32) -> Result<f64, Failure> {
-    let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
-    // The second field is a name in brackets that may hold anything.
-    let (_, rest) = stat.rsplit_once(')').ok_or("no name in stat")?;
-    let fields: Vec<&str> = rest.split_whitespace().collect();
-    let field = |at: usize| -> Result<f64, Failure> {
-        Ok(fields.get(at).ok_or("stat is too short")?.parse()?)
-    };
-    Ok(field(11)? + field(12)?)
+/// What all threads of a process have run, to the nanosecond: a clock tick of /proc/PID/stat is
+/// half of what is allowed.
+fn processor_time(id: u32) -> Result<Duration, Failure> {
+    let mut nanoseconds = 0;
+    for task in fs::read_dir(format!("/proc/{id}/task"))? {
+        // A thread that answered a question may have ended meanwhile.
+        let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) else { continue };
+        let first = text.split_whitespace().next().ok_or("schedstat is empty")?;
+        nanoseconds += first.parse::<u64>()?;
+    }
+    ensure!(nanoseconds > 0, "the kernel does not say how long the threads of {id} ran");
+    Ok(Duration::from_nanos(nanoseconds))
 }

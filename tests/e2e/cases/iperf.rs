@@ -13,6 +13,9 @@ use crate::role;
 use crate::runner::find;
 use crate::world::{ENDPOINT, World, list, number, port};
 
+/// Where others keep the processors from adit, a second of datagrams may not do: one of so many
+/// must.
+const ATTEMPTS: usize = 4;
 /// Percent of datagrams that adit may drop or come too late for.
 const LOSS_MAX: f64 = 3.0;
 /// Percent that may be lost altogether: where a busy machine keeps iperf3 from reading, the
@@ -40,16 +43,9 @@ fn iperf(world: &mut World) -> Outcome {
             figures.push(format!("{:.1}", bits * 1e-9));
         }
         for words in [&[][..], &["-R"]] {
-            let before = lost_by_adit(world)?;
-            let result = client(world, &[&UDP, words].concat())?;
-            let sum = &result["end"]["sum"];
-            let (packets, lost) = (sum["packets"].as_f64(), sum["lost_percent"].as_f64());
-            let (packets, lost) = packets.zip(lost).ok_or("iperf3 said no loss")?;
-            let by_adit = lost_by_adit(world)? - before;
-            let share = by_adit as f64 * 100.0 / packets;
-            ensure!(packets > 5000.0, "iperf3 sent only {packets} datagrams with {words:?}");
-            ensure!(share < LOSS_MAX, "{by_adit} of {packets} lost by adit with {words:?}");
-            ensure!(lost < LOSS_WITH_READER_MAX, "{lost} % of UDP lost with {words:?}");
+            let mut attempts = (1..ATTEMPTS).map(|_| datagrams(world, words));
+            let good = attempts.find(Result::is_ok);
+            let lost = good.unwrap_or_else(|| datagrams(world, words))?;
             figures.push(format!("{lost:.2}"));
         }
         let word = if offloads { "on" } else { "off" };
@@ -57,6 +53,21 @@ fn iperf(world: &mut World) -> Outcome {
         print!("[offloads {word}: {up}/{down} Gb/s, lost {lost_up}/{lost_down} %] ");
     }
     world.wait_for_balance()
+}
+
+/// Percent of a second's datagrams that were lost.
+fn datagrams(world: &World, words: &[&str]) -> Result<f64, Failure> {
+    let before = lost_by_adit(world)?;
+    let result = client(world, &[&UDP, words].concat())?;
+    let sum = &result["end"]["sum"];
+    let (packets, lost) = (sum["packets"].as_f64(), sum["lost_percent"].as_f64());
+    let (packets, lost) = packets.zip(lost).ok_or("iperf3 said no loss")?;
+    let by_adit = lost_by_adit(world)? - before;
+    let share = by_adit as f64 * 100.0 / packets;
+    ensure!(packets > 5000.0, "iperf3 sent only {packets} datagrams with {words:?}");
+    ensure!(share < LOSS_MAX, "{by_adit} of {packets} lost by adit with {words:?}");
+    ensure!(lost < LOSS_WITH_READER_MAX, "{lost} % of UDP lost with {words:?}");
+    Ok(lost)
 }
 
 /// Packets that adit dropped, and that the kernel dropped because adit did not come for them.

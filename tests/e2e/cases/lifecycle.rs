@@ -1,16 +1,13 @@
 //! How adit ends and begins again: asked to, and killed.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use lab::client::http_get;
 use rustix::process::Signal;
 
 use super::{PACKET_2, TAP};
-use crate::case::{Case, Outcome};
+use crate::case::{Case, Outcome, PATIENCE};
 use crate::world::{World, dial, port};
-
-/// It must have ended by then.
-const END_TIME: Duration = Duration::from_secs(2);
 
 pub(super) const CASES: &[Case] = &[
     Case::new("lifecycle::ends_when_asked", PACKET_2, ends_when_asked),
@@ -24,7 +21,7 @@ fn ends_when_asked(world: &mut World) -> Outcome {
         let forwarded = world.adit.status("forwarded")?;
         let begin = Instant::now();
         world.adit.signal(signal)?;
-        let status = world.adit.wait(END_TIME)?;
+        let status = world.adit.wait(PATIENCE)?;
         print!("[{} ms] ", begin.elapsed().as_millis());
         ensure!(status.code() == Some(0), "it ended with {status}");
         let left: Vec<_> = std::fs::read_dir(world.adit.directory())?.flatten().collect();
@@ -46,7 +43,7 @@ fn restarts_after_kill(world: &mut World) -> Outcome {
     works(world)?;
     second_is_refused(world)?;
     world.adit.signal(Signal::KILL)?;
-    let status = world.adit.wait(END_TIME)?;
+    let status = world.adit.wait(PATIENCE)?;
     ensure!(!status.success(), "it ended with {status}");
     ensure!(world.adit.socket().exists(), "nobody was there to remove the socket");
     let output = world.adit.command(&["status"])?;

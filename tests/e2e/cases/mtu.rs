@@ -59,8 +59,9 @@ fn transfers(
         let kind = stuck.as_ref().map_err(LabError::kind);
         ensure!(kind.is_err_and(|kind| kind == ErrorKind::TimedOut), "{stuck:?}");
     }
-    set(world, "mss_clamp = \"off\"\nicmp_answers = [\"too_big\"]\n")?;
+    // Kernels send again for the connections that stuck, and may learn from what is said to those.
     let before = world.adit.drops("too_big")?;
+    set(world, "mss_clamp = \"off\"\nicmp_answers = [\"too_big\"]\n")?;
     for discovered in run(world, 20)? {
         discovered?;
     }

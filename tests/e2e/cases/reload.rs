@@ -10,7 +10,7 @@ use lab::pattern;
 use rustix::process::Signal;
 
 use super::{PACKET, PACKET_2};
-use crate::case::{Case, Failure, Outcome, wait_until};
+use crate::case::{Case, Failure, Outcome, PATIENCE, wait_until};
 use crate::world::{World, dial, endpoint, list, port, rule, service};
 
 /// At least so many reloads, and for so long.
@@ -78,7 +78,7 @@ pub(super) fn vary(world: &mut World, count: usize) {
 /// Downloads and checks bytes until told to stop.
 pub(super) fn load(session: &Session, stop: &AtomicBool) -> Result<u64, Failure> {
     let mut stream = session.stream();
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(b"GET /bytes/1000000000000 HTTP/1.1\r\nHost: x\r\n\r\n")?;
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

@@ -59,7 +59,7 @@ fn leaves_nothing(world: &World) -> Outcome {
 
 /// The flow waits with its client.
 fn slow_accept(world: &mut World) -> Outcome {
-    const DELAY: Duration = Duration::from_millis(700);
+    const DELAY: Duration = Duration::from_secs(2);
     let place = publish(world, "Tcp")?;
     let namespace = world.backends[0].station.namespace();
     let _server = SlowAccept::start(namespace, place, "slow", DELAY, 8)?;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{PACKET, at_rest, leaks_nothing, under_load, works};
+use super::{PACKET, at_rest, leaks_nothing, under_load};
 use crate::case::{Case, Failure, Outcome};
 use crate::world::{Probe, World};
 
@@ -21,7 +21,7 @@ pub(super) const CASES: &[Case] =
     &[Case::new("chaos::control_requests_malformed", PACKET, malformed)];
 
 fn malformed(world: &mut World) -> Outcome {
-    works(world)?;
+    world.wait_until_served()?;
     let before = world.adit.vitals()?;
     let chaos = |world: &mut World| {
         let (socket, probe) = (world.adit.socket(), world.adit.probe());
@@ -38,7 +38,7 @@ fn malformed(world: &mut World) -> Outcome {
     print!("[{asked} good ones among them, the slowest took {} ms] ", slowest.as_millis());
     ensure!(asked >= 3, "only {asked} good questions were asked");
     ensure!(slowest < ANSWER_TIME, "a good question was answered after {slowest:?}");
-    works(world)?;
+    world.wait_until_served()?;
     at_rest(world)?;
     leaks_nothing(world, before)
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use lab::MacAddr;
 use lab::client::{Session, udp_exchange};
 
-use super::{PACKET_2, TAP_2, at_rest, leaks_nothing, works};
+use super::{PACKET_2, TAP_2, at_rest, leaks_nothing};
 use crate::case::{Case, Failure, Outcome, wait_until};
 use crate::world::{Kind, Station, World, dial, port};
 
@@ -24,14 +24,14 @@ fn again_and_again(world: &mut World) -> Outcome {
     let mut session = world.a().namespace().run(|| Session::open(&dial(port::ECHO)))??;
     let backend = session.exchange("hello")?.backend;
     round(world, &backend, 0)?;
-    works(world)?;
+    world.wait_until_served()?;
     at_rest(world)?;
     let before = world.adit.vitals()?;
     for number in 1..=ROUNDS {
         round(world, &backend, number)?;
         session.exchange("not concerned")?;
     }
-    works(world)?;
+    world.wait_until_served()?;
     at_rest(world)?;
     leaks_nothing(world, before)?;
     let served = session.exchange("to the end")?.backend;
@@ -114,7 +114,7 @@ fn stations(world: &mut World) -> Outcome {
     for (number, backend) in (1..).zip(&world.backends) {
         backend.station.near()?.set_mac(MacAddr([2, 0xbe, 0, 0, 0, number]))?;
     }
-    works(world)?;
+    world.wait_until_served()?;
     for session in &mut sessions {
         session.exchange("after the backends' addresses changed")?;
     }
@@ -128,6 +128,6 @@ fn stations(world: &mut World) -> Outcome {
             session.exchange("after adit's addresses changed")?;
         }
     }
-    works(world)?;
+    world.wait_until_served()?;
     at_rest(world)
 }

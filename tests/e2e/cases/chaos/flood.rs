@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use lab::client::{Session, syn_flood};
 
-use super::{PACKET_2, at_rest, leaks_nothing, under_load, works};
+use super::{PACKET_2, at_rest, leaks_nothing, under_load};
 use crate::case::{Case, Failure, Outcome, wait_until};
 use crate::world::{CLIENT, ENDPOINT, World, dial, port};
 
@@ -21,7 +21,7 @@ fn floods(world: &mut World) -> Outcome {
     let before = world.adit.vitals()?;
     let second = flood(world, &mut sessions)?;
     print!("[{} k and {} k SYNs a second] ", first / 1000, second / 1000);
-    works(world)?;
+    world.wait_until_served()?;
     at_rest(world)?;
     leaks_nothing(world, before)
 }

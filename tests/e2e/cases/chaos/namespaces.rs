@@ -3,7 +3,7 @@
 use lab::Link;
 use lab::client::Session;
 
-use super::{PACKET_2, TAP_2, at_rest, leaks_nothing, works};
+use super::{PACKET_2, TAP_2, at_rest, leaks_nothing};
 use crate::case::{Case, Outcome, wait_until};
 use crate::world::{CLIENT, Kind, Station, World, dial, port};
 
@@ -16,15 +16,15 @@ pub(super) const CASES: &[Case] = &[
 
 fn deleted(world: &mut World) -> Outcome {
     let mut kept = world.a().namespace().run(|| Session::open(&dial(port::ECHO)))??;
-    works(world)?;
+    world.wait_until_served()?;
     replace(world)?;
-    works(world)?;
+    world.wait_until_served()?;
     let before = world.adit.vitals()?;
     for _ in 0..ROUNDS {
         // The flows of its datagrams outlive it.
         replace(world)?;
         kept.exchange("not concerned")?;
-        works(world)?;
+        world.wait_until_served()?;
     }
     at_rest(world)?;
     leaks_nothing(world, before)

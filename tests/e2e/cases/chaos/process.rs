@@ -6,8 +6,8 @@ use std::time::Duration;
 use lab::client::Session;
 use rustix::process::Signal;
 
-use super::{PACKET_2, TAP_2, at_rest, leaks_nothing, under_load, works};
-use crate::case::{Case, Failure, Outcome};
+use super::{PACKET_2, TAP_2, at_rest, leaks_nothing, under_load};
+use crate::case::{Case, Failure, Outcome, PATIENCE};
 use crate::world::{World, dial, port};
 
 const KILLS: usize = 3;
@@ -24,18 +24,18 @@ pub(super) const CASES: &[Case] = &[
 
 /// Every incarnation is like the first, whatever the last one held when it died.
 fn killed(world: &mut World) -> Outcome {
-    works(world)?;
+    world.wait_until_served()?;
     let first = world.adit.vitals()?;
     for _ in 0..KILLS {
         let mut session = world.a().namespace().run(|| Session::open(&dial(port::ECHO)))??;
         session.exchange("before")?;
         world.adit.signal(Signal::KILL)?;
-        let status = world.adit.wait(STOP_TIME)?;
+        let status = world.adit.wait(PATIENCE)?;
         ensure!(!status.success(), "it ended with {status}");
         world.restart()?;
         let flows = world.adit.status("nat_ports_leased")?;
         ensure!(flows == 0, "{flows} ports are leased after a new start");
-        works(world)?;
+        world.wait_until_served()?;
         at_rest(world)?;
         leaks_nothing(world, first)?;
     }
@@ -45,7 +45,7 @@ fn killed(world: &mut World) -> Outcome {
 /// What arrives meanwhile waits or is lost; connections go on.
 fn stopped(world: &mut World) -> Outcome {
     let mut sessions = world.both(|_| Ok(Session::open(&dial(port::ECHO))?))?;
-    works(world)?;
+    world.wait_until_served()?;
     let before = world.adit.vitals()?;
     let stops = |world: &mut World| -> Result<(), Failure> {
         for _ in 0..STOPS {
@@ -55,7 +55,7 @@ fn stopped(world: &mut World) -> Outcome {
             for session in &mut sessions {
                 session.exchange("after it was stopped")?;
             }
-            works(world)?;
+            world.wait_until_served()?;
         }
         Ok(())
     };

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use lab::client::Session;
 
-use super::{PACKET_2, at_rest, leaks_nothing, under_load, works};
+use super::{PACKET_2, at_rest, leaks_nothing, under_load};
 use crate::case::{Case, Failure, Outcome, PATIENCE};
 use crate::cases::reload::vary;
 use crate::world::{Vitals, World, dial, port};
@@ -31,7 +31,7 @@ fn reloads(world: &mut World) -> Outcome {
     };
     let ((before, time), bytes) = under_load(world, chaos)?;
     print!("[{:.0} a second, {} MB] ", RELOADS as f64 / time.as_secs_f64(), bytes / 1_000_000);
-    works(world)?;
+    world.wait_until_served()?;
     at_rest(world)?;
     leaks_nothing(world, before)
 }
