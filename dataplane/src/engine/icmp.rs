@@ -39,10 +39,7 @@ impl Engine {
     ) -> Result<Verdict, DropReason> {
         let scope = self.generation.snapshot.device_scope(frame.ingress);
         let scope = scope.ok_or(DropReason::DeviceDown)?;
-        if frame.offload.checksum != Checksum::Complete || frame.offload.segmentation.is_some() {
-            return Err(DropReason::OffloadInvalid);
-        }
-        // Whether anybody wants it is asked before it is summed.
+        // Whether anybody wants it is asked before it is looked into.
         let destination = ipv4_destination(frame).ok_or(DropReason::Internal)?;
         let (echo, errors) = match self.owner(scope, destination) {
             Some(Owner::Endpoint(endpoint, service)) => {
@@ -53,6 +50,9 @@ impl Engine {
         };
         if echo.is_none() && errors == IcmpErrors::Drop {
             return Err(DropReason::IcmpUnsupported);
+        }
+        if frame.offload.checksum != Checksum::Complete || frame.offload.segmentation.is_some() {
+            return Err(DropReason::OffloadInvalid);
         }
         let message = Message::parse(frame.bytes())?;
         match (message.kind, echo, errors) {
