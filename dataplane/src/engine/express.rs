@@ -1,9 +1,10 @@
 //! The short way, which nearly every packet takes: a plain packet of an established flow.
 //!
-//! Three passes over a batch, so that memory is asked for before it is needed. `survey` glances at
-//! every frame and asks for the line where its flow will be looked up: the index bucket of a
-//! client's packet, the port's entry of a backend's. `locate` reads that line and asks for the
+//! Three passes over a batch, so that memory is asked for before it is needed. `survey` looks at the
+//! form of every frame and asks for the line where its flow will be looked up: the index bucket of
+//! a client's packet, the port's entry of a backend's. `locate` reads that line and asks for the
 //! record. `express` checks that the packet is what the flow's packets usually are and rewrites it.
+//! What costs instructions is left to the last pass, where it need not be written down for another.
 //!
 //! Any doubt, in any pass, sends the packet the long way (`path`), which judges it from its first
 //! byte and alone opens, changes and closes flows. So this file grants nothing that `path` would
@@ -15,14 +16,14 @@ use alloc::vec;
 use core::net::Ipv4Addr;
 
 use super::{Engine, Verdict};
-use crate::device::{Frame, Link};
+use crate::device::{Checksum, Frame, Link};
 use crate::flow::Flow;
 use crate::generation::Generation;
 use crate::limits::DEVICES_MAX;
 use crate::packet::{Glance, hash_plain};
 use crate::snapshot::PoolKey;
 use crate::types::{DeviceIndex, Direction, FlowIndex, HopWord, MacAddress, PoolIndex, Tick};
-use crate::wire::plain::{Plain, PlainMut, SourceStation};
+use crate::wire::plain::{Form, Plain, PlainMut, SourceStation};
 
 /// What is known of a frame between two passes.
 #[derive(Clone, Copy)]
@@ -31,9 +32,8 @@ pub(super) struct Step {
     place: u64,
     /// Perhaps its flow; [`NOBODY`] if none was found.
     candidate: FlowIndex,
-    /// Scope and protocol, as [`crate::packet::FlowKey::domain`] has them.
+    /// Scope and protocol, as [`crate::packet::FlowKey::domain`] has them. The protocol may be any.
     domain: u32,
-    seen: Glance,
     way: Way,
 }
 
@@ -61,26 +61,22 @@ impl Step {
     }
 
     /// Before anything is known.
-    pub(super) const NEW: Step =
-        Step { place: 0, candidate: NOBODY, domain: 0, seen: Glance::NOTHING, way: Way::Long };
+    pub(super) const NEW: Step = Step { place: 0, candidate: NOBODY, domain: 0, way: Way::Long };
 }
 
 /// What frames of one device have in common, as those of a batch nearly always are.
 #[derive(Clone, Copy)]
 struct Lane {
     device: DeviceIndex,
-    /// adit's station; no frame's if the device is not open.
-    station: u64,
+    /// What plain frames look like; none does if the device is not open.
+    form: Form,
     /// The scope, as a domain without a protocol.
     domain: u32,
-    /// Whether packets that may still be fragmented need the long way.
-    atomic_only: bool,
 }
 
 impl Lane {
     /// A lane in which every packet goes the long way.
-    const CLOSED: Lane =
-        Lane { device: DeviceIndex(u16::MAX), station: u64::MAX, domain: 0, atomic_only: false };
+    const CLOSED: Lane = Lane { device: DeviceIndex(u16::MAX), form: Form::NONE, domain: 0 };
 }
 
 /// What a packet that leaves by a device needs to know of it.
@@ -113,26 +109,24 @@ impl Exits {
 }
 
 impl Engine {
-    /// First pass: what each frame is and where its flow will be looked up. Returns the bytes of
-    /// all frames. Two loops, because one would need more registers than there are.
+    /// First pass: what form each frame has and where its flow will be looked up. Returns the bytes
+    /// of all frames.
     #[inline(never)]
     pub(super) fn survey(&self, frames: &[Frame], steps: &mut [Step]) -> usize {
         let mut bytes = 0;
         let mut lane = Lane::CLOSED;
-        for (frame, step) in frames.iter().zip(&mut *steps) {
+        let mut endpoint = Ipv4Addr::UNSPECIFIED;
+        for (frame, step) in frames.iter().zip(steps) {
             bytes += frame.length();
             if frame.ingress != lane.device {
                 lane = self.lane(frame.ingress);
             }
-            let is_plain = step.seen.take(frame, lane.station)
-                && (!lane.atomic_only || Plain::of(frame.head()).dont_fragment());
-            step.way = if is_plain { Way::Forward } else { Way::Long };
-            step.domain = lane.domain;
-        }
-        let mut endpoint = Ipv4Addr::UNSPECIFIED;
-        for (frame, step) in frames.iter().zip(steps) {
-            if step.way == Way::Forward {
-                self.place(frame, step, &mut endpoint);
+            let plain = Plain::of(frame.head());
+            if plain.is_plain(&lane.form) {
+                step.domain = lane.domain | u32::from(plain.protocol_number());
+                self.place(plain, step, &mut endpoint);
+            } else {
+                step.way = Way::Long;
             }
         }
         bytes
@@ -143,9 +137,9 @@ impl Engine {
         let scope = self.generation.snapshot.device_scope(device);
         match (scope, self.link(device)) {
             (Some(scope), Some(link)) => {
-                let (station, domain) = (link.mac.word(), u32::from(scope.0) << 8);
-                let atomic_only = self.generation.snapshot.reassembles();
-                Lane { device, station, domain, atomic_only }
+                // Packets that may still be fragmented need the long way where fragments do.
+                let form = Form::new(link.mac.word(), self.generation.snapshot.reassembles());
+                Lane { device, form, domain: u32::from(scope.0) << 8 }
             }
             _ => Lane { device, ..Lane::CLOSED },
         }
@@ -154,10 +148,9 @@ impl Engine {
     /// Where the flow of a plain packet will be looked up. `endpoint` is the address that a packet
     /// was for last that was no NAT IP: likely this one's.
     #[inline(always)]
-    fn place(&self, frame: &Frame, step: &mut Step, endpoint: &mut Ipv4Addr) {
-        let tuple = Plain::of(frame.head()).tuple();
+    fn place(&self, plain: Plain<'_>, step: &mut Step, endpoint: &mut Ipv4Addr) {
+        let tuple = plain.tuple();
         let (destination, port) = tuple.destination();
-        step.domain |= step.seen.protocol as u32;
         if destination != *endpoint {
             let key = PoolKey::words_of(step.domain, destination, tuple.source().0);
             if let Some(pool) = self.generation.pools.find_words(key) {
@@ -169,6 +162,7 @@ impl Engine {
             // An endpoint, or nobody: then no flow will be found.
             *endpoint = destination;
         }
+        step.way = Way::Forward;
         step.place = hash_plain(&self.table_keys, &tuple, step.domain);
         self.flows.prefetch_index(step.place);
     }
@@ -210,7 +204,15 @@ impl Engine {
         for ((frame, step), verdict) in frames.iter_mut().zip(steps).zip(verdicts) {
             // The record may be another flow's by now, or nobody's: it has to agree in everything.
             let Some(flow) = flows.record_mut(step.candidate) else { break };
-            let Some(device) = carry(generation, exits, flow, step, frame, now) else { break };
+            // Each call becomes code of its own, in which the direction is no question.
+            let carried = match step.way {
+                Way::Long => None,
+                Way::Forward => {
+                    carry(Direction::Forward, generation, exits, flow, step, frame, now)
+                }
+                Way::Return => carry(Direction::Return, generation, exits, flow, step, frame, now),
+            };
+            let Some(device) = carried else { break };
             *verdict = Verdict::Forward(device);
             done += 1;
         }
@@ -222,6 +224,7 @@ impl Engine {
 /// nothing is changed.
 #[inline(always)]
 fn carry(
+    direction: Direction,
     generation: &Generation,
     exits: &Exits,
     flow: &mut Flow,
@@ -231,33 +234,38 @@ fn carry(
 ) -> Option<DeviceIndex> {
     let plain = Plain::of(frame.head());
     let (tuple, station) = (plain.tuple(), plain.source_station());
-    let (direction, hop, is_its) = match step.way {
-        Way::Long => return None,
-        Way::Forward => {
+    let is_its = match direction {
+        Direction::Forward => {
             let from = HopWord::new(frame.ingress, station);
-            let is_its = flow.is_asked_by(&tuple, step.domain) && flow.client_word() == from;
-            (Direction::Forward, generation.neighbors.word(flow.neighbor()), is_its)
+            flow.is_asked_by(&tuple, step.domain) && flow.client_word() == from
         }
-        Way::Return => {
-            let is_its =
-                flow.is_answered_by(&tuple, step.pool()) && MacAddress::is_unicast_word(station);
-            (Direction::Return, flow.client_word(), is_its)
+        Direction::Return => {
+            flow.is_answered_by(&tuple, step.pool()) && MacAddress::is_unicast_word(station)
         }
     };
+    if !is_its || flow.generation != generation.number || !flow.is_fresh(now) {
+        return None;
+    }
+    let protocol = flow.protocol();
+    if !Glance::is_usual(frame, protocol) {
+        return None;
+    }
+    let hop = match direction {
+        Direction::Forward => generation.neighbors.word(flow.neighbor()),
+        Direction::Return => flow.client_word(),
+    };
     let exit = exits.0.get(hop.device().slot())?;
-    let may_pass = is_its
-        && flow.generation == generation.number
-        && flow.is_fresh(now)
-        && flow.state.is_steady(direction, step.seen.flags)
+    let may_pass = flow.state.is_steady(direction, Glance::flags(plain, protocol))
         && hop != HopWord::NONE
-        && step.seen.wire_bytes <= exit.mtu;
+        && u32::from(plain.total_length()) <= exit.mtu;
     if !may_pass {
         return None;
     }
     flow.last_seen = now;
     let rewrite = flow.rewrite(direction);
+    let is_partial = frame.offload.checksum != Checksum::Complete;
     let head = frame.head_mut();
-    rewrite.apply_plain(head, step.seen.protocol, step.seen.partial_checksum);
+    rewrite.apply_plain(head, protocol, is_partial);
     PlainMut::of(head).set_stations(hop.0, exit.station);
     Some(hop.device())
 }

@@ -9,7 +9,7 @@ use super::State;
 use crate::packet::{Delta, FlowKey, PlainTuple, Rewrite};
 use crate::types::{
     Direction, FlowIndex, GenerationNumber, Hop, HopWord, Lease, LinkId, NeighborIndex, PoolIndex,
-    Tick,
+    Protocol, Tick,
 };
 
 /// A two-way conversation between a client and a backend.
@@ -77,6 +77,14 @@ impl Flow {
     #[must_use]
     pub fn key(&self) -> FlowKey {
         FlowKey::from_plain(&self.inside, self.domain)
+    }
+
+    /// Its protocol.
+    #[inline(always)]
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        let [protocol, ..] = self.domain.to_le_bytes();
+        if protocol == Protocol::Tcp as u8 { Protocol::Tcp } else { Protocol::Udp }
     }
 
     /// Whether a forward packet with this tuple, scope and protocol is one of its own.

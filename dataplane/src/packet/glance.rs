@@ -15,67 +15,49 @@ use crate::wire::plain::{Plain, TRANSPORT_OFFSET};
 use crate::wire::tcp::{self, TcpFlags};
 use crate::wire::udp;
 
-/// What is known of a plain packet beside its tuple.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Glance {
-    /// Bytes of the IPv4 packet.
-    pub wire_bytes: u32,
-    /// The protocol.
-    pub protocol: Protocol,
-    /// TCP's control bits, not judged yet; none for UDP.
-    pub flags: TcpFlags,
-    /// Whether the transport checksum is partial.
-    pub partial_checksum: bool,
-}
+/// What is told of a packet in a frame whose form is plain ([`Plain::is_plain`]), given its
+/// protocol. Single answers instead of one description: to put that together and take it apart
+/// again costs as much as the look.
+pub struct Glance;
 
 impl Glance {
-    /// Before the first look.
-    pub const NOTHING: Glance = Glance {
-        wire_bytes: 0,
-        protocol: Protocol::Udp,
-        flags: TcpFlags(0),
-        partial_checksum: false,
-    };
-
-    /// Looks at a frame that arrived at `station`; `false` if it is not plain, and then nothing
-    /// here means anything. Written in place: a result that is taken apart and put together again
-    /// costs more than the look.
+    /// Whether nothing about the packet is unusual. Else the other answers mean nothing.
     #[inline(always)]
     #[must_use]
-    pub fn take(&mut self, frame: &Frame, station: u64) -> bool {
+    pub fn is_usual(frame: &Frame, protocol: Protocol) -> bool {
         let plain = Plain::of(frame.head());
         let total = usize::from(plain.total_length());
         let is_whole = ethernet::HEADER_BYTES + total <= frame.length();
-        let is_plain = plain.is_plain(station) && plain.has_right_sum();
-        if !is_plain || !is_whole || plain.ttl() <= 1 || frame.fault.is_some() {
+        if !is_whole || plain.ttl() <= 1 || !plain.has_right_sum() || frame.fault.is_some() {
             return false;
         }
-        self.wire_bytes = u32::from(plain.total_length());
-        let (least, transport_bytes, checksum_at) = match plain.protocol_number() {
-            ipv4::TCP => {
-                (self.protocol, self.flags) = (Protocol::Tcp, plain.tcp_flags());
+        let (least, transport_bytes, checksum_at) = match protocol {
+            Protocol::Tcp => {
                 (tcp::HEADER_BYTES_MIN, plain.tcp_header_bytes(), tcp::CHECKSUM_OFFSET)
             }
-            ipv4::UDP => {
-                (self.protocol, self.flags) = (Protocol::Udp, TcpFlags(0));
-                (udp::HEADER_BYTES, plain.udp_length(), udp::CHECKSUM_OFFSET)
-            }
-            _ => return false,
+            Protocol::Udp => (udp::HEADER_BYTES, plain.udp_length(), udp::CHECKSUM_OFFSET),
         };
         let transport_bytes = usize::from(transport_bytes);
         if transport_bytes < least || ipv4::HEADER_BYTES_MIN + transport_bytes > total {
             return false;
         }
-        self.partial_checksum = match frame.offload.checksum {
-            Checksum::Complete => false,
+        let is_known_sum = match frame.offload.checksum {
+            Checksum::Complete => true,
             Checksum::Partial { start, offset } => {
-                if (start.into(), offset.into()) != (TRANSPORT_OFFSET, checksum_at) {
-                    return false;
-                }
-                true
+                (start.into(), offset.into()) == (TRANSPORT_OFFSET, checksum_at)
             }
         };
-        frame.offload.segmentation.is_none()
+        is_known_sum && frame.offload.segmentation.is_none()
+    }
+
+    /// TCP's control bits, not judged yet; none for UDP.
+    #[inline(always)]
+    #[must_use]
+    pub fn flags(plain: Plain<'_>, protocol: Protocol) -> TcpFlags {
+        match protocol {
+            Protocol::Tcp => plain.tcp_flags(),
+            Protocol::Udp => TcpFlags(0),
+        }
     }
 }
 
@@ -88,8 +70,19 @@ mod tests {
     use crate::packet::{Parsed, parse};
     use crate::types::MacAddress;
     use crate::wire::checksum;
+    use crate::wire::plain::Form;
 
     const MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 1]);
+
+    /// Both looks, as the short way takes them; `false`: packets that may be fragmented, too.
+    fn look(frame: &Frame, atomic_only: bool) -> Option<(Protocol, TcpFlags)> {
+        let plain = Plain::of(frame.head());
+        let number = plain.protocol_number();
+        let protocol = Protocol::ALL.into_iter().find(|known| *known as u8 == number)?;
+        let is_plain = plain.is_plain(&Form::new(MAC.word(), atomic_only));
+        let is_usual = Glance::is_usual(frame, protocol);
+        (is_plain && is_usual).then(|| (protocol, Glance::flags(plain, protocol)))
+    }
 
     fn frame(protocol: u8, payload: usize) -> Frame {
         let mut bytes = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 9, 9, 8, 0];
@@ -117,15 +110,27 @@ mod tests {
         for protocol in [ipv4::TCP, ipv4::UDP] {
             for payload in [0, 1, 12, 1000] {
                 let frame = frame(protocol, payload);
-                let mut seen = Glance::NOTHING;
-                assert!(seen.take(&frame, MAC.word()));
+                let seen = look(&frame, false).unwrap();
                 let Ok(Parsed::Packet(packet)) = parse(&frame, MAC) else {
                     unreachable!("a plain packet parses")
                 };
-                assert_eq!(seen.wire_bytes, packet.wire_bytes);
-                assert_eq!((seen.protocol, seen.flags), (packet.protocol, packet.flags));
+                assert_eq!(seen, (packet.protocol, packet.flags));
             }
         }
+    }
+
+    #[test]
+    fn packets_that_may_be_fragmented_are_told_apart() {
+        let mut frame = frame(ipv4::UDP, 12);
+        for (flags, is_atomic) in [(0x40, true), (0, false)] {
+            frame.bytes_mut()[20] = flags;
+            frame.bytes_mut()[24..26].fill(0);
+            let sum = !checksum::sum(&frame.bytes()[14..34]);
+            frame.bytes_mut()[24..26].copy_from_slice(&sum.to_be_bytes());
+            assert!(look(&frame, false).is_some());
+            assert_eq!(look(&frame, true).is_some(), is_atomic);
+        }
+        assert!(!Plain::of(frame.head()).is_plain(&Form::NONE));
     }
 
     /// One frame after another with up to three bytes changed, the header checksum mended in half
@@ -158,16 +163,15 @@ mod tests {
                 let offset = [6, 16][below(2)];
                 frame.offload.checksum = Checksum::Partial { start: 34, offset };
             }
-            let mut seen = Glance::NOTHING;
-            if !seen.take(&frame, MAC.word()) {
-                continue;
-            }
+            let Some(seen) = look(&frame, false) else { continue };
+            let wire_bytes = u32::from(Plain::of(frame.head()).total_length());
             recognized += 1;
             match parse(&frame, MAC) {
                 Ok(Parsed::Packet(packet)) => {
-                    assert_eq!(seen.wire_bytes, packet.wire_bytes);
-                    assert_eq!((seen.protocol, seen.flags), (packet.protocol, packet.flags));
-                    assert_eq!(seen.partial_checksum, packet.partial_checksum);
+                    assert_eq!(wire_bytes, packet.wire_bytes);
+                    assert_eq!(seen, (packet.protocol, packet.flags));
+                    let is_partial = frame.offload.checksum != Checksum::Complete;
+                    assert_eq!(is_partial, packet.partial_checksum);
                 }
                 Err(EthernetSourceInvalid | TcpFlagsInvalid) => {}
                 Err(MartianSource | MartianDestination | Land | PortZero) => {}

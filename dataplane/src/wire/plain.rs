@@ -20,6 +20,30 @@ pub const STATION_MASK: u64 = 0xffff_ffff_ffff;
 const INVERSE: u64 = 0xfffe_fffe_fffe_ffff;
 const _: () = assert!(INVERSE.wrapping_mul(0xffff) == 1);
 
+/// What a plain frame says of the station that it is for, and of fragments.
+#[derive(Clone, Copy, Debug)]
+pub struct Form {
+    station: u64,
+    fragment_mask: u16,
+    fragment: u16,
+}
+
+impl Form {
+    /// No frame has it.
+    pub const NONE: Form = Form { station: u64::MAX, fragment_mask: 0, fragment: 0 };
+
+    /// Frames for this station ([`crate::types::MacAddress::word`]); `atomic_only`: that may not be
+    /// fragmented any more.
+    #[must_use]
+    pub const fn new(station: u64, atomic_only: bool) -> Form {
+        const DONT_FRAGMENT: u8 = 0x40;
+        let dont = if atomic_only { DONT_FRAGMENT } else { 0 };
+        // More fragments, and the offset.
+        let fragment_mask = u16::from_le_bytes([0x3f | dont, 0xff]);
+        Form { station, fragment_mask, fragment: u16::from_le_bytes([dont, 0]) }
+    }
+}
+
 /// The start of a frame, to read.
 #[derive(Clone, Copy)]
 pub struct Plain<'a>(&'a [u8; HEAD_BYTES]);
@@ -54,26 +78,18 @@ impl<'a> Plain<'a> {
         u64::from_ne_bytes(bytes::<AT, 8>(self.0))
     }
 
-    /// Whether the view fits a frame for this station: IPv4 in Ethernet II, a header without
+    /// Whether the view fits the frame: IPv4 in Ethernet II for that station, a header without
     /// options, no fragment. What it carries may be anything.
     #[inline(always)]
     #[must_use]
-    pub fn is_plain(self, station: u64) -> bool {
+    pub fn is_plain(self, form: &Form) -> bool {
         const KIND: u64 = u64::from_le_bytes([0, 0, 0, 0, 0x08, 0x00, 0x45, 0]);
         const KIND_MASK: u64 = u64::from_le_bytes([0, 0, 0, 0, 0xff, 0xff, 0xff, 0]);
-        const FRAGMENT_MASK: u16 = u16::from_le_bytes([0x3f, 0xff]);
         // Not masked after the comparison: a station that no frame can have must stay none.
-        let station = (self.wide::<0>().to_le() & STATION_MASK) ^ station;
+        let station = (self.wide::<0>().to_le() & STATION_MASK) ^ form.station;
         let kind = (self.wide::<8>().to_le() ^ KIND) & KIND_MASK;
-        let fragment = u16::from_le_bytes(bytes::<20, 2>(self.0)) & FRAGMENT_MASK;
-        station | kind | u64::from(fragment) == 0
-    }
-
-    /// Whether it may not be fragmented.
-    #[inline(always)]
-    #[must_use]
-    pub fn dont_fragment(self) -> bool {
-        self.0[20] & 0x40 != 0
+        let fragment = u16::from_le_bytes(bytes::<20, 2>(self.0)) & form.fragment_mask;
+        station | kind | u64::from(fragment ^ form.fragment) == 0
     }
 
     /// The station that it comes from.
