@@ -11,6 +11,7 @@ pub mod mem;
 
 use alloc::boxed::Box;
 use core::fmt;
+use core::net::Ipv4Addr;
 
 use crate::limits::{BATCH_FRAMES_MAX, FRAME_BYTES_MAX};
 use crate::prefetch::Part;
@@ -334,6 +335,12 @@ pub trait Device {
     /// They never reached a batch; a device that cannot tell says none.
     fn missed(&mut self) -> u64 {
         0
+    }
+
+    /// Hears which addresses answers come to, so that the system can give each worker what belongs
+    /// to it. Advice: what arrives at another worker is handed over.
+    fn steer(&mut self, nat_ips: &[Ipv4Addr]) {
+        let _ = nat_ips;
     }
 
     /// Sends these frames in this order, at most [`BATCH_FRAMES_MAX`], and says what became of

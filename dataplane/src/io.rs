@@ -20,6 +20,7 @@ mod sys;
 mod tap;
 pub mod vnet_header;
 
+use std::net::Ipv4Addr;
 use std::os::fd::BorrowedFd;
 
 pub use platform::{LinuxPlatform, Waker, favor, pin_to_cpu, usable_cpus};
@@ -50,9 +51,7 @@ impl LinuxDevice {
     ) -> Result<LinuxDevice, DeviceError> {
         let namespace = plan.namespace.as_deref();
         let kind = namespace::inside(namespace, || match plan.kind {
-            DeviceKind::AfPacket => {
-                AfPacket::open(&plan.name, queue.workers, groups).map(Kind::AfPacket)
-            }
+            DeviceKind::AfPacket => AfPacket::open(&plan.name, queue, groups).map(Kind::AfPacket),
             DeviceKind::Tap => Tap::open(&plan.name, namespace, queue.workers).map(Kind::Tap),
         })?;
         Ok(LinuxDevice { kind })
@@ -102,6 +101,14 @@ impl Device for LinuxDevice {
             Kind::AfPacket(device) => device.missed(),
             // The driver counts what its queue did not take with the interface, for its owner.
             Kind::Tap(_) => 0,
+        }
+    }
+
+    fn steer(&mut self, nat_ips: &[Ipv4Addr]) {
+        match &mut self.kind {
+            Kind::AfPacket(device) => device.steer(nat_ips),
+            // The driver learns by itself: what a worker sends to a flow leads the flow to it.
+            Kind::Tap(_) => {}
         }
     }
 

@@ -3,8 +3,8 @@
 //! There is one [`Pool`] for each (NAT IP, backend, protocol), with a lease for every port from
 //! 1024 to 65,535. Pools are shared by all workers and outlive the generation that made them; a
 //! lease is one atomic claim on a bitmap. Blocks of 64 ports are a worker's home by their number,
-//! so that workers do not meet on a bitmap word (and a kernel filter could steer returning packets
-//! by their port; none does yet); when its home is full a worker leases from anybody's, so that no
+//! so that workers do not meet on a bitmap word (and a kernel filter can steer returning packets by
+//! their port); when its home is full a worker leases from anybody's, so that no
 //! port is ever out of reach. Who holds a port is read from the port's own entry: the return path
 //! needs no hash.
 //!

@@ -14,6 +14,7 @@ mod spread;
 mod treatment;
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
 use hashbrown::HashMap;
@@ -339,6 +340,15 @@ impl Snapshot {
     #[must_use]
     pub fn reassembles(&self) -> bool {
         self.reassembles
+    }
+
+    /// All NAT IPs of a virtual network, in ascending order.
+    #[must_use]
+    pub fn nat_ips(&self, scope: ScopeId) -> Vec<Ipv4Addr> {
+        let own = self.by_nat_ip.keys().filter(|(of, _)| *of == scope);
+        let mut own: Vec<Ipv4Addr> = own.map(|(_, nat_ip)| *nat_ip).collect();
+        own.sort_unstable();
+        own
     }
 
     /// The service that has this NAT IP.

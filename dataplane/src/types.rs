@@ -149,6 +149,10 @@ index!(
     WorkerId(u8)
 );
 
+/// What a client's mixed address and port are multiplied by to tell the worker that owns its flow
+/// (`FlowKey::owner`). Here, because the kernel is given it too.
+pub const OWNER_MULTIPLIER: u32 = 0x9e37_79b1;
+
 /// The 32-bit id of a connection between an endpoint and a service: nonzero, unique within a run,
 /// never given to another connection.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]

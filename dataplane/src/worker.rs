@@ -135,6 +135,7 @@ impl<P: Platform> Worker<P> {
         let engine = &mut self.engine;
         let changed = |change| follow(engine, &change);
         self.devices.adopt(generation.snapshot.devices(), &self.shared.stats, changed);
+        self.devices.steer(&generation.snapshot);
         true
     }
 
@@ -200,7 +201,10 @@ impl<P: Platform> Worker<P> {
     fn advance(&mut self, now: Instant) {
         let engine = &mut self.engine;
         let changed = |change| follow(engine, &change);
-        self.devices.open(&mut self.platform, self.queue, now, &self.shared.stats, changed);
+        let (platform, stats) = (&mut self.platform, &self.shared.stats);
+        if self.devices.open(platform, self.queue, now, stats, changed) {
+            self.devices.steer(&self.engine.generation().snapshot);
+        }
         let changed = |change| follow(&mut self.engine, &change);
         self.devices.audit(now, &self.shared.stats, changed);
         let is_behind = self.engine.advance(now);

@@ -1,8 +1,8 @@
 //! The short way, which nearly every packet takes: a plain packet of an established flow.
 //!
-//! Three passes over a batch, so that memory is asked for before it is needed. `survey` looks at the
-//! form of every frame and asks for the line where its flow will be looked up: the index bucket of
-//! a client's packet, the port's entry of a backend's. `locate` reads that line and asks for the
+//! Three passes over a batch, so that memory is asked for before it is needed. `survey` looks at
+//! the form of every frame and asks for the line where its flow will be looked up: the index bucket
+//! of a client's packet, the port's entry of a backend's. `locate` reads that line and asks for the
 //! record. `express` checks that the packet is what the flow's packets usually are and rewrites it.
 //! What costs instructions is left to the last pass, where it need not be written down for another.
 //!

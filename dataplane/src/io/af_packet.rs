@@ -2,7 +2,8 @@
 //!
 //! Super-packets and partial checksums arrive as the sender's kernel made them and leave the same
 //! way. Frames go from the kernel into a batch and back in one call for up to 64 of them, without
-//! allocation. Of several workers each has a socket, and the kernel shares the frames out by flow.
+//! allocation. Of several workers each has a socket, and the kernel gives each the frames of its
+//! own flows.
 //!
 //! It is the station that the interface is: adit uses the interface's own address. What the host
 //! itself sends through the interface is not seen; what arrives for other stations is, for the
@@ -17,47 +18,49 @@
 
 mod fanout;
 mod setup;
+mod steering;
 // Message vectors point to other arrays, as the system calls want them.
 #[allow(unsafe_code)]
 mod sys;
 
+use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 
 pub(super) use fanout::FanoutGroups;
 
-use self::fanout::GroupId;
+use self::fanout::Member;
 use self::sys::{Arrival, Messages};
 use super::sys::option;
 use super::vnet_header;
 use super::{Refusal, failed};
 use crate::device::{Batch, DeviceError, Frame, FrameFault, Link, Transmitted};
 use crate::limits::BATCH_FRAMES_MAX;
+use crate::worker::Queue;
 
 /// One worker's socket on an interface.
 pub(super) struct AfPacket {
     link: Link,
-    // Closed before the group's number is given up: fields are dropped in this order.
+    // Closed before the place in the group is given up: fields are dropped in this order.
     socket: OwnedFd,
-    _group: Option<Arc<GroupId>>,
+    member: Option<Member>,
     bound: setup::Bound,
     messages: Box<Messages>,
     lost: Option<DeviceError>,
 }
 
 impl AfPacket {
-    /// Opens an interface of the calling thread's namespace, which `workers` share.
+    /// Opens a worker's queue of an interface of the calling thread's namespace.
     ///
     /// # Errors
     /// There is none of that name, it is down or not Ethernet, or the right is missing.
     pub(super) fn open(
         name: &str,
-        workers: u8,
+        queue: Queue,
         groups: &FanoutGroups,
     ) -> Result<AfPacket, DeviceError> {
-        let setup::Opened { socket, group, bound, link } = setup::open(name, workers, groups)?;
+        let setup::Opened { socket, member, bound, link } = setup::open(name, queue, groups)?;
         let messages = Messages::new();
-        Ok(AfPacket { link, socket, _group: group, bound, messages, lost: None })
+        Ok(AfPacket { link, socket, member, bound, messages, lost: None })
     }
 
     /// See [`crate::device::Device::link`].
@@ -109,6 +112,13 @@ impl AfPacket {
         }
         batch.set_length(received);
         Ok(())
+    }
+
+    /// See [`crate::device::Device::steer`].
+    pub(super) fn steer(&mut self, nat_ips: &[Ipv4Addr]) {
+        if let Some(member) = &self.member {
+            member.steer(self.socket.as_fd(), nat_ips);
+        }
     }
 
     /// See [`crate::device::Device::missed`]: what did not fit into the socket's buffer.

@@ -4,7 +4,7 @@ use core::net::Ipv4Addr;
 
 use super::Packet;
 use crate::hash::Keys;
-use crate::types::{LinkId, Persistence, Protocol, ScopeId, WorkerId};
+use crate::types::{LinkId, OWNER_MULTIPLIER, Persistence, Protocol, ScopeId, WorkerId};
 use crate::wire::plain::PlainTuple;
 
 /// Scope and 5-tuple of a flow, as its client sends it. Two clients with the same tuple in two
@@ -65,14 +65,14 @@ impl FlowKey {
     }
 
     /// The worker that owns the flow, whichever of them its packets arrive at. Kept this simple so
-    /// that a kernel filter can compute it; multiplied, because Linux gives a client's connections
-    /// ports of one parity first.
+    /// that a kernel filter can compute it (`io` gives it one); multiplied, because Linux gives a
+    /// client's connections ports of one parity first.
     #[inline(always)]
     #[must_use]
     pub fn owner(&self, workers: u8) -> WorkerId {
         let address = self.client.to_bits();
         let mixed = address ^ address >> 16 ^ u32::from(self.client_port);
-        let owner = (mixed.wrapping_mul(0x9e37_79b1) >> 16) % u32::from(workers.max(1));
+        let owner = (mixed.wrapping_mul(OWNER_MULTIPLIER) >> 16) % u32::from(workers.max(1));
         WorkerId(owner.to_le_bytes()[0])
     }
 

@@ -6,7 +6,7 @@ use core::time::Duration;
 use super::platform::{Platform, Queue};
 use crate::device::{Batch, Device, DeviceError, Frame, Link, Transmitted};
 use crate::limits::DEVICES_MAX;
-use crate::snapshot::DevicePlan;
+use crate::snapshot::{DevicePlan, Snapshot};
 use crate::stats::{DeviceState, StatsPage};
 use crate::types::{DeviceIndex, Instant};
 
@@ -74,8 +74,17 @@ impl<D: Device> Attachments<D> {
         }
     }
 
+    /// Tells each open device which addresses answers to it have.
+    pub(super) fn steer(&mut self, snapshot: &Snapshot) {
+        for slot in self.slots.iter_mut().flatten() {
+            if let Some(device) = &mut slot.device {
+                device.steer(&snapshot.nat_ips(slot.plan.scope));
+            }
+        }
+    }
+
     /// Opens what is wanted, not open, and due; at most [`ATTEMPTS_MAX`] at a time, because packets
-    /// wait meanwhile.
+    /// wait meanwhile. Says whether it opened any.
     pub(super) fn open<P: Platform<Device = D>>(
         &mut self,
         platform: &mut P,
@@ -83,7 +92,8 @@ impl<D: Device> Attachments<D> {
         now: Instant,
         stats: &StatsPage,
         mut changed: impl FnMut(Change),
-    ) {
+    ) -> bool {
+        let mut opened = false;
         let slots = self.slots.iter_mut().enumerate();
         let wanted = slots.filter_map(|(at, slot)| Some((at, slot.as_mut()?)));
         let due = wanted.filter(|(_, slot)| slot.device.is_none() && now >= slot.retry_at);
@@ -93,6 +103,7 @@ impl<D: Device> Attachments<D> {
                     changed(Change::Opened(index(at), device.link()));
                     stats.write_device_state(index(at), DeviceState::Up);
                     slot.device = Some(device);
+                    opened = true;
                 }
                 Err(error) => {
                     stats.write_device_state(index(at), DeviceState::Down(error.errno));
@@ -100,6 +111,7 @@ impl<D: Device> Attachments<D> {
                 }
             }
         }
+        opened
     }
 
     /// Asks open devices, now and then, how many frames they missed and what their owners changed.

@@ -10,7 +10,8 @@ use dataplane::device::{
     Transmitted,
 };
 use dataplane::io::{LinuxDevice, LinuxPlatform};
-use dataplane::types::{MacAddress, WorkerId};
+use dataplane::packet::FlowKey;
+use dataplane::types::{MacAddress, Protocol, ScopeId, WorkerId};
 use dataplane::worker::{Platform, Queue};
 use lab::{Link, LinkEnd, MacAddr, Namespace, Offload as Switch};
 
@@ -32,6 +33,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("packet_bad_frames_are_rejected_alone", bad_frames_are_rejected_alone),
     ("packet_what_the_host_sends_is_not_seen", what_the_host_sends_is_not_seen),
     ("packet_two_workers_lose_and_double_nothing", two_workers_lose_and_double_nothing),
+    ("packet_frames_arrive_where_their_flows_are_owned", frames_arrive_where_flows_are_owned),
     ("packet_groups_of_two_devices_stay_apart", groups_of_two_devices_stay_apart),
     ("packet_down_is_an_error_until_up", down_is_an_error_until_up),
     ("packet_down_seen_by_transmit_is_still_reported", down_seen_by_transmit_is_still_reported),
@@ -264,19 +266,82 @@ fn two_workers_lose_and_double_nothing() {
     assert!(all == expected, "{} frames of {}", all.len(), expected.len());
 }
 
+/// The worker that owns a flow of the client from this port.
+pub(crate) fn owner_of_client(client_port: u16) -> usize {
+    let (endpoint, endpoint_port, scope) = (FAR, 9, ScopeId(0));
+    let protocol = Protocol::Udp;
+    let key = FlowKey { client: CLIENT, endpoint, client_port, endpoint_port, scope, protocol };
+    usize::from(key.owner(2).0)
+}
+
+/// The worker that leases this port first.
+fn home_of_port(port: u16) -> usize {
+    usize::from((port - 1024) / 64 % 2)
+}
+
+/// The ports of the datagrams that arrived at each worker, source and destination.
+fn take_ports(devices: &mut [Option<LinuxDevice>; 2]) -> [Vec<[u16; 2]>; 2] {
+    devices.each_mut().map(|device| {
+        let seen = receive_rest(device.as_mut().unwrap());
+        let udp = seen.iter().filter(|it| it.bytes.get(23) == Some(&17));
+        udp.map(|it| [be16(&it.bytes, 34), be16(&it.bytes, 36)]).collect()
+    })
+}
+
+/// In whatever order workers come and go.
+fn frames_arrive_where_flows_are_owned() {
+    let wire = Wire::new();
+    let mut platforms = LinuxPlatform::for_workers(2).unwrap();
+    let mut second = open_shared(&wire, &mut platforms[1], 1);
+    second.steer(&[]);
+    let first = open_shared(&wire, &mut platforms[0], 0);
+    let mut devices = [Some(first), Some(second)];
+    let (client_ports, nat_ports) = (4000..4100_u16, (1024..u16::MAX).step_by(997));
+    let send = |ports: Vec<[u16; 2]>| {
+        let send = || {
+            for [from, to] in ports {
+                UdpSocket::bind((CLIENT, from)).unwrap().send_to(b"it", (FAR, to)).unwrap();
+            }
+        };
+        wire.client.run(send).unwrap();
+    };
+    for turn in 0..3 {
+        send(client_ports.clone().map(|port| [port, 9]).collect());
+        for (worker, seen) in take_ports(&mut devices).iter().enumerate() {
+            let own = client_ports.clone().filter(|port| owner_of_client(*port) == worker);
+            let seen: BTreeSet<u16> = seen.iter().map(|ports| ports[0]).collect();
+            assert_eq!(seen, own.collect(), "turn {turn}, worker {worker}");
+        }
+        // Now the far address is one that answers come to, among others.
+        devices[turn % 2].as_mut().unwrap().steer(&[CLIENT, FAR]);
+        send(nat_ports.clone().map(|port| [4000, port]).collect());
+        for (worker, seen) in take_ports(&mut devices).iter().enumerate() {
+            let own = nat_ports.clone().filter(|port| home_of_port(*port) == worker);
+            let seen: BTreeSet<u16> = seen.iter().map(|ports| ports[1]).collect();
+            assert_eq!(seen, own.collect(), "turn {turn}, worker {worker}");
+        }
+        let worker = u8::try_from(turn % 2).unwrap();
+        devices[turn % 2] = None;
+        devices[turn % 2] = Some(open_shared(&wire, &mut platforms[turn % 2], worker));
+        devices.iter_mut().flatten().for_each(|device| device.steer(&[CLIENT]));
+    }
+}
+
 /// While datagrams keep coming, as fast as can be, one worker after the other opens the device,
 /// again and again.
 fn joining_under_traffic_doubles_nothing() {
     let wire = Wire::new();
     let stop = AtomicBool::new(false);
     let send = || {
-        let socket = UdpSocket::bind((CLIENT, 0)).unwrap();
-        let mut number = 0u32;
-        while !stop.load(Ordering::Relaxed) {
-            // Another flow each time, so that both workers have a share.
+        let sockets: Vec<_> =
+            (4000..4016).map(|port| UdpSocket::bind((CLIENT, port)).unwrap()).collect();
+        // Another flow each time, so that both workers have a share.
+        for (number, socket) in (0_u32..).zip(sockets.iter().cycle()) {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
             let port = u16::try_from(1000 + number % 1000).unwrap();
             socket.send_to(&number.to_be_bytes(), (FAR, port)).unwrap();
-            number += 1;
         }
     };
     let turns = || {

@@ -11,9 +11,10 @@ use lab::{Link, LinkEnd, MacAddr, Namespace};
 
 use crate::Test;
 use crate::packet_socket::libc_errno::{EBADFD, EBUSY, EINVAL};
+use crate::packet_socket::owner_of_client;
 use crate::world::{
     CLIENT, CLIENT_MAC, FAR, ONLY, alone, be16, frame, pseudo_header_sum, receive_error,
-    receive_ipv4, tap_plan, udp_frame,
+    receive_ipv4, receive_rest, tap_plan, udp_frame,
 };
 
 pub(crate) const TESTS: &[Test] = &[
@@ -22,6 +23,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("tap_partial_checksums_pass_both_ways", partial_checksums_pass_both_ways),
     ("tap_bad_frames_are_rejected_alone", bad_frames_are_rejected_alone),
     ("tap_queues_are_shared_by_workers", queues_are_shared_by_workers),
+    ("tap_flows_follow_their_owners", flows_follow_their_owners),
     ("tap_joining_says_why_it_cannot", joining_says_why_it_cannot),
     ("tap_down_is_silent_until_up", down_is_silent_until_up),
     ("tap_new_mtu_is_seen_under_any_name", new_mtu_is_seen_under_any_name),
@@ -136,7 +138,7 @@ fn queues_are_shared_by_workers() {
     }
     let mut ports = Vec::new();
     for device in &mut devices {
-        let seen = crate::world::receive_rest(device);
+        let seen = receive_rest(device);
         let udp = seen.iter().filter(|it| it.ethertype() == 0x0800);
         let own: Vec<u16> = udp.map(|it| be16(&it.bytes, 34)).collect();
         assert!(own.len() > 20, "a share of {}", own.len());
@@ -144,6 +146,37 @@ fn queues_are_shared_by_workers() {
     }
     ports.sort_unstable();
     assert_eq!(ports, (4000..4000 + FLOWS).collect::<Vec<_>>());
+}
+
+/// The driver learns from what a worker sends which queue a flow belongs to.
+fn flows_follow_their_owners() {
+    const PORTS: std::ops::Range<u16> = 4000..4064;
+    let namespace = Namespace::create("tap").unwrap();
+    let plan = tap_plan("tap0", &namespace);
+    let mut platforms = LinuxPlatform::for_workers(2).unwrap();
+    let mut devices = [0, 1].map(|worker| {
+        let queue = Queue { worker: WorkerId(worker), workers: 2 };
+        platforms[usize::from(worker)].open(&plan, queue).unwrap()
+    });
+    configure(&namespace, devices[0].link().mac.0);
+    let mut arrived = |is_answered: bool| {
+        PORTS.for_each(|port| send(&namespace, port, b"it"));
+        let mut astray = 0;
+        for worker in [0, 1] {
+            let seen = receive_rest(&mut devices[worker]);
+            let ports = seen.iter().filter(|it| it.bytes.get(23) == Some(&17));
+            let ports: Vec<u16> = ports.map(|it| be16(&it.bytes, 34)).collect();
+            astray += ports.iter().filter(|port| owner_of_client(**port) != worker).count();
+        }
+        for port in PORTS.filter(|_| is_answered) {
+            let answer = frame(&udp_frame(port, b"it", 0), Offload::default());
+            assert_eq!(devices[owner_of_client(port)].transmit(&[&answer]).sent, 1);
+        }
+        astray
+    };
+    let at_first = arrived(true);
+    assert!(at_first > 10, "{at_first}: the driver knows no owner before it sends");
+    assert_eq!(arrived(false), 0);
 }
 
 fn joining_says_why_it_cannot() {

@@ -1,13 +1,13 @@
 //! Opening a packet socket on an interface, and the decisions that are taken once for all frames.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 
 use super::super::interface::{Interface, InterfaceName};
 use super::super::{Fail, failed, sys};
-use super::fanout::{FanoutGroups, GroupId};
+use super::fanout::{FanoutGroups, Member};
 use super::sys::bind;
 use crate::device::{DeviceError, Link};
+use crate::worker::Queue;
 
 /// Bytes that may wait in a socket, as the kernel counts them: about 200 super-packets, or 20,000
 /// small frames. Enough for a worker that is not scheduled for some milliseconds.
@@ -29,7 +29,7 @@ const EVERY_PROTOCOL: u16 = (libc::ETH_P_ALL as u16).to_be();
 /// A socket that is ready, and what must live as long.
 pub(super) struct Opened {
     pub(super) socket: OwnedFd,
-    pub(super) group: Option<Arc<GroupId>>,
+    pub(super) member: Option<Member>,
     pub(super) bound: Bound,
     pub(super) link: Link,
 }
@@ -56,7 +56,7 @@ impl Bound {
 }
 
 /// Opens the interface `name` of the calling thread's namespace.
-pub(super) fn open(name: &str, workers: u8, groups: &FanoutGroups) -> Result<Opened, DeviceError> {
+pub(super) fn open(name: &str, queue: Queue, groups: &FanoutGroups) -> Result<Opened, DeviceError> {
     // Protocol 0 receives nothing: a socket that is not bound yet would hear every interface.
     let socket = sys::socket(libc::AF_PACKET, libc::SOCK_RAW, 0).fail("open a packet socket")?;
     let interface = Interface::new(socket.as_fd(), name)?;
@@ -65,14 +65,14 @@ pub(super) fn open(name: &str, workers: u8, groups: &FanoutGroups) -> Result<Ope
     interface.require_up()?;
     set_options(socket.as_fd())?;
     enlarge_buffers(socket.as_fd());
-    let shared = workers > 1;
+    let shared = queue.workers > 1;
     if shared {
         FanoutGroups::prepare(socket.as_fd())?;
     }
     bind(socket.as_fd(), EVERY_PROTOCOL, index).fail("bind the packet socket")?;
-    let group = if shared { Some(groups.join(&socket, index)?) } else { None };
+    let member = if shared { Some(groups.join(&socket, index, queue)?) } else { None };
     let bound = Bound { name: interface.name(), index };
-    Ok(Opened { socket, group, bound, link })
+    Ok(Opened { socket, member, bound, link })
 }
 
 fn set_options(socket: BorrowedFd<'_>) -> Result<(), DeviceError> {

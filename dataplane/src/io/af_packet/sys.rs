@@ -181,11 +181,21 @@ pub(super) fn bind(socket: BorrowedFd<'_>, protocol: u16, interface: c_int) -> R
 pub(super) fn close_filter(socket: BorrowedFd<'_>) -> Result<(), Errno> {
     #[expect(clippy::cast_possible_truncation, reason = "0x06")]
     let code = (libc::BPF_RET | libc::BPF_K) as u16;
-    let mut instruction = libc::sock_filter { code, jt: 0, jf: 0, k: 0 };
-    let program = libc::sock_fprog { len: 1, filter: &raw mut instruction };
-    let length = length_of(&program);
-    let at = (&raw const program).cast();
-    let (level, name) = (libc::SOL_SOCKET, libc::SO_ATTACH_FILTER);
-    // SAFETY: `at` points to a program of one instruction; the kernel copies both in the call.
+    let instruction = libc::sock_filter { code, jt: 0, jf: 0, k: 0 };
+    set_program(socket, (libc::SOL_SOCKET, libc::SO_ATTACH_FILTER), &[instruction])
+}
+
+/// Sets a socket option, of that level and name, that is a filter program.
+pub(super) fn set_program(
+    socket: BorrowedFd<'_>,
+    (level, name): (c_int, c_int),
+    instructions: &[libc::sock_filter],
+) -> Result<(), Errno> {
+    let length = u16::try_from(instructions.len()).map_err(|_| libc::E2BIG)?;
+    // The kernel does not write through the pointer.
+    let program = libc::sock_fprog { len: length, filter: instructions.as_ptr().cast_mut() };
+    let (at, length) = ((&raw const program).cast(), length_of(&program));
+    // SAFETY: `at` points to a program of as many instructions as stated; the kernel copies both in
+    // the call.
     check(unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, at, length) }).map(drop)
 }
