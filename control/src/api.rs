@@ -17,7 +17,8 @@ pub use lines::{Line, Lines};
 pub use request::{Protocol, Request, SESSIONS_LIMIT, SESSIONS_LIMIT_MAX, SessionFilter};
 pub use response::{
     Answer, AnswerResult, Backend, Device, DeviceState, Drop, Endpoint, ErrorCode, Failure,
-    LeavingNatIp, NatPorts, NextHop, Response, Rule, RuleKind, Service, Session, Status, Worker,
+    FastPath, FastPathState, LeavingNatIp, NatPorts, NextHop, Response, Rule, RuleKind, Service,
+    Session, Status, Worker,
 };
 
 /// The version of the protocol that this adit speaks.

@@ -20,8 +20,8 @@ pub use name::{InterfaceName, Name};
 pub(crate) use plain::plain;
 pub use profile::{FlowSettings, Profile};
 pub use valid::{
-    AdminState, Config, Device, InboundNatRule, Lifetime, LoadBalancer, NatIp, Pool, PoolBackend,
-    PrivateEndpoint, PrivateLinkService, Route, Rule, RuleProtocol, Setting, Settings,
+    AdminState, Config, Device, FastPathUse, InboundNatRule, Lifetime, LoadBalancer, NatIp, Pool,
+    PoolBackend, PrivateEndpoint, PrivateLinkService, Route, Rule, RuleProtocol, Setting, Settings,
     VirtualNetwork,
 };
 

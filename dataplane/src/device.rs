@@ -13,6 +13,7 @@ use alloc::boxed::Box;
 use core::fmt;
 use core::net::Ipv4Addr;
 
+use crate::fast_path::InterfaceNumber;
 use crate::limits::{BATCH_FRAMES_MAX, FRAME_BYTES_MAX};
 use crate::prefetch::Part;
 use crate::types::{Area, DeviceIndex, MacAddress};
@@ -341,6 +342,12 @@ pub trait Device {
     /// to it. Advice: what arrives at another worker is handed over.
     fn steer(&mut self, nat_ips: &[Ipv4Addr]) {
         let _ = nat_ips;
+    }
+
+    /// The interface that shortcuts of the platform's fast path may begin and end at, if the device
+    /// takes part in it.
+    fn interface(&self) -> Option<InterfaceNumber> {
+        None
     }
 
     /// Sends these frames in this order, at most [`BATCH_FRAMES_MAX`], and says what became of

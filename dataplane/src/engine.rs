@@ -28,6 +28,7 @@ mod problem;
 mod rate;
 mod revalidate;
 mod sessions;
+mod shortcut;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -53,6 +54,7 @@ use fragment::{Identifications, KnownDatagrams};
 use hold::Hold;
 use problem::Problems;
 use rate::Rate;
+use shortcut::Shortcuts;
 
 /// What shall become of a frame. For `Forward` and `Reply` the frame has been changed to what shall
 /// be sent.
@@ -154,6 +156,7 @@ pub struct Engine {
     sweep: Option<FlowIndex>,
     /// The next hop that is looked after next.
     neighbor_turn: u32,
+    shortcuts: Option<Shortcuts>,
     /// What is known of the frames of the batch under way.
     steps: Box<[Step]>,
     counters: Counters,
@@ -186,6 +189,7 @@ impl Engine {
             latest: Tick(0),
             sweep: None,
             neighbor_turn: 0,
+            shortcuts: None,
             steps: vec![Step::NEW; BATCH_FRAMES_MAX].into_boxed_slice(),
             counters: Counters::default(),
         };
@@ -225,6 +229,7 @@ impl Engine {
     /// dropped.
     pub fn adopt(&mut self, generation: Arc<Generation>) {
         self.generation = generation;
+        self.renew_shortcuts();
         self.counters.generation = u64::from(self.generation.number.0);
         // What was closed after the generation was built is not in doubt there yet.
         self.generation.neighbors.doubt(|device| self.link(device).is_none());
@@ -256,6 +261,7 @@ impl Engine {
             *slot = Some(link);
         }
         self.exits.set(device, Some(link));
+        self.renew_shortcuts();
     }
 
     /// A device is down or gone. Next hops behind it are asked for again: they may have moved.
@@ -265,6 +271,7 @@ impl Engine {
             *slot = None;
         }
         self.exits.set(device, None);
+        self.renew_shortcuts();
     }
 
     /// Gives each frame of the batch its verdict, in `verdicts[..batch.len()]`, and rewrites those
@@ -278,6 +285,7 @@ impl Engine {
     ) {
         let now = now.tick();
         self.latest = now;
+        self.follow_shortcuts();
         let mut steps = core::mem::take(&mut self.steps);
         let bytes = self.survey(batch.frames(), &mut steps);
         self.count_arrivals(arrival, batch.len(), bytes);
@@ -302,6 +310,8 @@ impl Engine {
     pub fn advance(&mut self, now: Instant) -> bool {
         let now = now.tick();
         self.latest = now;
+        self.follow_shortcuts();
+        self.count_shortcuts();
         let mut steps = ADVANCE_STEPS;
         self.expire(now, &mut steps);
         self.sweep(now, &mut steps);

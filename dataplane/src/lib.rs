@@ -15,6 +15,7 @@ pub mod classify;
 pub mod device;
 pub mod drop_reason;
 pub mod engine;
+pub mod fast_path;
 pub mod flow;
 pub mod fragment;
 pub mod generation;

@@ -52,6 +52,8 @@ counters! {
     forwarded,
     /// Bytes of those.
     forwarded_bytes,
+    /// Of the received and forwarded ones: packets that a fast path carried, past the engine.
+    shortcut,
     /// Frames that were for adit itself: ARP.
     consumed,
     /// Answers of adit: ARP replies. Each of the packets they answer is counted as consumed.

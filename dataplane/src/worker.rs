@@ -64,6 +64,9 @@ impl<P: Platform> Worker<P> {
             seed: config.seed,
         };
         let mut engine = Engine::new(&sizes, Arc::clone(&generation));
+        if let Some(path) = platform.fast_path() {
+            engine.accelerate(path);
+        }
         engine.inherit(&shared.stats.read());
         let batch = Batch::new();
         engine.flows().areas().into_iter().chain([batch.area()]).for_each(|at| platform.favor(at));
@@ -277,7 +280,13 @@ fn favor_pools<P: Platform>(engine: &Engine, platform: &mut P) {
 /// Lets the engine know what happened to a device.
 fn follow(engine: &mut Engine, change: &Change) {
     match *change {
-        Change::Opened(device, link) => engine.attach(device, link),
-        Change::Closed(device) => engine.detach(device),
+        Change::Opened(device, link, interface) => {
+            engine.lend_device(device, interface);
+            engine.attach(device, link);
+        }
+        Change::Closed(device) => {
+            engine.lend_device(device, None);
+            engine.detach(device);
+        }
     }
 }

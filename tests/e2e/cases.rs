@@ -24,6 +24,8 @@ use crate::world::{Kind, Plan};
 
 const PACKET: Plan = Plan::new(Kind::Packet, 1);
 const PACKET_2: Plan = Plan::new(Kind::Packet, 2);
+const FAST: Plan = Plan { fast_path: true, ..PACKET };
+const FAST_2: Plan = Plan { fast_path: true, ..PACKET_2 };
 const TAP: Plan = Plan::new(Kind::Tap, 1);
 const TAP_2: Plan = Plan::new(Kind::Tap, 2);
 

@@ -59,6 +59,8 @@ pub(crate) enum Kind {
 pub(crate) struct Plan {
     pub(crate) kind: Kind,
     pub(crate) workers: u8,
+    /// Whether the kernel may carry the usual packets.
+    pub(crate) fast_path: bool,
     /// MTU of all cables.
     pub(crate) mtu: u32,
     /// MTU of adit's ends towards consumers and towards backends, if it is another.
@@ -67,7 +69,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) const fn new(kind: Kind, workers: u8) -> Plan {
-        Plan { kind, workers, mtu: 1500, far_mtus: [None; 2] }
+        Plan { kind, workers, fast_path: false, mtu: 1500, far_mtus: [None; 2] }
     }
 
     /// Whether the machine must allow TAP devices.
@@ -108,6 +110,7 @@ impl World {
         let config = Config {
             kind: plan.kind,
             workers: plan.workers,
+            fast_path: plan.fast_path,
             socket: adit.socket(),
             devices: stations().map(|station| station.device_of(plan.kind)).collect(),
             service_settings: String::new(),

@@ -14,6 +14,7 @@
 
 pub mod check;
 pub mod encode;
+pub mod fast_path;
 pub mod form;
 pub mod fuzz;
 pub mod icmp;

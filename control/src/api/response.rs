@@ -212,10 +212,14 @@ pub struct Status {
     /// NAT ports that are leased now, those of NAT IPs and backends that were taken away included:
     /// one for each flow, and those that rest.
     pub nat_ports_leased: u64,
+    /// What has become of the kernel's fast path.
+    pub fast_path: FastPath,
     /// Frames received from devices.
     pub received: u64,
     /// Bytes of those.
     pub received_bytes: u64,
+    /// Of the received and forwarded ones: packets that the kernel carried alone.
+    pub shortcut: u64,
     /// Packets translated and sent.
     pub forwarded: u64,
     /// Bytes of those.
@@ -226,6 +230,27 @@ pub struct Status {
     pub held: u64,
     /// Packets dropped, for whatever reason.
     pub dropped: u64,
+}
+
+/// The kernel's fast path.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FastPath {
+    /// Whether it is used.
+    pub state: FastPathState,
+    /// Why it is not available, if it is not.
+    pub detail: Option<String>,
+}
+
+/// Whether the kernel's fast path is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FastPathState {
+    /// For the devices that can take part.
+    On,
+    /// The configuration does not want it.
+    Off,
+    /// The kernel does not give it.
+    Unavailable,
 }
 
 /// A worker.

@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::net::Ipv4Addr;
 
 use crate::api::{
-    Backend, Device, DeviceState, Drop, Endpoint, NextHop, Response, RuleKind, Service, Session,
-    Status, Worker,
+    Backend, Device, DeviceState, Drop, Endpoint, FastPathState, NextHop, Response, RuleKind,
+    Service, Session, Status, Worker,
 };
 use crate::cli::table::{Table, printable};
 use crate::config::{Checked, ConfigError};
@@ -106,6 +106,7 @@ fn status(status: &Status) -> String {
     let forwarded = bytes(status.forwarded, status.forwarded_bytes);
     put(&mut text, format_args!("received       {received}"));
     put(&mut text, format_args!("forwarded      {forwarded}"));
+    put(&mut text, format_args!("fast path      {}", fast_path(status)));
     put(&mut text, format_args!("consumed       {} (ARP)", status.consumed));
     put(&mut text, format_args!("waiting        {}", status.held));
     let hint = if status.dropped > 0 { " (see `adit drops`)" } else { "" };
@@ -116,6 +117,17 @@ fn status(status: &Status) -> String {
     text.push_str(&devices(&status.devices));
     text.push('\n');
     text + &next_hops(&status.next_hops)
+}
+
+fn fast_path(status: &Status) -> String {
+    match (status.fast_path.state, &status.fast_path.detail) {
+        (FastPathState::On, _) => {
+            format!("{} of these packets carried by the kernel alone", status.shortcut)
+        }
+        (FastPathState::Off, _) => "off".to_owned(),
+        (FastPathState::Unavailable, None) => "not available".to_owned(),
+        (FastPathState::Unavailable, Some(why)) => format!("not available: {}", printable(why)),
+    }
 }
 
 fn span(seconds: u64) -> String {

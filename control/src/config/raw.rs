@@ -29,6 +29,7 @@ pub(super) struct RawSettings {
     pub(super) control_socket: Option<Text>,
     pub(super) workers: Option<Located<i64>>,
     pub(super) flows_max: Option<Located<i64>>,
+    pub(super) fast_path: Option<Text>,
 }
 
 /// `[[virtual_network]]`.
@@ -211,6 +212,7 @@ fn settings(mut section: Section<'_, '_>) -> RawSettings {
         control_socket: section.optional("control_socket"),
         workers: section.optional("workers"),
         flows_max: section.optional("flows_max"),
+        fast_path: section.optional("fast_path"),
     };
     section.finish();
     settings

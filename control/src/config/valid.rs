@@ -38,6 +38,18 @@ pub struct Settings {
     pub workers: Setting<u8>,
     /// Flows that each worker has room for.
     pub flows_max: Setting<usize>,
+    /// Whether the kernel carries the usual packets of flows.
+    pub fast_path: Setting<FastPathUse>,
+}
+
+/// Whether the kernel carries the usual packets of flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum FastPathUse {
+    /// Where it can.
+    #[default]
+    Auto,
+    /// adit carries all of them.
+    Off,
 }
 
 /// A setting's value, and where the file has it; `None` if it is a default.

@@ -227,6 +227,7 @@ impl Controller {
             changed("control_socket", &old.control_socket, &new.control_socket),
             changed("workers", &old.workers, &new.workers),
             changed("flows_max", &old.flows_max, &new.flows_max),
+            changed("fast_path", &old.fast_path, &new.fast_path),
         ];
         let faults: Vec<ConfigError> = faults.into_iter().flatten().collect();
         if faults.is_empty() {

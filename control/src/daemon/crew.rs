@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use dataplane::io::{LinuxPlatform, Waker, pin_to_cpu, usable_cpus};
+use dataplane::io::{KernelFastPath, LinuxPlatform, Waker, pin_to_cpu, usable_cpus};
 use dataplane::publish::Cell;
 use dataplane::stats::Counters;
 use dataplane::types::GenerationNumber;
@@ -14,7 +14,7 @@ use dataplane::worker::{CrewConfig, Platform, Seat, Shared, Worker, crew};
 use parking_lot::Mutex;
 
 use super::{DaemonError, log};
-use crate::config::Settings;
+use crate::config::{FastPathUse, Settings};
 
 /// Time between two looks at what workers say.
 const LOOK: Duration = Duration::from_millis(1);
@@ -35,6 +35,17 @@ pub(super) struct Crew {
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// When workers were started in place of others.
     revivals: Mutex<Vec<Instant>>,
+    fast_path: FastPathState,
+}
+
+/// What has become of the kernel's fast path.
+pub(super) enum FastPathState {
+    /// Nobody wants it.
+    Off,
+    /// It is there, for the devices that can take part.
+    On,
+    /// The kernel does not give it, for this reason.
+    Unavailable(String),
 }
 
 impl Crew {
@@ -48,13 +59,23 @@ impl Crew {
         let platforms = LinuxPlatform::for_workers(workers).map_err(|error| {
             DaemonError::new(format!("workers cannot start: {error}"), "raise `ulimit -n`")
         })?;
+        let (platforms, fast_path) = match settings.fast_path.value {
+            FastPathUse::Off => (platforms, FastPathState::Off),
+            FastPathUse::Auto => accelerate(platforms),
+        };
         let wakers = platforms.first().map(LinuxPlatform::wakers).unwrap_or_else(|| Arc::new([]));
         let cpus = usable_cpus();
         if usize::from(workers) > cpus.len() {
             log(format_args!("warning: {workers} workers share {} CPUs", cpus.len()));
         }
         let seats = crew(CrewConfig { workers, flows_max, seed }, cell);
-        Crew::of(seats, platforms, wakers, &cpus)
+        let crew = Crew::of(seats, platforms, wakers, &cpus)?;
+        Ok(Crew { fast_path, ..crew })
+    }
+
+    /// What has become of the kernel's fast path.
+    pub(super) fn fast_path(&self) -> &FastPathState {
+        &self.fast_path
     }
 
     /// Starts workers on these seats, each with its platform.
@@ -75,7 +96,9 @@ impl Crew {
             spawn_worker(seat.successor(), platform.clone(), *cpu)
         };
         let (threads, revivals) = (Mutex::default(), Mutex::default());
-        let mut crew = Crew { shared, wakers, spawn: Box::new(spawn), threads, revivals };
+        let fast_path = FastPathState::Off;
+        let spawn = Box::new(spawn);
+        let mut crew = Crew { shared, wakers, spawn, threads, revivals, fast_path };
         for at in 0..count {
             match (crew.spawn)(at) {
                 Ok(thread) => crew.threads.get_mut().push(thread),
@@ -139,7 +162,8 @@ impl Crew {
         let shared = seats.into_iter().map(|seat| seat.shared).collect();
         let (threads, revivals) = (Mutex::default(), Mutex::default());
         let spawn = Box::new(|_| Err(io::ErrorKind::Unsupported.into()));
-        Crew { shared, wakers: Arc::new([]), spawn, threads, revivals }
+        let fast_path = FastPathState::Off;
+        Crew { shared, wakers: Arc::new([]), spawn, threads, revivals, fast_path }
     }
 
     /// Says, as a worker would, that it works with a generation.
@@ -185,6 +209,24 @@ impl Crew {
             }
         }
         self.counters()
+    }
+}
+
+/// Gives all platforms one fast path, if the kernel has it; else says why not.
+fn accelerate(platforms: Vec<LinuxPlatform>) -> (Vec<LinuxPlatform>, FastPathState) {
+    match KernelFastPath::load() {
+        Ok(fast_path) => {
+            let platforms = platforms.into_iter();
+            let platforms = platforms.map(|platform| platform.with_fast_path(&fast_path));
+            (platforms.collect(), FastPathState::On)
+        }
+        Err(error) => {
+            log(format_args!(
+                "the kernel's fast path is not available: {error}; adit carries all packets itself \
+                 (it needs root and Linux 6.6; fast_path = \"off\" silences this)"
+            ));
+            (platforms, FastPathState::Unavailable(error.to_string()))
+        }
     }
 }
 

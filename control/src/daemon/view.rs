@@ -16,7 +16,7 @@ use dataplane::snapshot::{
 use dataplane::stats::{Counters, DeviceReport, DeviceState as QueueState};
 use dataplane::types::{DeviceIndex, Protocol, ScopeId, ServiceIndex, Tick};
 
-use super::crew::Crew;
+use super::crew::{Crew, FastPathState};
 use crate::api;
 use crate::config::{AdminState, Config, Lifetime, LoadBalancer, PrivateLinkService};
 use crate::state::{Departure, Registry, Stage};
@@ -56,14 +56,25 @@ impl Facts<'_> {
                 .iter()
                 .map(|pool| u64::from(pool.leased()))
                 .sum(),
+            fast_path: self.fast_path(),
             received: counters.received,
             received_bytes: counters.received_bytes,
+            shortcut: counters.shortcut,
             forwarded: counters.forwarded,
             forwarded_bytes: counters.forwarded_bytes,
             consumed: counters.consumed,
             held: counters.held,
             dropped: counters.dropped_total(),
         }
+    }
+
+    fn fast_path(&self) -> api::FastPath {
+        let (state, detail) = match self.crew.fast_path() {
+            FastPathState::Off => (api::FastPathState::Off, None),
+            FastPathState::On => (api::FastPathState::On, None),
+            FastPathState::Unavailable(why) => (api::FastPathState::Unavailable, Some(why.clone())),
+        };
+        api::FastPath { state, detail }
     }
 
     fn workers(&self) -> Vec<api::Worker> {

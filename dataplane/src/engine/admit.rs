@@ -136,7 +136,9 @@ impl Engine {
             return Ok(vacancy);
         }
         let mut steps = RECLAIM_STEPS;
-        if let Some(expired) = self.flows.next_expired(now, &mut steps) {
+        if let Some(expired) = self.flows.next_expired(now, &mut steps)
+            && self.has_expired(expired, now)
+        {
             self.end(expired, now);
         }
         if let Some(vacancy) = self.flows.vacancy(hash) {

@@ -22,12 +22,15 @@ impl Engine {
     /// Ends flows whose time is up, as far as `steps` allow.
     pub(super) fn expire(&mut self, now: Tick, steps: &mut u32) {
         while let Some(number) = self.flows.next_expired(now, steps) {
-            self.end(number, now);
+            if self.has_expired(number, now) {
+                self.end(number, now);
+            }
         }
     }
 
     /// Ends a flow that both sides may still believe in; closes one that is over.
     pub(super) fn end(&mut self, number: FlowIndex, now: Tick) {
+        self.take_back(number);
         let Some(flow) = self.flows.get_mut(number) else { return };
         let ending = rule_of(&self.generation, flow).map(|rule| rule.ending).unwrap_or_default();
         if !(ending.resets && flow.state.is_established()) {
@@ -44,6 +47,7 @@ impl Engine {
 
     /// Closes a flow: gives its lease back, at once or after its hold-down.
     pub(super) fn close(&mut self, number: FlowIndex, now: Tick) {
+        self.take_back(number);
         let Some(flow) = self.flows.get_mut(number) else { return };
         if flow.state == State::Resting {
             return self.remove(number);
@@ -68,6 +72,7 @@ impl Engine {
 
     /// Removes a flow and releases its lease.
     pub(super) fn remove(&mut self, number: FlowIndex) {
+        self.take_back(number);
         let Some(key) = self.flows.get(number).map(Flow::key) else { return };
         let Some(flow) = self.flows.remove(number, key.hash(&self.table_keys)) else { return };
         let holder = Holder { worker: self.worker, flow: number };

@@ -39,8 +39,13 @@ impl Engine {
         let neighbor = self.generation.neighbors.find(scope, arp.sender);
         if let Some(neighbor) = neighbor {
             let hop = Hop { device, mac: arp.sender_mac };
+            let known = self.generation.neighbors.lookup(neighbor);
             self.generation.neighbors.confirm(neighbor, hop, now);
+            if known.is_some_and(|known| known != hop) {
+                self.renew_shortcuts();
+            }
         }
+        let snapshot = &self.generation.snapshot;
         if arp.is_request && snapshot.local(scope, arp.target).is_some() {
             let link = self.link(device).ok_or(DropReason::DeviceDown)?;
             frame.fill(&arp.answer(link.mac).emit());

@@ -136,7 +136,8 @@ impl Engine {
     fn lane(&self, device: DeviceIndex) -> Lane {
         let scope = self.generation.snapshot.device_scope(device);
         match (scope, self.link(device)) {
-            (Some(scope), Some(link)) => {
+            // Of a lent device only packets that are not the usual ones arrive.
+            (Some(scope), Some(link)) if !self.is_lent(device) => {
                 // Packets that may still be fragmented need the long way where fragments do.
                 let form = Form::new(link.mac.word(), self.generation.snapshot.reassembles());
                 Lane { device, form, domain: u32::from(scope.0) << 8 }

@@ -88,6 +88,7 @@ impl Engine {
             None => self.admit(forward, now)?,
         };
         let client = Hop { device: frame.ingress, mac: packet.station };
+        self.notice_client(number, client);
         let flow = self.flows.get_mut(number).ok_or(DropReason::Internal)?;
         flow.hear_client(client);
         let rewrite = flow.rewrite(Direction::Forward);
@@ -100,6 +101,7 @@ impl Engine {
         // The packet that opens a flow says nothing about it that is not known.
         if found.is_some() {
             self.touch(number, Direction::Forward, packet, now)?;
+            self.lend(number);
         }
         rewrite.apply(frame.bytes_mut(), packet).ok_or(DropReason::Internal)?;
         if packet.flags.any(TcpFlags::SYN) {
@@ -121,11 +123,13 @@ impl Engine {
         let Some(number) = found else { return Ok(None) };
         let flow = self.flows.get(number).ok_or(DropReason::Internal)?;
         let opens = opens(&forward.packet);
-        if opens && (flow.is_expired(now) || flow.state.yields_to_syn()) {
+        let yields = flow.state.yields_to_syn();
+        let is_expired = self.has_expired(number, now);
+        if opens && (is_expired || yields) {
             self.close(number, now);
             return Ok(None);
         }
-        if flow.is_expired(now) {
+        if is_expired {
             self.end(number, now);
             let resets = self.flows.get(number).is_some_and(|f| f.state == State::Resetting);
             return if resets { Err(DropReason::ConnectionReset) } else { Ok(None) };
@@ -155,8 +159,7 @@ impl Engine {
             };
         }
         let number = holder.flow;
-        let flow = self.flows.get(number).ok_or(DropReason::Internal)?;
-        if flow.is_expired(now) {
+        if self.has_expired(number, now) {
             self.end(number, now);
         }
         let flow = self.flows.get(number).ok_or(DropReason::UnsolicitedFromProvider)?;
@@ -173,6 +176,7 @@ impl Engine {
         let client = flow.client().ok_or(DropReason::ClientUnknown)?;
         self.judge_egress(client.device, packet)?;
         self.touch(number, Direction::Return, packet, now)?;
+        self.lend(number);
         rewrite.apply(frame.bytes_mut(), packet).ok_or(DropReason::Internal)?;
         if packet.flags.any(TcpFlags::SYN) {
             self.clamp_segments(number, frame, packet);

@@ -130,7 +130,7 @@ impl Engine {
                 return;
             }
             *steps -= 1;
-            match self.flows.get(at).map(|flow| flow.is_expired(now)) {
+            match self.flows.get(at).is_some().then(|| self.has_expired(at, now)) {
                 // Its time is over; longer timeouts do not bring it back.
                 Some(true) => self.end(at, now),
                 // A flow that is not wanted is closed and counted as revoked; no packet died of it.

@@ -71,9 +71,20 @@ impl Engine {
                 return Some(FlowIndex(number));
             }
             let live = self.flows.get(FlowIndex(number));
-            let live = live.filter(|flow| !flow.is_expired(now) && flow.state != State::Resting);
-            into.extend(live.map(|flow| Session::of(flow, now)));
+            let live = live.filter(|flow| flow.state != State::Resting);
+            let seen = live.and_then(|flow| self.seen(FlowIndex(number), *flow, now));
+            into.extend(seen.map(|flow| Session::of(&flow, now)));
         }
         (stop < end).then_some(FlowIndex(stop))
+    }
+
+    /// The flow as it was last seen by anybody, unless it has expired. A fast path is asked only
+    /// about those that have expired by their record: others may have been idle for less long than
+    /// they show.
+    fn seen(&self, number: FlowIndex, mut flow: Flow, now: Tick) -> Option<Flow> {
+        if flow.is_expired(now) {
+            flow.last_seen = self.last_used(number)?;
+        }
+        (!flow.is_expired(now)).then_some(flow)
     }
 }

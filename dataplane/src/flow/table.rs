@@ -70,6 +70,12 @@ impl FlowTable {
         self.len() == 0
     }
 
+    /// Flows that there is room for.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// Bytes of memory when full.
     #[must_use]
     pub fn bytes(&self) -> usize {

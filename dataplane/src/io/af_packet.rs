@@ -63,6 +63,26 @@ impl AfPacket {
         Ok(AfPacket { link, socket, member, bound, messages, lost: None })
     }
 
+    /// Opens an interface of the calling thread's namespace to send only: nothing arrives.
+    ///
+    /// # Errors
+    /// As [`AfPacket::open`].
+    pub(super) fn open_for_sending(name: &str) -> Result<AfPacket, DeviceError> {
+        let setup::Opened { socket, member, bound, link } = setup::open_for_sending(name)?;
+        let messages = Messages::new();
+        Ok(AfPacket { link, socket, member, bound, messages, lost: None })
+    }
+
+    /// The kernel's number of the interface.
+    pub(super) fn interface(&self) -> u32 {
+        self.bound.number()
+    }
+
+    /// Fails if the interface is down, which a socket that only sends is not told.
+    pub(super) fn require_up(&self) -> Result<(), DeviceError> {
+        self.bound.require_up(self.socket.as_fd())
+    }
+
     /// See [`crate::device::Device::link`].
     pub(super) fn link(&self) -> Link {
         self.link

@@ -12,8 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::af_packet::FanoutGroups;
+use super::fast_path::KernelFastPath;
 use super::{Fail, LinuxDevice, sys};
 use crate::device::DeviceError;
+use crate::fast_path::FastPath;
 use crate::snapshot::DevicePlan;
 use crate::types::{Area, Instant, WorkerId};
 use crate::worker::{Platform, Queue};
@@ -43,6 +45,7 @@ pub struct LinuxPlatform {
     worker: WorkerId,
     wakers: Arc<[Waker]>,
     groups: FanoutGroups,
+    fast_path: Option<KernelFastPath>,
     polled: Vec<libc::pollfd>,
 }
 
@@ -59,9 +62,16 @@ impl LinuxPlatform {
             worker: WorkerId(worker),
             wakers: Arc::clone(&wakers),
             groups: groups.clone(),
+            fast_path: None,
             polled: Vec::new(),
         });
         Ok(platforms.collect())
+    }
+
+    /// The same, with a fast path for the interfaces that can take part in it.
+    #[must_use]
+    pub fn with_fast_path(self, fast_path: &KernelFastPath) -> LinuxPlatform {
+        LinuxPlatform { fast_path: Some(fast_path.clone()), ..self }
     }
 
     /// The wakers of all workers, in their order.
@@ -79,7 +89,11 @@ impl Platform for LinuxPlatform {
     type Device = LinuxDevice;
 
     fn open(&mut self, plan: &DevicePlan, queue: Queue) -> Result<LinuxDevice, DeviceError> {
-        LinuxDevice::open(plan, queue, &self.groups)
+        LinuxDevice::open(plan, queue, &self.groups, self.fast_path.as_ref())
+    }
+
+    fn fast_path(&mut self) -> Option<Box<dyn FastPath>> {
+        self.fast_path.clone().map(|fast_path| Box::new(fast_path) as Box<dyn FastPath>)
     }
 
     fn now(&mut self) -> Instant {

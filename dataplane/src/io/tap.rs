@@ -47,6 +47,23 @@ impl Tap {
         Ok(Tap { link, tap, control, lost: None })
     }
 
+    /// Creates an inbox of the fast path: a device that only the kernel's program writes to.
+    ///
+    /// # Errors
+    /// As [`Tap::open`].
+    pub(super) fn open_inbox(name: &str, workers: u8) -> Result<Tap, DeviceError> {
+        let setup::Opened { tap, control, link } = setup::open_inbox(name, workers)?;
+        Ok(Tap { link, tap, control, lost: None })
+    }
+
+    /// The kernel's number of it.
+    ///
+    /// # Errors
+    /// It was deleted meanwhile.
+    pub(super) fn interface(&self) -> Result<u32, DeviceError> {
+        setup::number(self.tap.as_fd(), self.control.as_fd())
+    }
+
     /// See [`crate::device::Device::link`].
     pub(super) fn link(&self) -> Link {
         self.link

@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use super::platform::{Platform, Queue};
 use crate::device::{Batch, Device, DeviceError, Frame, Link, Transmitted};
+use crate::fast_path::InterfaceNumber;
 use crate::limits::DEVICES_MAX;
 use crate::snapshot::{DevicePlan, Snapshot};
 use crate::stats::{DeviceState, StatsPage};
@@ -30,8 +31,9 @@ struct Attachment<D> {
 
 /// What happened to a device, for the engine to know.
 pub(super) enum Change {
-    /// It is open, or open and has another address or MTU.
-    Opened(DeviceIndex, Link),
+    /// It is open, or open and has another address or MTU; and its interface, if that takes part
+    /// in the fast path.
+    Opened(DeviceIndex, Link, Option<InterfaceNumber>),
     Closed(DeviceIndex),
 }
 
@@ -100,7 +102,7 @@ impl<D: Device> Attachments<D> {
         for (at, slot) in due.take(ATTEMPTS_MAX) {
             match platform.open(&slot.plan, queue) {
                 Ok(device) => {
-                    changed(Change::Opened(index(at), device.link()));
+                    changed(Change::Opened(index(at), device.link(), device.interface()));
                     stats.write_device_state(index(at), DeviceState::Up);
                     slot.device = Some(device);
                     opened = true;
@@ -132,7 +134,7 @@ impl<D: Device> Attachments<D> {
             let before = device.link();
             match device.refresh() {
                 Ok(link) if link == before => {}
-                Ok(link) => changed(Change::Opened(index(at), link)),
+                Ok(link) => changed(Change::Opened(index(at), link, device.interface())),
                 Err(error) => {
                     self.fail(index(at), error, now, stats);
                     changed(Change::Closed(index(at)));

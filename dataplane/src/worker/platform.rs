@@ -1,8 +1,10 @@
 //! The operating system as a worker sees it: devices to open, a clock to read, a way to wait.
 
+use alloc::boxed::Box;
 use core::time::Duration;
 
 use crate::device::{Device, DeviceError};
+use crate::fast_path::FastPath;
 use crate::snapshot::DevicePlan;
 use crate::types::{Area, Instant, WorkerId};
 
@@ -26,6 +28,11 @@ pub trait Platform {
     /// # Errors
     /// There is no such device, it is down, or it may not be opened. The worker tries again later.
     fn open(&mut self, plan: &DevicePlan, queue: Queue) -> Result<Self::Device, DeviceError>;
+
+    /// The worker's handle of the system's fast path, if there is one to be used. Asked once.
+    fn fast_path(&mut self) -> Option<Box<dyn FastPath>> {
+        None
+    }
 
     /// The time. Never goes back.
     fn now(&mut self) -> Instant;

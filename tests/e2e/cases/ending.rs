@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use lab::client::{ConnectOutcome, Session, SessionState, tcp_connect};
 
-use super::{PACKET, TAP_2};
+use super::{FAST, PACKET, TAP_2};
 use crate::case::{Case, Failure, Outcome, wait_until};
 use crate::world::{World, dial, port};
 
@@ -18,6 +18,7 @@ const PRECISION: Duration = Duration::from_millis(100);
 
 pub(super) const CASES: &[Case] = &[
     Case::new("ending::packet_1_worker", PACKET, ending),
+    Case::new("ending::fast_path_1_worker", FAST, ending),
     Case::new("ending::tap_2_workers", TAP_2, ending),
 ];
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use lab::client::PingOutcome;
 use lab::client::{ConnectOutcome, Dial, Session, http_get, ping, tcp_connect, udp_send};
 
-use super::{PACKET, TAP_2};
+use super::{FAST_2, PACKET, TAP_2};
 use crate::case::{Case, Failure, Outcome, wait_until};
 use crate::world::{ENDPOINT, PENDING_ENDPOINT, World, dial, list, port, text};
 
@@ -22,6 +22,7 @@ const STOP_TIME: Duration = Duration::from_secs(3);
 
 pub(super) const CASES: &[Case] = &[
     Case::new("gate::packet_1_worker", PACKET, gate),
+    Case::new("gate::fast_path_2_workers", FAST_2, gate),
     Case::new("gate::tap_2_workers", TAP_2, gate),
 ];
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use lab::LabError;
 use lab::client::{PingOutcome, ping, ping_sized, udp_exchange};
 
-use super::{PACKET, PACKET_2, TAP};
+use super::{FAST, PACKET, PACKET_2, TAP};
 use crate::case::{Case, Failure, Outcome};
 use crate::world::{ENDPOINT, PENDING_ENDPOINT, World, dial, rule};
 
@@ -22,6 +22,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("icmp::ping_packet_2_workers", PACKET_2, echo),
     Case::new("icmp::ping_tap_1_worker", TAP, echo),
     Case::new("icmp::errors_packet_1_worker", PACKET, errors),
+    Case::new("icmp::errors_fast_path_1_worker", FAST, errors),
     Case::new("icmp::errors_packet_2_workers", PACKET_2, errors),
 ];
 

@@ -5,13 +5,14 @@ use std::time::Instant;
 use lab::client::http_get;
 use rustix::process::Signal;
 
-use super::{PACKET_2, TAP};
+use super::{FAST_2, PACKET_2, TAP};
 use crate::case::{Case, Outcome, PATIENCE};
 use crate::world::{World, dial, port};
 
 pub(super) const CASES: &[Case] = &[
     Case::new("lifecycle::ends_when_asked", PACKET_2, ends_when_asked),
     Case::new("lifecycle::restarts_after_kill", PACKET_2, restarts_after_kill),
+    Case::new("lifecycle::fast_path_restarts_after_kill", FAST_2, restarts_after_kill),
     Case::new("lifecycle::tap_restarts_after_kill", TAP, restarts_after_kill),
 ];
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use lab::LabError;
 use lab::client::{Transfer, download, upload};
 
-use super::{PACKET, PACKET_2};
+use super::{FAST, PACKET, PACKET_2};
 use crate::case::{Case, Failure, Outcome};
 use crate::world::{ENDPOINT, Plan, World, dial, port};
 
@@ -19,11 +19,13 @@ const MESSAGE_TOO_LONG: i32 = 90;
 
 const TO_BACKENDS: Plan = Plan { far_mtus: [None, Some(NARROW)], ..PACKET };
 const TO_BACKENDS_2: Plan = Plan { far_mtus: [None, Some(NARROW)], ..PACKET_2 };
+const TO_BACKENDS_FAST: Plan = Plan { far_mtus: [None, Some(NARROW)], ..FAST };
 const TO_CONSUMERS: Plan = Plan { far_mtus: [Some(NARROW), None], ..PACKET };
 
 pub(super) const CASES: &[Case] = &[
     Case::new("mtu::narrow_backends_1_worker", TO_BACKENDS, up),
     Case::new("mtu::narrow_backends_2_workers", TO_BACKENDS_2, up_without_offloads),
+    Case::new("mtu::narrow_backends_fast_path", TO_BACKENDS_FAST, up),
     Case::new("mtu::narrow_consumers_1_worker", TO_CONSUMERS, down),
     Case::new("mtu::datagrams_1_worker", TO_BACKENDS, datagrams),
 ];

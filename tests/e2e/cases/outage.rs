@@ -2,13 +2,14 @@
 
 use lab::client::Session;
 
-use super::{PACKET, PACKET_2, TAP, TAP_2};
+use super::{FAST_2, PACKET, PACKET_2, TAP, TAP_2};
 use crate::case::{Case, Outcome, wait_until};
 use crate::world::{Kind, Station, World, dial, list, port};
 
 pub(super) const CASES: &[Case] = &[
     Case::new("outage::packet_1_worker", PACKET, outage),
     Case::new("outage::packet_2_workers", PACKET_2, outage),
+    Case::new("outage::fast_path_2_workers", FAST_2, outage),
     Case::new("outage::tap_1_worker", TAP, outage),
     Case::new("outage::tap_2_workers", TAP_2, outage),
 ];

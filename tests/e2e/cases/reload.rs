@@ -9,7 +9,7 @@ use lab::client::{Session, http_get};
 use lab::pattern;
 use rustix::process::Signal;
 
-use super::{PACKET, PACKET_2};
+use super::{FAST_2, PACKET, PACKET_2};
 use crate::case::{Case, Failure, Outcome, PATIENCE, wait_until};
 use crate::world::{World, dial, endpoint, list, port, rule, service};
 
@@ -19,6 +19,7 @@ const LOAD_TIME: Duration = Duration::from_secs(3);
 
 pub(super) const CASES: &[Case] = &[
     Case::new("reload::packet_2_workers_under_load", PACKET_2, reloads),
+    Case::new("reload::fast_path_2_workers_under_load", FAST_2, reloads),
     Case::new("reload::packet_1_worker_refuses_faults", PACKET, faults),
 ];
 

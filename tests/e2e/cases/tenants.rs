@@ -5,7 +5,7 @@ use std::net::SocketAddrV4;
 
 use lab::client::{Session, http_get};
 
-use super::{PACKET, PACKET_2, TAP, TAP_2};
+use super::{FAST, FAST_2, PACKET, PACKET_2, TAP, TAP_2};
 use crate::case::{Case, Failure, Outcome};
 use crate::world::{CLIENT, ENDPOINT, NAT_IPS, World, dial, number, port, text};
 
@@ -16,6 +16,8 @@ const TWINS: [u16; 4] = [20_001, 20_002, 20_003, 20_004];
 pub(super) const CASES: &[Case] = &[
     Case::new("tenants::packet_1_worker", PACKET, tenants),
     Case::new("tenants::packet_2_workers", PACKET_2, tenants),
+    Case::new("tenants::fast_path_1_worker", FAST, tenants),
+    Case::new("tenants::fast_path_2_workers", FAST_2, tenants),
     Case::new("tenants::tap_1_worker", TAP, tenants),
     Case::new("tenants::tap_2_workers", TAP_2, tenants),
 ];

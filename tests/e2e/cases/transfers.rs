@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use lab::client::{Transfer, download, upload};
 
-use super::{PACKET, PACKET_2, TAP, TAP_2};
+use super::{FAST, FAST_2, PACKET, PACKET_2, TAP, TAP_2};
 use crate::case::{Case, Outcome};
-use crate::world::{World, dial, port};
+use crate::world::{World, dial, number, port};
 
 const LARGE: u64 = 100_000_000;
 /// For the kinds and directions that the large ones leave out.
@@ -17,6 +17,8 @@ const TRANSFER_TIME: Duration = Duration::from_secs(40);
 pub(super) const CASES: &[Case] = &[
     Case::new("transfers::packet_1_worker_100_mb", PACKET, |world| transfers(world, LARGE)),
     Case::new("transfers::packet_2_workers", PACKET_2, |world| transfers(world, SMALL)),
+    Case::new("transfers::fast_path_1_worker_100_mb", FAST, |world| fast_transfers(world, LARGE)),
+    Case::new("transfers::fast_path_2_workers", FAST_2, |world| fast_transfers(world, SMALL)),
     Case::new("transfers::tap_1_worker", TAP, |world| transfers(world, SMALL)),
     Case::new("transfers::tap_2_workers_100_mb", TAP_2, |world| transfers(world, LARGE)),
 ];
@@ -31,6 +33,20 @@ fn transfers(world: &mut World, bytes: u64) -> Outcome {
         print!("[offloads {word}: down {}, up {} Gb/s] ", speed(&down), speed(&up));
     }
     world.wait_for_balance()
+}
+
+/// The same, and nearly every packet goes by the kernel where it can.
+fn fast_transfers(world: &mut World, bytes: u64) -> Outcome {
+    transfers(world, bytes)?;
+    let status = world.adit.ask(&["status"])?;
+    if status["fast_path"]["state"] != "on" {
+        print!("[NOT SHOWN, {}] ", status["fast_path"]);
+        return Ok(());
+    }
+    let (shortcut, forwarded) = (number(&status, "shortcut")?, number(&status, "forwarded")?);
+    print!("[{shortcut} of {forwarded} packets by the kernel] ");
+    ensure!(shortcut * 10 > forwarded * 9, "the kernel carried {shortcut} of {forwarded}");
+    Ok(())
 }
 
 /// Of both tenants together.

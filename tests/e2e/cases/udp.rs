@@ -5,7 +5,7 @@ use std::net::SocketAddrV4;
 
 use lab::client::{udp_exchange, udp_send};
 
-use super::{PACKET, PACKET_2, TAP, TAP_2};
+use super::{FAST, FAST_2, PACKET, PACKET_2, TAP, TAP_2};
 use crate::case::{Case, Outcome, at_once, wait_until};
 use crate::world::{CLIENT, NAT_IPS, Plan, Station, World, dial, port};
 
@@ -24,6 +24,8 @@ pub(super) const CASES: &[Case] = &[
     Case::new("udp::packet_1_worker", PACKET, datagrams),
     Case::new("udp::packet_2_workers", PACKET_2, datagrams),
     Case::new("udp::packet_jumbo_mtu", PACKET_JUMBO, jumbo),
+    Case::new("udp::fast_path_1_worker", FAST, datagrams),
+    Case::new("udp::fast_path_2_workers", FAST_2, datagrams),
     Case::new("udp::tap_1_worker", TAP, datagrams),
     Case::new("udp::tap_2_workers", TAP_2, datagrams),
     Case::new("udp::fragments_packet_1_worker", PACKET, fragments),

@@ -19,6 +19,7 @@ pub(crate) struct Device {
 pub(crate) struct Config {
     pub(crate) kind: Kind,
     pub(crate) workers: u8,
+    pub(crate) fast_path: bool,
     pub(crate) socket: PathBuf,
     pub(crate) devices: Vec<Device>,
     /// More lines of the service.
@@ -39,8 +40,11 @@ impl Config {
     /// The file.
     pub(crate) fn text(&self) -> String {
         let mut text = format!(
-            "[adit]\ncontrol_socket = {:?}\nworkers = {}\nflows_max = 32768\n",
-            self.socket, self.workers
+            "[adit]\ncontrol_socket = {:?}\nworkers = {}\nflows_max = 32768\n\
+             fast_path = {:?}\n",
+            self.socket,
+            self.workers,
+            if self.fast_path { "auto" } else { "off" }
         );
         for (name, prefix) in
             [("a", "10.0.0.0/16"), ("b", "10.0.0.0/16"), ("provider", "10.1.0.0/16")]

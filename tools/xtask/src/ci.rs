@@ -42,6 +42,7 @@ const LINT: Step = Step::new(
     &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
 );
 const TIDY: Step = Step::new("tidy", &["xtask", "tidy"]);
+const BPF: Step = Step::new("fast path's program", &["xtask", "bpf"]);
 const NO_STD: Step = Step::new(
     "core without std",
     &["check", "-p", "dataplane", "--no-default-features", "--locked"],
@@ -72,7 +73,7 @@ const FRESH_WORLDS: Step =
 
 /// The steps, in order.
 fn steps(bare_target: bool) -> Vec<Step> {
-    let mut steps = vec![FORMAT, LINT, TIDY, NO_STD];
+    let mut steps = vec![FORMAT, LINT, TIDY, BPF, NO_STD];
     if bare_target {
         steps.push(BARE);
     }

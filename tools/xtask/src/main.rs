@@ -3,6 +3,7 @@
 //! Each command is a module with a `run` function and one row in [`COMMANDS`]; that row is all that
 //! it takes to add one. Nothing here is needed to build adit.
 
+mod bpf;
 mod ci;
 mod engine_bench;
 mod fuzz;
@@ -42,6 +43,11 @@ const COMMANDS: &[Command] = &[
         name: "engine-bench",
         summary: "measure the engine in clocks for a packet",
         run: engine_bench::run,
+    },
+    Command {
+        name: "bpf",
+        summary: "build the fast path's program and compare it with the committed object",
+        run: bpf::run,
     },
     Command { name: "rfc", summary: "write docs/rfc-compliance.md from the tests", run: rfc::run },
     Command { name: "help", summary: "list these commands", run: help },

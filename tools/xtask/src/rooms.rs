@@ -24,7 +24,8 @@ pub(crate) const ROOMS: &[Room] = &[
     room_of("stats", &["types", "limits", "drop_reason", "sync"]),
     // Bytes.
     room_of("wire", &["types"]),
-    room_of("device", &["types", "limits", "prefetch"]),
+    room_of("fast_path", &["types"]),
+    room_of("device", &["types", "limits", "prefetch", "fast_path"]),
     room_of("packet", &["wire", "types", "hash", "drop_reason", "device"]),
     // What control compiles.
     room_of("snapshot", &["types", "limits", "hash"]),
@@ -55,6 +56,7 @@ pub(crate) const ROOMS: &[Room] = &[
             "lb",
             "flow",
             "fragment",
+            "fast_path",
         ],
     ),
     // The edge.
@@ -72,13 +74,14 @@ pub(crate) const ROOMS: &[Room] = &[
             "generation",
             "drop_reason",
             "sync",
+            "fast_path",
         ],
     ),
-    room_of("io", &["device", "worker", "snapshot", "types", "limits"]),
+    room_of("io", &["device", "worker", "snapshot", "types", "limits", "fast_path"]),
 ];
 
 /// Crates from outside that only these rooms may name.
-pub(crate) const OUTSIDE: &[(&str, &[&str])] = &[("libc", &["io"])];
+pub(crate) const OUTSIDE: &[(&str, &[&str])] = &[("libc", &["io"]), ("aya", &["io"])];
 
 /// A package of the workspace.
 pub(crate) struct Package {

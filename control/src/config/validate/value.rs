@@ -9,11 +9,14 @@ use super::super::CONTROL_SOCKET;
 use super::super::raw::{RawSettings, Text};
 use super::super::reader::Located;
 use super::super::suggest;
-use super::super::valid::{Setting, Settings};
+use super::super::valid::{FastPathUse, Setting, Settings};
 use super::Context;
 
 /// Flows per worker unless the file says otherwise.
 const FLOWS_MAX_DEFAULT: usize = 262_144;
+
+const FAST_PATHS: &[(&str, FastPathUse)] =
+    &[("auto", FastPathUse::Auto), ("off", FastPathUse::Off)];
 
 /// The longest path that a socket address holds.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -46,7 +49,16 @@ pub(super) fn settings(context: &mut Context, raw: &RawSettings) -> Option<Setti
             value.map(|value| Setting::of(flows, value))
         }
     };
-    Some(Settings { control_socket: control_socket?, workers: workers?, flows_max: flows_max? })
+    let fast_path = match &raw.fast_path {
+        None => Some(Setting::default(FastPathUse::default())),
+        Some(text) => word(context, text, FAST_PATHS).map(|value| Setting::of(text, value)),
+    };
+    Some(Settings {
+        control_socket: control_socket?,
+        workers: workers?,
+        flows_max: flows_max?,
+        fast_path: fast_path?,
+    })
 }
 
 fn socket_path(context: &mut Context, text: &Text) -> Option<PathBuf> {

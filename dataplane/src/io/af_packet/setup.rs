@@ -26,6 +26,9 @@ const BYPASS_QUEUEING: bool = false;
 #[expect(clippy::cast_possible_truncation, reason = "the number has 16 bits")]
 const EVERY_PROTOCOL: u16 = (libc::ETH_P_ALL as u16).to_be();
 
+/// Binds a socket to its interface without letting it receive.
+const NO_PROTOCOL: u16 = 0;
+
 /// A socket that is ready, and what must live as long.
 pub(super) struct Opened {
     pub(super) socket: OwnedFd,
@@ -53,10 +56,41 @@ impl Bound {
         }
         interface.link()
     }
+
+    /// The kernel's number of the interface.
+    pub(super) fn number(self) -> u32 {
+        // The kernel's numbers are positive.
+        self.index.unsigned_abs()
+    }
+
+    /// Fails if the interface is down.
+    pub(super) fn require_up(&self, socket: BorrowedFd<'_>) -> Result<(), DeviceError> {
+        Interface::of_name(socket, self.name).require_up()
+    }
 }
 
 /// Opens the interface `name` of the calling thread's namespace.
 pub(super) fn open(name: &str, queue: Queue, groups: &FanoutGroups) -> Result<Opened, DeviceError> {
+    let (socket, bound, link) = prepare(name)?;
+    let index = bound.index;
+    let shared = queue.workers > 1;
+    if shared {
+        FanoutGroups::prepare(socket.as_fd())?;
+    }
+    bind(socket.as_fd(), EVERY_PROTOCOL, index).fail("bind the packet socket")?;
+    let member = if shared { Some(groups.join(&socket, index, queue)?) } else { None };
+    Ok(Opened { socket, member, bound, link })
+}
+
+/// Opens it to send only.
+pub(super) fn open_for_sending(name: &str) -> Result<Opened, DeviceError> {
+    let (socket, bound, link) = prepare(name)?;
+    bind(socket.as_fd(), NO_PROTOCOL, bound.index).fail("bind the packet socket")?;
+    Ok(Opened { socket, member: None, bound, link })
+}
+
+/// A socket that is not bound yet, for an interface that is up.
+fn prepare(name: &str) -> Result<(OwnedFd, Bound, Link), DeviceError> {
     // Protocol 0 receives nothing: a socket that is not bound yet would hear every interface.
     let socket = sys::socket(libc::AF_PACKET, libc::SOCK_RAW, 0).fail("open a packet socket")?;
     let interface = Interface::new(socket.as_fd(), name)?;
@@ -65,14 +99,8 @@ pub(super) fn open(name: &str, queue: Queue, groups: &FanoutGroups) -> Result<Op
     interface.require_up()?;
     set_options(socket.as_fd())?;
     enlarge_buffers(socket.as_fd());
-    let shared = queue.workers > 1;
-    if shared {
-        FanoutGroups::prepare(socket.as_fd())?;
-    }
-    bind(socket.as_fd(), EVERY_PROTOCOL, index).fail("bind the packet socket")?;
-    let member = if shared { Some(groups.join(&socket, index, queue)?) } else { None };
     let bound = Bound { name: interface.name(), index };
-    Ok(Opened { socket, member, bound, link })
+    Ok((socket, bound, link))
 }
 
 fn set_options(socket: BorrowedFd<'_>) -> Result<(), DeviceError> {

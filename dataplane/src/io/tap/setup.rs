@@ -33,9 +33,34 @@ pub(super) fn open(
     namespace: Option<&str>,
     workers: u8,
 ) -> Result<Opened, DeviceError> {
-    let control = interface::control_socket()?;
+    let (tap, control, existed) = create(name, workers)?;
     let interface = Interface::new(control.as_fd(), name)?;
-    let existed = interface.exists();
+    if existed {
+        interface.require_up()?;
+    } else {
+        interface.set_up()?;
+    }
+    let theirs = interface.link()?;
+    let mac = station::address(namespace, name, theirs.mac);
+    Ok(Opened { tap, control, link: Link { mac, mtu: theirs.mtu } })
+}
+
+/// Opens a queue of the inbox `name`. The host's own stack shall say nothing there.
+pub(super) fn open_inbox(name: &str, workers: u8) -> Result<Opened, DeviceError> {
+    let (tap, control, _) = create(name, workers)?;
+    // Where there is no IPv6 there is nothing to forbid.
+    let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1");
+    let interface = Interface::new(control.as_fd(), name)?;
+    interface.set_up()?;
+    let link = interface.link()?;
+    Ok(Opened { tap, control, link })
+}
+
+/// A queue of the device `name` of the calling thread's namespace, a socket to ask about it
+/// through, and whether the device existed before.
+fn create(name: &str, workers: u8) -> Result<(OwnedFd, OwnedFd, bool), DeviceError> {
+    let control = interface::control_socket()?;
+    let existed = Interface::new(control.as_fd(), name)?.exists();
     let tap: OwnedFd = OpenOptions::new()
         .read(true)
         .write(true)
@@ -49,14 +74,15 @@ pub(super) fn open(
     const HEADER_BYTES: i32 = VNET_HEADER_BYTES as i32;
     set_header_bytes(tap.as_fd(), HEADER_BYTES).fail("set the size of virtio headers")?;
     accept_offloads(tap.as_fd()).fail("accept offloads of the TAP device")?;
-    if existed {
-        interface.require_up()?;
-    } else {
-        interface.set_up()?;
-    }
-    let theirs = interface.link()?;
-    let mac = station::address(namespace, name, theirs.mac);
-    Ok(Opened { tap, control, link: Link { mac, mtu: theirs.mtu } })
+    Ok((tap, control, existed))
+}
+
+/// The kernel's number of an attached device.
+pub(super) fn number(tap: BorrowedFd<'_>, control: BorrowedFd<'_>) -> Result<u32, DeviceError> {
+    let mut request = InterfaceRequest::default();
+    sys::interface(tap, InterfaceCall::AttachedTap, &mut request).fail("find the TAP device")?;
+    let number = Interface::of_name(control, request.name).index()?;
+    u32::try_from(number).map_err(|_| failed("find the TAP device")(libc::ENODEV))
 }
 
 /// The MTU of an attached device as it is now, whatever it is called by now; `None` if that cannot

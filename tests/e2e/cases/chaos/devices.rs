@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use lab::MacAddr;
 use lab::client::{Session, udp_exchange};
 
-use super::{PACKET_2, TAP_2, at_rest, leaks_nothing};
+use super::{FAST_2, PACKET_2, TAP_2, at_rest, leaks_nothing};
 use crate::case::{Case, Failure, Outcome, wait_until};
 use crate::world::{Kind, Station, World, dial, port};
 
@@ -14,10 +14,13 @@ const ROUNDS: usize = 6;
 
 pub(super) const CASES: &[Case] = &[
     Case::new("chaos::devices_packet", PACKET_2, again_and_again),
+    Case::new("chaos::devices_fast_path", FAST_2, again_and_again),
     Case::new("chaos::devices_tap", TAP_2, again_and_again),
     Case::new("chaos::mtu_packet", PACKET_2, mtu),
+    Case::new("chaos::mtu_fast_path", FAST_2, mtu),
     Case::new("chaos::mtu_tap", TAP_2, mtu),
     Case::new("chaos::stations_packet", PACKET_2, stations),
+    Case::new("chaos::stations_fast_path", FAST_2, stations),
 ];
 
 fn again_and_again(world: &mut World) -> Outcome {

@@ -3,7 +3,7 @@
 use lab::Link;
 use lab::client::Session;
 
-use super::{PACKET_2, TAP_2, at_rest, leaks_nothing};
+use super::{FAST_2, PACKET_2, TAP_2, at_rest, leaks_nothing};
 use crate::case::{Case, Outcome, wait_until};
 use crate::world::{CLIENT, Kind, Station, World, dial, port};
 
@@ -11,6 +11,7 @@ const ROUNDS: usize = 4;
 
 pub(super) const CASES: &[Case] = &[
     Case::new("chaos::namespace_deleted_packet", PACKET_2, deleted),
+    Case::new("chaos::namespace_deleted_fast_path", FAST_2, deleted),
     Case::new("chaos::namespace_deleted_tap", TAP_2, deleted),
 ];
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use lab::client::Session;
 use rustix::process::Signal;
 
-use super::{PACKET_2, TAP_2, at_rest, leaks_nothing, under_load};
+use super::{FAST_2, PACKET_2, TAP_2, at_rest, leaks_nothing, under_load};
 use crate::case::{Case, Failure, Outcome, PATIENCE};
 use crate::world::{World, dial, port};
 
@@ -17,6 +17,7 @@ const STOPS: usize = 3;
 
 pub(super) const CASES: &[Case] = &[
     Case::new("chaos::process_killed_packet", PACKET_2, killed),
+    Case::new("chaos::process_killed_fast_path", FAST_2, killed),
     Case::new("chaos::process_killed_tap", TAP_2, killed),
     Case::new("chaos::process_stopped_packet", PACKET_2, stopped),
     Case::new("chaos::process_stopped_tap", TAP_2, stopped),

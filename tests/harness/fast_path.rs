@@ -1,0 +1,119 @@
+//! A fast path in memory: keeps what it is given, carries nothing by itself, and knows whether what
+//! it has been given may be there at all.
+
+use std::collections::HashMap;
+use std::net::SocketAddrV4;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use dataplane::engine::Engine;
+use dataplane::fast_path::{Carried, Course, FastPath, Shortcut, ShortcutKey};
+use dataplane::flow::Flow;
+use dataplane::types::{FlowIndex, Instant};
+
+/// What a fast path has been given. The clock of its last use is the test's.
+#[derive(Default)]
+struct Kept {
+    epoch: u32,
+    shortcuts: HashMap<ShortcutKey, (Shortcut, u32)>,
+    used: HashMap<ShortcutKey, Instant>,
+    carried: Carried,
+}
+
+/// See the module's documentation. Clones are the same one.
+#[derive(Clone, Default)]
+pub struct Memory(Arc<Mutex<Kept>>);
+
+impl Memory {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap()
+    }
+
+    /// The shortcuts that count.
+    #[must_use]
+    pub fn in_force(&self) -> Vec<Shortcut> {
+        let kept = self.kept();
+        let counts =
+            |(shortcut, epoch): &(Shortcut, u32)| (*epoch == kept.epoch).then_some(*shortcut);
+        kept.shortcuts.values().filter_map(counts).collect()
+    }
+
+    /// All shortcuts, void ones too.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.kept().shortcuts.len()
+    }
+
+    /// Says that this was carried, next time it is asked.
+    pub fn carry(&self, carried: Carried) {
+        self.kept().carried = carried;
+    }
+
+    /// Every shortcut carries a packet now.
+    pub fn use_all(&self, now: Instant) {
+        let mut kept = self.kept();
+        let keys: Vec<ShortcutKey> = kept.shortcuts.keys().copied().collect();
+        kept.used.extend(keys.into_iter().map(|key| (key, now)));
+    }
+}
+
+impl FastPath for Memory {
+    fn renew(&mut self) {
+        self.kept().epoch += 1;
+    }
+
+    fn epoch(&self) -> u32 {
+        self.kept().epoch
+    }
+
+    fn install(&mut self, shortcut: &Shortcut, epoch: u32) -> bool {
+        self.kept().shortcuts.insert(shortcut.key, (*shortcut, epoch));
+        true
+    }
+
+    fn remove(&mut self, key: &ShortcutKey) {
+        self.kept().shortcuts.remove(key);
+    }
+
+    fn last_used(&self, key: &ShortcutKey) -> Option<Instant> {
+        self.kept().used.get(key).copied()
+    }
+
+    fn take_carried(&mut self) -> Carried {
+        std::mem::take(&mut self.kept().carried)
+    }
+}
+
+fn course(course: &Course) -> [SocketAddrV4; 2] {
+    [course.source, course.destination]
+}
+
+/// Every shortcut that counts is that of a flow which still holds its lease (I1, I2).
+///
+/// # Errors
+/// One is not; says which.
+pub fn check(engines: &[Engine], memory: &Memory) -> Result<(), String> {
+    let flows = engines.iter().map(Engine::flows).flat_map(|flows| {
+        (0..flows.extent()).filter_map(|at| flows.get(FlowIndex(u32::try_from(at).ok()?)))
+    });
+    let flows: Vec<&Flow> = flows.collect();
+    for shortcut in memory.in_force() {
+        let is_its = |flow: &&&Flow| {
+            let key = flow.key();
+            let at = |(address, port)| SocketAddrV4::new(address, port);
+            let client = SocketAddrV4::new(key.client, key.client_port);
+            let endpoint = SocketAddrV4::new(key.endpoint, key.endpoint_port);
+            let (nat, backend) = (at(flow.nat()), at(flow.backend()));
+            let (arrives, leaves) = (course(&shortcut.key.arrives), course(&shortcut.leaves));
+            let forward = arrives == [client, endpoint]
+                && leaves == [nat, backend]
+                && shortcut.key.scope == key.scope;
+            let back = arrives == [backend, nat] && leaves == [endpoint, client];
+            (forward || back) && shortcut.key.protocol == key.protocol
+        };
+        let count = flows.iter().filter(is_its).count();
+        if count != 1 {
+            return Err(format!("{count} flows have the shortcut {shortcut:x?}, of {flows:x?}"));
+        }
+    }
+    Ok(())
+}
