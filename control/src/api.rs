@@ -9,17 +9,21 @@
 //! Bounds: a request line has at most [`REQUEST_BYTES_MAX`] bytes. Whatever arrives is answered,
 //! and no request can end the process.
 
+mod explanation;
 mod lines;
 mod request;
 mod response;
+mod session_id;
 
+pub use explanation::{Decision, Explanation, Judgement, Refusal};
 pub use lines::{Line, Lines};
-pub use request::{Protocol, Request, SESSIONS_LIMIT, SESSIONS_LIMIT_MAX, SessionFilter};
+pub use request::{Packet, Protocol, Request, SESSIONS_LIMIT, SESSIONS_LIMIT_MAX, SessionFilter};
 pub use response::{
     Answer, AnswerResult, Backend, Device, DeviceState, Drop, Endpoint, ErrorCode, Failure,
     FastPath, FastPathState, LeavingNatIp, NatPorts, NextHop, Response, Rule, RuleKind, Service,
     Session, Status, Worker,
 };
+pub use session_id::SessionId;
 
 /// The version of the protocol that this adit speaks.
 pub const VERSION: u32 = 1;

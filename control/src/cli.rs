@@ -77,6 +77,10 @@ fn run(command: Command) -> Result<(), Ending> {
         Command::Sessions { filter, connection } => {
             ask(&connection, &Request::Sessions(filter.into()))
         }
+        Command::Explain { packet, connection } => {
+            ask(&connection, &Request::Explain(packet.into()))
+        }
+        Command::Kill { session, connection } => ask(&connection, &Request::Kill { session }),
         Command::Drops { all, connection } => ask(&connection, &Request::Drops { all }),
         Command::Approve { endpoint, message, connection } => {
             ask(&connection, &Request::Approve { endpoint, message })

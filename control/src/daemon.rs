@@ -9,6 +9,8 @@ mod clients;
 mod controller;
 mod crew;
 mod exhaustion;
+mod explain;
+mod inquiry;
 mod publisher;
 mod server;
 mod sessions;

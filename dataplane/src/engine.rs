@@ -18,6 +18,7 @@ mod answer;
 mod embryo;
 mod ending;
 mod exception;
+mod explain;
 mod express;
 mod fragment;
 mod hold;
@@ -35,6 +36,8 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec;
 
+pub use crate::packet::FlowKey;
+pub use explain::{Explanation, NatChoice, NextHopChoice, RuleChoice};
 pub use sessions::Session;
 
 use crate::device::{Batch, Frame, Link};

@@ -102,17 +102,34 @@ impl Pools {
         hash: u64,
         (home, flow): (&Home, FlowIndex),
     ) -> Option<Lease> {
-        let find = |position: usize| self.towards(service, position, (backend, protocol));
         let lease = |(index, pool): (PoolIndex, &Pool)| {
             let port = pool.lease(home, flow)?;
             Some(Lease { pool: index, nat_ip: pool.key().nat_ip, port })
         };
+        let preferred = self.preferred(service, backend, protocol, hash)?;
+        // Another worker may take its last port meanwhile.
+        lease(preferred).or_else(|| {
+            let mut all = 0..service.nat_ips.len();
+            all.find_map(|at| self.towards(service, at, (backend, protocol)).and_then(lease))
+        })
+    }
+
+    /// The pool that a lease is taken from, as far as can be said while others lease.
+    #[must_use]
+    pub fn preferred(
+        &self,
+        service: &Service,
+        backend: Ipv4Addr,
+        protocol: Protocol,
+        hash: u64,
+    ) -> Option<(PoolIndex, &Pool)> {
+        let find = |position: usize| self.towards(service, position, (backend, protocol));
         let of_two = |(one, other): (usize, usize)| {
             let (one, other) = (find(one), find(other));
             let leased =
                 |of: Option<(PoolIndex, &Pool)>| of.map_or(u32::MAX, |(_, pool)| pool.leased());
             let emptier = if leased(other) < leased(one) { other } else { one };
-            emptier.and_then(lease)
+            emptier.filter(|(_, pool)| pool.has_room())
         };
         let count = service.nat_ips.len();
         of_two(two_positions(hash, count)).or_else(|| {
@@ -124,9 +141,7 @@ impl Pools {
                 }
             }
             let (one, other) = two_positions(hash, number);
-            // Another worker may take the last port of one meanwhile.
-            let any = || open[..number].iter().find_map(|&position| find(position).and_then(lease));
-            if number == 0 { None } else { of_two((open[one], open[other])).or_else(any) }
+            if number == 0 { None } else { of_two((open[one], open[other])) }
         })
     }
 

@@ -18,7 +18,7 @@ mod rewrite;
 pub use glance::Glance;
 pub use key::{FlowKey, hash_plain};
 pub use mss::clamp_mss;
-pub use parse::{Packet, Parsed, has_sense, parse};
+pub use parse::{Packet, Parsed, has_sense, judge_addresses, parse};
 pub use rewrite::{Rewrite, Tuple};
 
 pub use crate::wire::checksum::Delta;

@@ -10,12 +10,14 @@
 mod attachments;
 mod dispatch;
 mod handover;
+mod inquiry;
 mod platform;
 mod seat;
 
 use alloc::sync::Arc;
 use core::time::Duration;
 
+pub use inquiry::{Finding, Inquiry};
 pub use platform::{Platform, Queue};
 pub use seat::{CrewConfig, Seat, SessionPage, Shared, Ticket, crew};
 
@@ -212,6 +214,7 @@ impl<P: Platform> Worker<P> {
         self.devices.audit(now, &self.shared.stats, changed);
         let is_behind = self.engine.advance(now);
         self.advanced = (!is_behind).then(|| now.tick());
+        self.shared.inquiries.answer(&mut self.engine, now);
         self.drain();
         self.answer_sessions(now);
         self.shared.stats.write(self.engine.counters());

@@ -11,6 +11,7 @@ mod iperf;
 mod lifecycle;
 mod mtu;
 mod nat_ips;
+mod observe;
 mod outage;
 mod reload;
 mod tenants;
@@ -39,6 +40,7 @@ pub(crate) fn all() -> Vec<Case> {
         gate::CASES,
         ending::CASES,
         nat_ips::CASES,
+        observe::CASES,
         icmp::CASES,
         mtu::CASES,
         reload::CASES,

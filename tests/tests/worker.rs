@@ -21,7 +21,9 @@ use dataplane::stats::{Counters, DeviceState};
 use dataplane::types::{
     Area, DeviceIndex, GenerationNumber, Instant, MacAddress, Protocol, ScopeId, WorkerId,
 };
-use dataplane::worker::{CrewConfig, Platform, Queue, Seat, SessionPage, Shared, Worker, crew};
+use dataplane::worker::{
+    CrewConfig, Finding, Inquiry, Platform, Queue, Seat, SessionPage, Shared, Worker, crew,
+};
 use harness::encode::{ArpShape, flags};
 use harness::topology::{A, B, CLIENT, ENDPOINT, NAT_IP, P, backend};
 use harness::world::{Socket, clients};
@@ -510,6 +512,45 @@ fn sessions_are_listed_page_by_page() {
     expected.sort_unstable();
     assert_eq!(seen, expected);
     crew.counters(0);
+}
+
+#[test]
+fn questions_are_answered_by_the_worker_that_knows() {
+    let mut crew = Crew::new(1, 100);
+    let client = some_clients(1)[0];
+    crew.device("a", 0).arrive(crew.syn(A, client));
+    crew.settle();
+    let key = FlowKey {
+        client: client.0,
+        endpoint: ENDPOINT,
+        client_port: client.1,
+        endpoint_port: 443,
+        scope: ScopeId(A.0),
+        protocol: Protocol::Tcp,
+    };
+    let ask = |crew: &mut Crew, inquiry| {
+        let ticket = crew.shared[0].inquire(inquiry).expect("no other question waits");
+        assert!(crew.shared[0].inquire(inquiry).is_none(), "one at a time");
+        crew.pass(Duration::from_millis(10));
+        crew.shared[0].take_finding(ticket).expect("answered in a tick")
+    };
+    let Finding::Explained(said) = ask(&mut crew, Inquiry::Explain(key)) else { panic!() };
+    let flow = said.flow.expect("it belongs to the flow");
+    assert_eq!((said.outcome, flow.key, said.worker), (Ok(()), key, WorkerId(0)));
+    let Finding::Session(shown) = ask(&mut crew, Inquiry::Show(flow.number)) else { panic!() };
+    assert_eq!(shown.map(|shown| shown.key), Some(key));
+    let Finding::Session(ended) = ask(&mut crew, Inquiry::End(flow.number, key)) else { panic!() };
+    assert_eq!(ended.map(|ended| ended.key), Some(key));
+    let Finding::Session(shown) = ask(&mut crew, Inquiry::Show(flow.number)) else { panic!() };
+    assert!(shown.is_none());
+    assert_eq!(crew.counters(0).flows, 0);
+    // Nobody waits for the answer to the first question any more.
+    let late = crew.shared[0].inquire(Inquiry::Explain(key)).expect("nothing waits");
+    crew.pass(Duration::from_millis(10));
+    let next = crew.shared[0].inquire(Inquiry::Show(flow.number)).expect("the first was taken");
+    crew.pass(Duration::from_millis(10));
+    assert!(matches!(crew.shared[0].take_finding(next), Some(Finding::Session(None))));
+    assert!(crew.shared[0].take_finding(late).is_none());
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! Requests, and how a line becomes one.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::VERSION;
 use super::response::{ErrorCode, Failure};
+use super::session_id::SessionId;
 use crate::config::{plain, suggest};
 
 /// Sessions in an answer unless the request says otherwise.
@@ -17,8 +18,18 @@ pub const SESSIONS_LIMIT: usize = 1_000;
 pub const SESSIONS_LIMIT_MAX: usize = 100_000;
 
 /// Names of all requests, as they stand in the field `request`.
-const NAMES: [&str; 8] =
-    ["status", "endpoints", "services", "sessions", "drops", "approve", "reject", "reload"];
+const NAMES: [&str; 10] = [
+    "status",
+    "endpoints",
+    "services",
+    "sessions",
+    "explain",
+    "kill",
+    "drops",
+    "approve",
+    "reject",
+    "reload",
+];
 
 /// What a client asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +43,13 @@ pub enum Request {
     Services {},
     /// Flows that live now.
     Sessions(SessionFilter),
+    /// What would become of a packet that came now.
+    Explain(Packet),
+    /// Ends a flow that lives now.
+    Kill {
+        /// Its id, as `sessions` has it.
+        session: SessionId,
+    },
     /// Why packets were dropped.
     Drops {
         /// Also the reasons that never happened.
@@ -94,6 +112,29 @@ impl fmt::Display for Protocol {
     }
 }
 
+impl From<Protocol> for dataplane::types::Protocol {
+    fn from(protocol: Protocol) -> dataplane::types::Protocol {
+        match protocol {
+            Protocol::Tcp => dataplane::types::Protocol::Tcp,
+            Protocol::Udp => dataplane::types::Protocol::Udp,
+        }
+    }
+}
+
+/// A packet that somebody asks about: a TCP segment that opens a connection, or a datagram.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Packet {
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// The virtual network that it comes from.
+    pub virtual_network: String,
+    /// Its source address and port.
+    pub source: SocketAddrV4,
+    /// Its destination address and port.
+    pub destination: SocketAddrV4,
+}
+
 /// Which sessions a client wants; all conditions must hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -102,10 +143,18 @@ pub struct SessionFilter {
     pub endpoint: Option<String>,
     /// From this client.
     pub client: Option<Ipv4Addr>,
+    /// From this port of the client.
+    pub client_port: Option<u16>,
+    /// To this port of the endpoint.
+    pub endpoint_port: Option<u16>,
     /// Served by this backend.
     pub backend: Option<Ipv4Addr>,
+    /// By this port of the backend.
+    pub backend_port: Option<u16>,
     /// Through this NAT IP.
     pub nat_ip: Option<Ipv4Addr>,
+    /// By this port of the NAT IP.
+    pub nat_port: Option<u16>,
     /// Of this protocol.
     pub protocol: Option<Protocol>,
     /// How many at most; the rest is only counted.
@@ -117,8 +166,12 @@ impl Default for SessionFilter {
         SessionFilter {
             endpoint: None,
             client: None,
+            client_port: None,
+            endpoint_port: None,
             backend: None,
+            backend_port: None,
             nat_ip: None,
+            nat_port: None,
             protocol: None,
             limit: SESSIONS_LIMIT,
         }
@@ -222,6 +275,13 @@ mod tests {
                 protocol: Some(Protocol::Udp),
                 ..SessionFilter::default()
             }),
+            Request::Explain(Packet {
+                protocol: Protocol::Tcp,
+                virtual_network: "a".to_owned(),
+                source: "10.0.0.9:40000".parse().unwrap(),
+                destination: "10.0.0.5:443".parse().unwrap(),
+            }),
+            Request::Kill { session: "0-1f-9f3a21c4".parse().unwrap() },
             Request::Drops { all: true },
             Request::Approve { endpoint: "pe-a".to_owned(), message: Some("ok".to_owned()) },
             Request::Reject { endpoint: "pe-a".to_owned(), message: None },
@@ -265,6 +325,7 @@ mod tests {
             ("{\"version\":1,\"request\":\"approve\"}", BadRequest, "endpoint"),
             ("{\"version\":1,\"request\":\"approve\",\"endpoint\":5}", BadRequest, "string"),
             ("{\"version\":1,\"request\":\"sessions\",\"clinet\":\"a\"}", BadRequest, "clinet"),
+            ("{\"version\":1,\"request\":\"kill\",\"session\":\"7\"}", BadRequest, "session"),
             ("{\"version\":1,\"request\":\"sessions\",\"limit\":100001}", BadRequest, "100001"),
             (long.as_str(), BadRequest, "message"),
         ];

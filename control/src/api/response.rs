@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Protocol, VERSION};
+use super::{Explanation, Packet, Protocol, SessionId, VERSION};
 use crate::config::{ConfigError, ConfigErrors};
 use crate::state::ConnectionState;
 
@@ -148,6 +148,20 @@ pub enum Response {
         last: bool,
         /// On the last line: how many more matched than the limit let through.
         more: u64,
+    },
+    /// To `explain`.
+    Explained {
+        /// The packet.
+        packet: Packet,
+        /// What would become of it.
+        explanation: Box<Explanation>,
+    },
+    /// To `kill`.
+    Killed {
+        /// The flow as it was.
+        session: Box<Session>,
+        /// Whether both sides are told so with resets, as its rule wants.
+        is_reset: bool,
     },
     /// To `drops`.
     Drops {
@@ -449,6 +463,8 @@ pub struct NatPorts {
 /// A flow.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Session {
+    /// Its name for as long as it lives.
+    pub id: SessionId,
     /// Its protocol.
     pub protocol: Protocol,
     /// The consumer's virtual network.

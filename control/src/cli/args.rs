@@ -1,12 +1,13 @@
 //! What may stand on the command line.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::api::{Protocol, SESSIONS_LIMIT, SESSIONS_LIMIT_MAX, SessionFilter};
+use crate::api::{Packet, Protocol, SESSIONS_LIMIT, SESSIONS_LIMIT_MAX, SessionFilter, SessionId};
 use crate::config::CONTROL_SOCKET;
 
 const EXIT_CODES: &str = "Exit codes:
@@ -55,6 +56,24 @@ pub enum Command {
         /// Which flows
         #[command(flatten)]
         filter: Filter,
+        /// How to reach the daemon
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Say what would become of a packet that came now: each decision, or the first refusal and its
+    /// cure
+    Explain {
+        /// The packet
+        #[command(flatten)]
+        packet: PacketArgs,
+        /// How to reach the daemon
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// End a flow that lives now, with resets to both sides if its rule has them
+    Kill {
+        /// Its id, as `adit sessions` has it
+        session: SessionId,
         /// How to reach the daemon
         #[command(flatten)]
         connection: Connection,
@@ -117,6 +136,54 @@ pub struct Connection {
     pub json: bool,
 }
 
+/// A packet, as its sender sends it: a client to an endpoint, or a backend to a NAT IP.
+#[derive(Clone, Debug, Args)]
+pub struct PacketArgs {
+    /// Its protocol
+    #[arg(ignore_case = true)]
+    protocol: ProtocolName,
+    /// The virtual network that it comes from
+    #[arg(value_name = "VNET")]
+    virtual_network: String,
+    /// Where it comes from
+    #[arg(value_name = "SOURCE:PORT")]
+    source: SocketAddrV4,
+    /// Where it goes
+    #[arg(value_name = "DESTINATION:PORT")]
+    destination: SocketAddrV4,
+}
+
+impl From<PacketArgs> for Packet {
+    fn from(packet: PacketArgs) -> Packet {
+        Packet {
+            protocol: packet.protocol.into(),
+            virtual_network: packet.virtual_network,
+            source: packet.source,
+            destination: packet.destination,
+        }
+    }
+}
+
+/// An address, or one of its ports.
+#[derive(Clone, Copy, Debug)]
+struct Socket {
+    address: Ipv4Addr,
+    port: Option<u16>,
+}
+
+impl FromStr for Socket {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Socket, Self::Err> {
+        let whole = text.parse().map(|address| Socket { address, port: None }).ok();
+        let with_port = || {
+            let socket: SocketAddrV4 = text.parse().ok()?;
+            Some(Socket { address: *socket.ip(), port: Some(socket.port()) })
+        };
+        whole.or_else(with_port).ok_or("neither an IPv4 address nor ADDRESS:PORT")
+    }
+}
+
 /// Which flows to show; all conditions must hold.
 #[derive(Clone, Debug, Args)]
 pub struct Filter {
@@ -124,14 +191,17 @@ pub struct Filter {
     #[arg(long, value_name = "NAME")]
     endpoint: Option<String>,
     /// From this client
-    #[arg(long, value_name = "ADDRESS")]
-    client: Option<Ipv4Addr>,
+    #[arg(long, value_name = "ADDRESS[:PORT]")]
+    client: Option<Socket>,
+    /// To this port of the endpoint
+    #[arg(long, value_name = "PORT")]
+    port: Option<u16>,
     /// Served by this backend
-    #[arg(long, value_name = "ADDRESS")]
-    backend: Option<Ipv4Addr>,
+    #[arg(long, value_name = "ADDRESS[:PORT]")]
+    backend: Option<Socket>,
     /// Through this NAT IP
-    #[arg(long, value_name = "ADDRESS")]
-    nat_ip: Option<Ipv4Addr>,
+    #[arg(long, value_name = "ADDRESS[:PORT]")]
+    nat_ip: Option<Socket>,
     /// Of this protocol
     #[arg(long, ignore_case = true)]
     protocol: Option<ProtocolName>,
@@ -147,6 +217,15 @@ enum ProtocolName {
     Udp,
 }
 
+impl From<ProtocolName> for Protocol {
+    fn from(name: ProtocolName) -> Protocol {
+        match name {
+            ProtocolName::Tcp => Protocol::Tcp,
+            ProtocolName::Udp => Protocol::Udp,
+        }
+    }
+}
+
 fn limit(text: &str) -> Result<usize, String> {
     let limit = text.parse().map_err(|_| "not a number".to_owned())?;
     let range = 0..=SESSIONS_LIMIT_MAX;
@@ -157,13 +236,14 @@ impl From<Filter> for SessionFilter {
     fn from(filter: Filter) -> SessionFilter {
         SessionFilter {
             endpoint: filter.endpoint,
-            client: filter.client,
-            backend: filter.backend,
-            nat_ip: filter.nat_ip,
-            protocol: filter.protocol.map(|name| match name {
-                ProtocolName::Tcp => Protocol::Tcp,
-                ProtocolName::Udp => Protocol::Udp,
-            }),
+            client: filter.client.map(|socket| socket.address),
+            client_port: filter.client.and_then(|socket| socket.port),
+            endpoint_port: filter.port,
+            backend: filter.backend.map(|socket| socket.address),
+            backend_port: filter.backend.and_then(|socket| socket.port),
+            nat_ip: filter.nat_ip.map(|socket| socket.address),
+            nat_port: filter.nat_ip.and_then(|socket| socket.port),
+            protocol: filter.protocol.map(Protocol::from),
             limit: filter.limit,
         }
     }

@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::net::Ipv4Addr;
 
 use crate::api::{
-    Backend, Device, DeviceState, Drop, Endpoint, FastPathState, NextHop, Response, RuleKind,
-    Service, Session, Status, Worker,
+    Backend, Decision, Device, DeviceState, Drop, Endpoint, Explanation, FastPathState, Judgement,
+    NextHop, Packet, Response, RuleKind, Service, Session, Status, Worker,
 };
 use crate::cli::table::{Table, printable};
 use crate::config::{Checked, ConfigError};
@@ -17,6 +17,8 @@ pub(super) fn response(response: &Response) -> String {
         Response::Endpoints { endpoints } => self::endpoints(endpoints),
         Response::Services { services } => self::services(services),
         Response::Sessions { sessions, more, .. } => self::sessions(sessions, *more),
+        Response::Explained { packet, explanation } => self::explanation(packet, explanation),
+        Response::Killed { session, is_reset } => killed(session, *is_reset),
         Response::Drops { drops, total } => self::drops(drops, *total),
         Response::Decided { endpoint, state, changed, generation } => {
             let already = if *changed { "is now" } else { "was already" };
@@ -302,13 +304,14 @@ fn backend(backend: &Backend) -> String {
 /// All sessions of an answer.
 pub(super) fn sessions(sessions: &[Session], more: u64) -> String {
     let header = [
-        "PROTOCOL", "VNET", "CLIENT", "ENDPOINT", "ADDRESS", "NAT", "BACKEND", "STATE", "IDLE#",
-        "EXPIRES#",
+        "ID", "PROTOCOL", "VNET", "CLIENT", "ENDPOINT", "ADDRESS", "NAT", "BACKEND", "STATE",
+        "IDLE#", "EXPIRES#",
     ];
     let mut table = Table::new(&header);
     for session in sessions {
         let socket = |address: Ipv4Addr, port: u16| format!("{address}:{port}");
         table.row([
+            session.id.to_string(),
             session.protocol.to_string(),
             session.virtual_network.clone(),
             socket(session.client, session.client_port),
@@ -329,6 +332,39 @@ pub(super) fn sessions(sessions: &[Session], more: u64) -> String {
         put(&mut text, format_args!("{more} more: narrow the filter or raise --limit"));
     }
     text
+}
+
+fn explanation(packet: &Packet, explanation: &Explanation) -> String {
+    let mut text = String::new();
+    let Packet { protocol, virtual_network, source, destination } = packet;
+    let network = printable(virtual_network);
+    put(&mut text, format_args!("{protocol} from {source} in {network} to {destination}"));
+    for Decision { about, judgement, sentence } in &explanation.decisions {
+        let mark = match judgement {
+            Judgement::Passes => "+",
+            Judgement::Waits => "~",
+            Judgement::Refused => "x",
+        };
+        let (about, sentence) = (about.replace('_', " "), printable(sentence));
+        put(&mut text, format_args!("  {mark} {about:<12} {sentence}"));
+    }
+    match &explanation.refusal {
+        None => put(&mut text, format_args!("It passes.")),
+        Some(refusal) => {
+            put(&mut text, format_args!("It is dropped.\n  -> {}", printable(&refusal.cure)));
+        }
+    }
+    text
+}
+
+fn killed(session: &Session, is_reset: bool) -> String {
+    let how = if is_reset { "both sides are reset" } else { "in silence" };
+    let (client, endpoint) = (session.client, session.endpoint_address);
+    let (client_port, endpoint_port) = (session.client_port, session.endpoint_port);
+    format!(
+        "ended {} from {client}:{client_port} to {endpoint}:{endpoint_port}: {how}\n",
+        session.protocol
+    )
 }
 
 fn drops(drops: &[Drop], total: u64) -> String {

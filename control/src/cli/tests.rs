@@ -17,6 +17,14 @@ fn the_definition_is_consistent() {
 
 #[test]
 fn commands_become_requests() {
+    let line = "adit sessions --nat-ip 10.1.0.4:4000 --backend 10.1.0.10";
+    let Ok(Command::Sessions { filter, .. }) = parse(line) else { panic!("{line}") };
+    let filter = crate::api::SessionFilter::from(filter);
+    assert_eq!((filter.nat_port, filter.backend_port), (Some(4_000), None));
+    let line = "adit explain UDP a 10.0.0.9:1 10.0.0.5:53";
+    let Ok(Command::Explain { packet, .. }) = parse(line) else { panic!("{line}") };
+    let packet = crate::api::Packet::from(packet);
+    assert_eq!((packet.protocol, packet.destination.port()), (Protocol::Udp, 53));
     let line = "adit sessions --endpoint pe-a --client 10.0.0.9 --protocol TCP --socket /tmp/x";
     let Ok(Command::Sessions { filter, connection }) = parse(line) else { panic!("{line}") };
     let filter = crate::api::SessionFilter::from(filter);
@@ -39,6 +47,8 @@ fn wrong_usage_is_refused() {
         "adit approve",
         "adit statsu",
         "adit sessions --client nobody",
+        "adit explain tcp a 10.0.0.9 10.0.0.5:53",
+        "adit kill 7",
         "adit sessions --limit 100001",
         "adit check",
         "adit completions tcsh",

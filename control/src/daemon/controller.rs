@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use dataplane::generation::Generation;
 use dataplane::publish::Cell;
 use dataplane::snapshot::Snapshot;
 use dataplane::types::GenerationNumber;
@@ -110,6 +111,16 @@ impl Controller {
         self.crew.as_ref().map_or_else(Vec::new, |crew| view::devices(&self.registry, crew))
     }
 
+    /// What the file says.
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What is in force.
+    pub(super) fn generation(&self) -> &Generation {
+        self.publisher.current()
+    }
+
     /// What is known of links and virtual networks, to name what workers only number.
     pub(super) fn registry(&self) -> &Registry {
         &self.registry
@@ -127,7 +138,7 @@ impl Controller {
         })
     }
 
-    /// Answers everything but `sessions`, which needs no lock for most of its time.
+    /// Answers everything but what workers are asked, which needs no lock for most of its time.
     pub(super) fn answer(&mut self, request: &Request) -> Result<Response, Failure> {
         let crew = self.crew()?;
         let generation = self.publisher.current();
@@ -157,7 +168,9 @@ impl Controller {
                 self.decide(endpoint, Decision::Reject, message.as_deref())
             }
             Request::Reload {} => self.reload(),
-            Request::Sessions(_) => Err(internal("sessions are answered elsewhere")),
+            Request::Sessions(_) | Request::Explain(_) | Request::Kill { .. } => {
+                Err(internal("what workers answer is asked elsewhere"))
+            }
         }
     }
 

@@ -14,11 +14,13 @@ use parking_lot::Mutex;
 use super::clients::{CLIENTS_MAX, Clients, Place};
 use super::controller::Controller;
 use super::crew::Crew;
-use super::sessions::{Found, Lens, Walker};
+use super::inquiry::Inquirer;
+use super::sessions::{Found, Lens, Names, Walker};
 use super::socket::ControlSocket;
 use super::{DaemonError, log};
 use crate::api::{
-    Answer, ErrorCode, Failure, Line, Lines, REQUEST_BYTES_MAX, Request, Response, SessionFilter,
+    Answer, ErrorCode, Failure, Line, Lines, Packet, REQUEST_BYTES_MAX, Request, Response,
+    SessionFilter, SessionId,
 };
 
 /// How long a client may take to send a request, from the answer before it.
@@ -35,14 +37,16 @@ pub(super) struct Daemon {
     pub(super) controller: Mutex<Controller>,
     pub(super) crew: Arc<Crew>,
     walker: Walker,
+    inquirer: Inquirer,
     clients: Arc<Clients>,
 }
 
 impl Daemon {
     pub(super) fn new(controller: Controller, crew: Arc<Crew>) -> Daemon {
         let walker = Walker::new(Arc::clone(&crew));
+        let inquirer = Inquirer::new(Arc::clone(&crew));
         let (controller, clients) = (Mutex::new(controller), Arc::default());
-        Daemon { controller, crew, walker, clients }
+        Daemon { controller, crew, walker, inquirer, clients }
     }
 
     fn answer(&self, request: &Request, client: &UnixStream) -> io::Result<()> {
@@ -51,11 +55,35 @@ impl Daemon {
                 Ok(found) => write_sessions(client, found),
                 Err(failure) => write(client, Err(failure)),
             },
+            Request::Explain(packet) => write(client, self.explain(packet)),
+            Request::Kill { session } => write(client, self.kill(*session)),
             other => {
                 let result = self.controller.lock().answer(other);
                 write(client, result)
             }
         }
+    }
+
+    /// What the worker that owns the packet's flow says of it. The lock is free while it is asked.
+    fn explain(&self, packet: &Packet) -> Result<Response, Failure> {
+        let asked = self.controller.lock().asked(packet, self.inquirer.workers())?;
+        let explanation = self.inquirer.explain(asked.worker, asked.key)?;
+        let explanation = Box::new(self.controller.lock().explanation(&explanation));
+        Ok(Response::Explained { packet: packet.clone(), explanation })
+    }
+
+    fn kill(&self, id: SessionId) -> Result<Response, Failure> {
+        let session = self.inquirer.end(id)?;
+        let after = self.inquirer.show(id.worker, session.number)?;
+        let is_reset = after.is_some_and(|after| {
+            after.key == session.key && after.state == dataplane::flow::State::Resetting
+        });
+        let session = Names::of(self.controller.lock().registry()).view(&session, id.worker);
+        log(format_args!(
+            "session {id} of {}:{} killed by command",
+            session.client, session.client_port
+        ));
+        Ok(Response::Killed { session: Box::new(session), is_reset })
     }
 
     fn find_sessions(&self, filter: &SessionFilter) -> Result<Found, Failure> {

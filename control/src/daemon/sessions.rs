@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 
 use super::crew::Crew;
 use super::view;
-use crate::api::{ErrorCode, Failure, Session, SessionFilter};
+use crate::api::{ErrorCode, Failure, Session, SessionFilter, SessionId};
 use crate::state::Registry;
 
 /// Flows of a page at most.
@@ -29,46 +29,43 @@ const PAGE_TIME: Duration = Duration::from_secs(2);
 /// Time between two looks for a page.
 const LOOK: Duration = Duration::from_micros(200);
 
-/// The names behind the numbers of sessions, and what to let through.
-pub(super) struct Lens {
-    filter: SessionFilter,
-    link: Option<LinkId>,
+/// The names behind the numbers of sessions.
+pub(super) struct Names {
     endpoints: HashMap<LinkId, String>,
     networks: HashMap<ScopeId, String>,
 }
 
-impl Lens {
-    /// For a filter whose endpoint, if any, has the connection `link`.
-    pub(super) fn new(registry: &Registry, filter: &SessionFilter, link: Option<LinkId>) -> Lens {
+impl Names {
+    pub(super) fn of(registry: &Registry) -> Names {
         let scopes = (0..registry.scope_count()).filter_map(|at| u16::try_from(at).ok());
         let scopes = scopes.map(ScopeId);
         let connections = registry.connections();
-        Lens {
-            filter: filter.clone(),
-            link,
+        Names {
             endpoints: connections.map(|(name, link)| (link, name.to_string())).collect(),
             networks: scopes.map(|scope| (scope, view::network_name(registry, scope))).collect(),
         }
     }
 
-    fn lets_through(&self, session: &engine::Session) -> bool {
-        let filter = &self.filter;
-        let protocol = session.key.protocol.into();
-        self.link.is_none_or(|link| session.link == link)
-            && filter.client.is_none_or(|client| session.key.client == client)
-            && filter.backend.is_none_or(|backend| session.backend == backend)
-            && filter.nat_ip.is_none_or(|nat_ip| session.nat_ip == nat_ip)
-            && filter.protocol.is_none_or(|wanted| wanted == protocol)
+    /// The endpoint of a connection; `None` if it is gone.
+    pub(super) fn endpoint(&self, link: LinkId) -> Option<String> {
+        self.endpoints.get(&link).cloned()
     }
 
-    fn view(&self, session: &engine::Session, worker: usize) -> Session {
+    /// A virtual network.
+    pub(super) fn network(&self, scope: ScopeId) -> String {
+        self.networks.get(&scope).cloned().unwrap_or_default()
+    }
+
+    /// A worker's session as clients see it.
+    pub(super) fn view(&self, session: &engine::Session, worker: u8) -> Session {
         let key = &session.key;
         Session {
+            id: SessionId::of(worker, session),
             protocol: key.protocol.into(),
-            virtual_network: self.networks.get(&key.scope).cloned().unwrap_or_default(),
+            virtual_network: self.network(key.scope),
             client: key.client,
             client_port: key.client_port,
-            endpoint: self.endpoints.get(&session.link).cloned(),
+            endpoint: self.endpoint(session.link),
             endpoint_address: key.endpoint,
             endpoint_port: key.endpoint_port,
             link_id: session.link.0,
@@ -79,8 +76,36 @@ impl Lens {
             state: session.state.name().to_owned(),
             idle_seconds: session.idle.as_secs_f64(),
             expires_in_seconds: session.expires_in.as_secs_f64(),
-            worker: u8::try_from(worker).unwrap_or(u8::MAX),
+            worker,
         }
+    }
+}
+
+/// What to let through, and the names for it.
+pub(super) struct Lens {
+    filter: SessionFilter,
+    link: Option<LinkId>,
+    names: Names,
+}
+
+impl Lens {
+    /// For a filter whose endpoint, if any, has the connection `link`.
+    pub(super) fn new(registry: &Registry, filter: &SessionFilter, link: Option<LinkId>) -> Lens {
+        Lens { filter: filter.clone(), link, names: Names::of(registry) }
+    }
+
+    fn lets_through(&self, session: &engine::Session) -> bool {
+        let (filter, key) = (&self.filter, &session.key);
+        let protocol = key.protocol.into();
+        self.link.is_none_or(|link| session.link == link)
+            && filter.client.is_none_or(|client| key.client == client)
+            && filter.client_port.is_none_or(|port| key.client_port == port)
+            && filter.endpoint_port.is_none_or(|port| key.endpoint_port == port)
+            && filter.backend.is_none_or(|backend| session.backend == backend)
+            && filter.backend_port.is_none_or(|port| session.backend_port == port)
+            && filter.nat_ip.is_none_or(|nat_ip| session.nat_ip == nat_ip)
+            && filter.nat_port.is_none_or(|port| session.nat_port == port)
+            && filter.protocol.is_none_or(|wanted| wanted == protocol)
     }
 }
 
@@ -109,6 +134,7 @@ impl Walker {
         let _turn = self.turn.lock();
         let mut found = Found::default();
         for (at, shared) in self.crew.shared().iter().enumerate() {
+            let worker = u8::try_from(at).unwrap_or(u8::MAX);
             let mut page = SessionPage::new(PAGE_SESSIONS);
             while !page.done {
                 page.sessions.clear();
@@ -118,7 +144,7 @@ impl Walker {
                 page = wait(at, shared, ticket)?;
                 for session in page.sessions.iter().filter(|session| lens.lets_through(session)) {
                     if found.sessions.len() < lens.filter.limit {
-                        found.sessions.push(lens.view(session, at));
+                        found.sessions.push(lens.names.view(session, worker));
                     } else {
                         found.more += 1;
                     }

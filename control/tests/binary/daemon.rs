@@ -55,6 +55,13 @@ fn it_answers_every_question() {
     daemon.ask(&["sessions", "--endpoint", "pe-x"]).expect(1, &["did you mean \"pe-a\"?"]);
     let sessions = daemon.json(&["sessions"]);
     assert_eq!((&sessions["last"], &sessions["more"]), (&true.into(), &0.into()));
+    let ask = |vnet, to| daemon.ask(&["explain", "tcp", vnet, "10.0.0.9:40000", to]);
+    ask("a", "10.0.0.5:80").expect(0, &["x device", "device_down", "It is dropped", "picks it up"]);
+    ask("aa", "10.0.0.5:80").expect(1, &["no virtual network \"aa\"", "did you mean \"a\"?"]);
+    ask("a", "nowhere").expect(2, &["DESTINATION:PORT"]);
+    daemon.ask(&["kill", "0-0-00000000"]).expect(1, &["no session 0-0-00000000", "adit sessions"]);
+    daemon.ask(&["kill", "9-0-00000000"]).expect(1, &["no session"]);
+    daemon.ask(&["kill", "all"]).expect(2, &["not the id of a session"]);
     daemon.ask(&["drops"]).expect(0, &["No packet was dropped"]);
     daemon.ask(&["drops", "--all"]).expect(0, &["nat_ports_exhausted", "0 in all"]);
     let log = ends_well(daemon, &home);

@@ -2,10 +2,12 @@
 //!
 //! The configuration is asked before anything changes; then come the lease and the one insert (I3).
 //! A refusal leaves no flow and no lease behind; a full table may have lost expired flows.
+//! `explain` asks the same functions without changing anything, and hears what each of them found.
 
 use alloc::sync::Arc;
 
 use super::Engine;
+use super::explain::{Found, Witness};
 use super::path::{Forward, opens};
 use crate::classify::judge_source;
 use crate::drop_reason::DropReason;
@@ -14,10 +16,10 @@ use crate::generation::Generation;
 use crate::lb;
 use crate::nat::{Pool, Pools};
 use crate::packet::FlowKey;
-use crate::snapshot::{Backend, Gate, Rule};
+use crate::snapshot::{Backend, Gate, Rule, Service};
 use crate::types::{
-    DeviceIndex, FlowIndex, Hop, Lease, LinkId, MacAddress, Persistence, Protocol, ServiceIndex,
-    Tick, Timeouts,
+    DeviceIndex, EndpointIndex, FlowIndex, Hop, Lease, LinkId, MacAddress, Persistence, Protocol,
+    ServiceIndex, Tick, Timeouts,
 };
 
 /// Expired flows that a full table is searched for, for each flow that it refuses: timers looked
@@ -40,20 +42,35 @@ fn no_backend(rule: &Rule) -> DropReason {
 }
 
 /// What the configuration in force grants a new flow.
-struct Grant {
+pub(super) struct Grant {
     link: LinkId,
-    service: ServiceIndex,
-    backend: Backend,
+    pub(super) service: ServiceIndex,
+    pub(super) backend: Backend,
     backend_port: u16,
     timeouts: Timeouts,
-    protocol: Protocol,
-    hash: u64,
+    pub(super) protocol: Protocol,
+    pub(super) hash: u64,
+}
+
+/// Whether a flow's end would free a port of the service's NAT IPs towards a backend.
+pub(super) fn frees_port(
+    generation: &Generation,
+    service: &Service,
+    grant: &Grant,
+) -> impl Fn(&Flow) -> bool {
+    let (backend, protocol) = (grant.backend.address, grant.protocol);
+    move |flow| {
+        let Some(key) = generation.pools.pool(flow.pool).map(Pool::key) else { return false };
+        let is_way = (key.scope, key.backend, key.protocol) == (service.scope, backend, protocol);
+        is_way && service.nat_ips.contains(&key.nat_ip)
+    }
 }
 
 impl Engine {
     /// Opens a flow for a client's packet that belongs to none.
     pub(super) fn admit(&mut self, forward: &Forward, now: Tick) -> Result<FlowIndex, DropReason> {
-        let grant = self.grant(forward)?;
+        let opens = opens(&forward.packet);
+        let grant = self.grant(&forward.key, forward.endpoint, opens, &mut ())?;
         let (vacancy, lease) = self.room(&grant, forward.hash, now)?;
         // Where the client is, the caller notes: it does so for every packet.
         let nowhere = Hop { device: DeviceIndex(0), mac: MacAddress::ZERO };
@@ -70,20 +87,30 @@ impl Engine {
         Ok(vacancy.flow())
     }
 
-    /// Judges whether the flow may be opened, and chooses its backend.
-    fn grant(&self, forward: &Forward) -> Result<Grant, DropReason> {
+    /// Judges whether the flow may be opened, by a packet that `opens` one or not, and chooses its
+    /// backend. The witness hears of each decision.
+    pub(super) fn grant(
+        &self,
+        key: &FlowKey,
+        endpoint: EndpointIndex,
+        opens: bool,
+        witness: &mut impl Witness,
+    ) -> Result<Grant, DropReason> {
         let snapshot = &self.generation.snapshot;
-        let (packet, key) = (&forward.packet, &forward.key);
         judge_source(snapshot, key.scope, key.client)?;
-        let endpoint = snapshot.endpoint(forward.endpoint).ok_or(DropReason::Internal)?;
+        witness.hear(Found::Source);
+        let endpoint = snapshot.endpoint(endpoint).ok_or(DropReason::Internal)?;
         judge_gate(endpoint.gate)?;
+        witness.hear(Found::Approval);
         let service = snapshot.service(endpoint.service).ok_or(DropReason::Internal)?;
         let rule = service.rule(key.protocol, key.endpoint_port).ok_or(DropReason::NoRule)?;
-        if key.protocol == Protocol::Tcp && !opens(packet) {
+        witness.hear(Found::Rule(rule, key.endpoint_port));
+        if key.protocol == Protocol::Tcp && !opens {
             return Err(DropReason::TcpNotSyn);
         }
         let (link, service) = (endpoint.link, endpoint.service);
         let backend = self.choose(rule, key, link).ok_or_else(|| no_backend(rule))?;
+        witness.hear(Found::Backend(&backend));
         let (backend_port, timeouts) = (rule.port_behind(key.endpoint_port), rule.timeouts);
         // NAT IPs share the flows of a client even where one backend serves them all.
         let hash = key.balance_hash(&self.balance_keys, link, Persistence::None);
@@ -110,18 +137,11 @@ impl Engine {
         }
         let generation = Arc::clone(&self.generation);
         let service = generation.snapshot.service(grant.service).ok_or(DropReason::Internal)?;
-        let (backend, protocol) = (grant.backend.address, grant.protocol);
-        let frees_port = |flow: &Flow| {
-            let Some(key) = generation.pools.pool(flow.pool).map(Pool::key) else { return false };
-            let is_way =
-                (key.scope, key.backend, key.protocol) == (service.scope, backend, protocol);
-            is_way && service.nat_ips.contains(&key.nat_ip)
-        };
         let refused = |pools: &Pools| {
-            pools.refuse(service, backend, protocol);
+            pools.refuse(service, grant.backend.address, grant.protocol);
             DropReason::NatPortsExhausted
         };
-        if !self.make_room(frees_port) {
+        if !self.make_room(frees_port(&generation, service, grant)) {
             return Err(refused(&generation.pools));
         }
         let vacancy = self.vacancy(hash, now)?;

@@ -79,6 +79,13 @@ impl Engine {
         false
     }
 
+    /// Whether [`Engine::make_room`] would find one.
+    pub(super) fn can_make_room(&self, has: impl Fn(&Flow) -> bool) -> bool {
+        let notes = self.embryos.notes.iter().take(NOTES_MAX);
+        let unanswered = notes.filter_map(|&note| self.embryo(note));
+        unanswered.take(PASSED_OVER_MAX).any(has)
+    }
+
     /// The flow of a note, if it lives and nobody has answered it.
     fn embryo(&self, note: Note) -> Option<&Flow> {
         let flow = self.flows.get(note.flow)?;

@@ -18,13 +18,13 @@ use crate::snapshot::{NatIpState, PoolKey, Rule, UdpTracking};
 use crate::types::{FlowIndex, NeighborIndex, Protocol, Tick};
 
 /// What a flow takes over from the configuration that judged it.
-struct Renewal<'a> {
-    rule: &'a Rule,
-    neighbor: NeighborIndex,
+pub(super) struct Renewal<'a> {
+    pub(super) rule: &'a Rule,
+    pub(super) neighbor: NeighborIndex,
     keeps_client: bool,
 }
 
-fn judge<'a>(
+pub(super) fn judge<'a>(
     generation: &'a Generation,
     flow: &Flow,
     holder: Holder,
@@ -111,7 +111,7 @@ impl Engine {
     }
 
     /// Whether datagrams of a flow that is not tracked would go to another backend today.
-    fn moves(&self, flow: &Flow, rule: &Rule) -> bool {
+    pub(super) fn moves(&self, flow: &Flow, rule: &Rule) -> bool {
         let key = flow.key();
         let is_pinned = key.protocol == Protocol::Tcp || rule.udp_tracking == UdpTracking::On;
         let stays = || {

@@ -10,8 +10,10 @@ use crate::packet::FlowKey;
 use crate::types::{FlowIndex, Instant, LinkId, Tick};
 
 /// A live flow.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Session {
+    /// The number that it has in its worker's table while it lives.
+    pub number: FlowIndex,
     /// Scope and 5-tuple on the client's side.
     pub key: FlowKey,
     /// The connection that it belongs to.
@@ -33,12 +35,13 @@ pub struct Session {
 }
 
 impl Session {
-    fn of(flow: &Flow, now: Tick) -> Session {
+    pub(super) fn of(number: FlowIndex, flow: &Flow, now: Tick) -> Session {
         let duration = |ticks: u32| Duration::from_nanos(u64::from(ticks) * Tick::NANOS);
         let (nat_ip, nat_port) = flow.nat();
         let (backend, backend_port) = flow.backend();
         let idle_ticks = now.since(flow.last_seen);
         Session {
+            number,
             key: flow.key(),
             link: flow.link,
             nat_ip,
@@ -53,6 +56,31 @@ impl Session {
 }
 
 impl Engine {
+    /// The live flow with this number.
+    #[must_use]
+    pub fn session(&self, now: Instant, number: FlowIndex) -> Option<Session> {
+        let now = now.tick();
+        let flow = self.flows.get(number).filter(|flow| flow.state != State::Resting)?;
+        self.seen(number, *flow, now).map(|flow| Session::of(number, &flow, now))
+    }
+
+    /// Ends the live flow with this number and forward key, as if its time were over: with resets
+    /// to both sides if its rule wants them and the connection was established. Returns the flow as
+    /// it was, `None` if there is no such flow.
+    pub fn end_session(
+        &mut self,
+        now: Instant,
+        number: FlowIndex,
+        key: &FlowKey,
+    ) -> Option<Session> {
+        let session = self.session(now, number).filter(|session| session.key == *key)?;
+        if session.state == State::Resetting {
+            return None;
+        }
+        self.end(number, now.tick());
+        Some(session)
+    }
+
     /// Copies live flows from the table into `into`, starting at the record `from`, until `steps`
     /// records were looked at or `into` is at its capacity. Returns where to go on, `None` at the
     /// end.
@@ -73,7 +101,7 @@ impl Engine {
             let live = self.flows.get(FlowIndex(number));
             let live = live.filter(|flow| flow.state != State::Resting);
             let seen = live.and_then(|flow| self.seen(FlowIndex(number), *flow, now));
-            into.extend(seen.map(|flow| Session::of(&flow, now)));
+            into.extend(seen.map(|flow| Session::of(FlowIndex(number), &flow, now)));
         }
         (stop < end).then_some(FlowIndex(stop))
     }
@@ -81,7 +109,7 @@ impl Engine {
     /// The flow as it was last seen by anybody, unless it has expired. A fast path is asked only
     /// about those that have expired by their record: others may have been idle for less long than
     /// they show.
-    fn seen(&self, number: FlowIndex, mut flow: Flow, now: Tick) -> Option<Flow> {
+    pub(super) fn seen(&self, number: FlowIndex, mut flow: Flow, now: Tick) -> Option<Flow> {
         if flow.is_expired(now) {
             flow.last_seen = self.last_used(number)?;
         }

@@ -153,8 +153,11 @@ fn parse_ipv4(frame: &[u8], station: MacAddress, offload: Offload) -> Result<Pac
 }
 
 /// RFC 1812 5.3.7: addresses that nobody can have or that stand for many.
+///
+/// # Errors
+/// They are such addresses.
 #[inline(always)]
-fn judge_addresses(source: Ipv4Addr, destination: Ipv4Addr) -> Result<(), DropReason> {
+pub fn judge_addresses(source: Ipv4Addr, destination: Ipv4Addr) -> Result<(), DropReason> {
     let nobody = |address: Ipv4Addr| {
         let first = address.octets()[0];
         // 224/4 is multicast, 240/4 reserved and 255.255.255.255 in it.

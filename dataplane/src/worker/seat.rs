@@ -2,12 +2,14 @@
 //!
 //! Down, one pointer (the [`Cell`]). Up, the stats page; and pages of sessions, filled at a batch
 //! boundary on request, a bounded number of table slots at a time, so that a list of a million
-//! flows costs a worker nothing it can feel. Sideways, one bounded ring to each peer.
+//! flows costs a worker nothing it can feel, and answers to single questions. Sideways, one bounded
+//! ring to each peer.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::handover::{self, Handover};
+use super::inquiry::{Finding, Inquiries, Inquiry};
 use crate::engine::Session;
 use crate::limits::WORKERS_MAX;
 use crate::publish::Cell;
@@ -26,9 +28,9 @@ pub struct CrewConfig {
     pub seed: u64,
 }
 
-/// Names one request for a page of sessions; only its own answer is taken with it.
+/// Names one request for a page of sessions or for another answer; only its own is taken with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ticket(u64);
+pub struct Ticket(pub(super) u64);
 
 /// Sessions on their way from a worker to whoever asked. The asker provides the memory.
 #[derive(Debug)]
@@ -60,6 +62,7 @@ pub struct Shared {
     requests: ArrayQueue<SessionPage>,
     answers: ArrayQueue<SessionPage>,
     tickets: AtomicU64,
+    pub(super) inquiries: Inquiries,
     stop: AtomicBool,
 }
 
@@ -71,6 +74,7 @@ impl Shared {
             requests: ArrayQueue::new(1),
             answers: ArrayQueue::new(1),
             tickets: AtomicU64::new(0),
+            inquiries: Inquiries::new(),
             stop: AtomicBool::new(false),
         }
     }
@@ -91,6 +95,18 @@ impl Shared {
     #[must_use]
     pub fn take_sessions(&self, ticket: Ticket) -> Option<SessionPage> {
         self.answers.pop().filter(|page| page.ticket == ticket)
+    }
+
+    /// Asks a question; wake the worker afterwards. One at a time: `None` if another waits.
+    #[must_use]
+    pub fn inquire(&self, inquiry: Inquiry) -> Option<Ticket> {
+        self.inquiries.ask(inquiry)
+    }
+
+    /// What the worker says to the question with this ticket, once it has.
+    #[must_use]
+    pub fn take_finding(&self, ticket: Ticket) -> Option<Finding> {
+        self.inquiries.take(ticket)
     }
 
     /// Ends the worker at its next batch boundary; wake it afterwards.

@@ -80,6 +80,7 @@ fn messages() -> Vec<(String, Vec<u8>)> {
         nat_ip: Some(Ipv4Addr::new(10, 1, 0, 4)),
         protocol: Some(Protocol::Tcp),
         limit: 5,
+        ..SessionFilter::default()
     };
     let requests = [
         Request::Status {},
