@@ -1,16 +1,17 @@
 //! The operating system: real devices and the platform of a worker. The only place with system
 //! calls.
 //!
-//! Two kinds of device, [`LinuxDevice`] over both: a packet socket on an existing interface, and a
-//! TAP device. Both move super-packets and partial checksums untouched, say of each arriving frame
-//! what is wrong with it, and of each sent frame what became of it. Every error names the operation
-//! that failed.
+//! Three kinds of device, [`LinuxDevice`] over all: packet sockets and AF_XDP sockets on an
+//! existing interface, and a TAP device. All say of each arriving frame what is wrong with it, and
+//! of each sent frame what became of it; packet sockets and TAP devices move super-packets and
+//! partial checksums untouched. Every error names the operation that failed.
 //!
 //! No policy, and no look at a frame past the virtio header that the kernel puts before it. Nothing
 //! here blocks but [`LinuxPlatform`]'s wait; nothing allocates once a device is open. `unsafe`
-//! stands only in files named `sys.rs`.
+//! stands only in files named `sys.rs`, `ring.rs` and `umem.rs`.
 
 mod af_packet;
+mod af_xdp;
 mod fast_path;
 mod interface;
 mod namespace;
@@ -28,6 +29,7 @@ pub use fast_path::{FastPathError, KernelFastPath, SHORTCUTS_MAX};
 pub use platform::{LinuxPlatform, Waker, favor, pin_to_cpu, usable_cpus};
 
 use self::af_packet::{AfPacket, FanoutGroups};
+use self::af_xdp::{AfXdp, Programs};
 use self::fast_path::Shortened;
 use self::sys::Errno;
 use self::tap::Tap;
@@ -43,8 +45,16 @@ pub struct LinuxDevice {
 
 enum Kind {
     AfPacket(AfPacket),
+    AfXdp(AfXdp),
     Tap(Tap),
     Shortened(Shortened),
+}
+
+/// What the workers of a process share of their devices. Clones are the same.
+#[derive(Clone, Default)]
+struct Common {
+    groups: FanoutGroups,
+    programs: Programs,
 }
 
 impl LinuxDevice {
@@ -52,7 +62,7 @@ impl LinuxDevice {
     fn open(
         plan: &DevicePlan,
         queue: Queue,
-        groups: &FanoutGroups,
+        common: &Common,
         fast_path: Option<&KernelFastPath>,
     ) -> Result<LinuxDevice, DeviceError> {
         let namespace = plan.namespace.as_deref();
@@ -64,18 +74,28 @@ impl LinuxDevice {
             // Whatever is wrong, the ordinary way works or says it better.
         }
         let kind = namespace::inside(namespace, || match plan.kind {
-            DeviceKind::AfPacket => AfPacket::open(&plan.name, queue, groups).map(Kind::AfPacket),
+            DeviceKind::AfPacket => {
+                AfPacket::open(&plan.name, queue, &common.groups).map(Kind::AfPacket)
+            }
+            DeviceKind::AfXdp => {
+                match AfXdp::open(&plan.name, queue, &common.programs)? {
+                    Some(device) => Ok(Kind::AfXdp(device)),
+                    // More workers than queues. What arrives is handed over to this worker.
+                    None => AfPacket::open_for_sending(&plan.name).map(Kind::AfPacket),
+                }
+            }
             DeviceKind::Tap => Tap::open(&plan.name, namespace, queue.workers).map(Kind::Tap),
         })?;
         Ok(LinuxDevice { kind })
     }
 
     /// What to wait for.
-    fn descriptor(&self) -> BorrowedFd<'_> {
+    fn descriptors(&self, mut each: impl FnMut(BorrowedFd<'_>)) {
         match &self.kind {
-            Kind::AfPacket(device) => device.descriptor(),
-            Kind::Tap(device) => device.descriptor(),
-            Kind::Shortened(device) => device.descriptor(),
+            Kind::AfPacket(device) => each(device.descriptor()),
+            Kind::AfXdp(device) => device.descriptors().for_each(each),
+            Kind::Tap(device) => each(device.descriptor()),
+            Kind::Shortened(device) => each(device.descriptor()),
         }
     }
 
@@ -83,6 +103,7 @@ impl LinuxDevice {
     fn has_error(&self) -> bool {
         match &self.kind {
             Kind::AfPacket(device) => device.lost().is_some(),
+            Kind::AfXdp(device) => device.lost().is_some(),
             Kind::Tap(device) => device.lost().is_some(),
             Kind::Shortened(device) => device.lost().is_some(),
         }
@@ -93,6 +114,7 @@ impl Device for LinuxDevice {
     fn link(&self) -> Link {
         match &self.kind {
             Kind::AfPacket(device) => device.link(),
+            Kind::AfXdp(device) => device.link(),
             Kind::Tap(device) => device.link(),
             Kind::Shortened(device) => device.link(),
         }
@@ -101,6 +123,7 @@ impl Device for LinuxDevice {
     fn refresh(&mut self) -> Result<Link, DeviceError> {
         match &mut self.kind {
             Kind::AfPacket(device) => device.refresh(),
+            Kind::AfXdp(device) => device.refresh(),
             Kind::Tap(device) => Ok(device.refresh()),
             Kind::Shortened(device) => device.refresh(),
         }
@@ -109,6 +132,7 @@ impl Device for LinuxDevice {
     fn receive(&mut self, batch: &mut Batch) -> Result<(), DeviceError> {
         match &mut self.kind {
             Kind::AfPacket(device) => device.receive(batch),
+            Kind::AfXdp(device) => device.receive(batch),
             Kind::Tap(device) => device.receive(batch),
             Kind::Shortened(device) => device.receive(batch),
         }
@@ -117,6 +141,7 @@ impl Device for LinuxDevice {
     fn missed(&mut self) -> u64 {
         match &mut self.kind {
             Kind::AfPacket(device) => device.missed(),
+            Kind::AfXdp(device) => device.missed(),
             // The driver counts what its queue did not take with the interface, for its owner.
             Kind::Tap(_) | Kind::Shortened(_) => 0,
         }
@@ -124,7 +149,7 @@ impl Device for LinuxDevice {
 
     fn interface(&self) -> Option<InterfaceNumber> {
         match &self.kind {
-            Kind::AfPacket(_) | Kind::Tap(_) => None,
+            Kind::AfPacket(_) | Kind::AfXdp(_) | Kind::Tap(_) => None,
             Kind::Shortened(device) => Some(device.interface()),
         }
     }
@@ -132,6 +157,8 @@ impl Device for LinuxDevice {
     fn steer(&mut self, nat_ips: &[Ipv4Addr]) {
         match &mut self.kind {
             Kind::AfPacket(device) => device.steer(nat_ips),
+            // Frames come in on the queue that their sender's kernel chose.
+            Kind::AfXdp(_) => {}
             // The driver learns by itself: what a worker sends to a flow leads the flow to it.
             Kind::Tap(_) => {}
             // Its inbox is written to by nobody; most of its frames do not come to workers at all.
@@ -142,6 +169,7 @@ impl Device for LinuxDevice {
     fn transmit(&mut self, frames: &[&Frame]) -> Transmitted {
         match &mut self.kind {
             Kind::AfPacket(device) => device.transmit(frames),
+            Kind::AfXdp(device) => device.transmit(frames),
             Kind::Tap(device) => device.transmit(frames),
             Kind::Shortened(device) => device.transmit(frames),
         }

@@ -26,6 +26,7 @@ pub mod lb;
 pub mod limits;
 pub mod nat;
 pub mod neighbor;
+pub mod offload;
 pub mod packet;
 mod prefetch;
 #[cfg(feature = "io")]

@@ -27,6 +27,10 @@ const PACKET: Plan = Plan::new(Kind::Packet, 1);
 const PACKET_2: Plan = Plan::new(Kind::Packet, 2);
 const FAST: Plan = Plan { fast_path: true, ..PACKET };
 const FAST_2: Plan = Plan { fast_path: true, ..PACKET_2 };
+const XDP: Plan = Plan::new(Kind::Xdp, 1);
+const XDP_2: Plan = Plan { queues: Some(2), ..Plan::new(Kind::Xdp, 2) };
+/// Workers that are handed everything over, since the devices have one queue each.
+const XDP_HANDED: Plan = Plan::new(Kind::Xdp, 2);
 const TAP: Plan = Plan::new(Kind::Tap, 1);
 const TAP_2: Plan = Plan::new(Kind::Tap, 2);
 

@@ -11,7 +11,7 @@ use std::sync::mpsc::{self, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lab::sandbox::{self, SandboxError};
+use lab::sandbox::{self, Privilege, SandboxError};
 
 use crate::case::{Case, Failure};
 use crate::cases;
@@ -101,6 +101,9 @@ fn lack(case: &Case) -> Option<String> {
     if !missing.is_empty() {
         let missing = missing.join(" and ");
         return Some(format!("{missing} not found (install {missing})"));
+    }
+    if case.plan.needs_xdp() && sandbox::entered() != Some(Privilege::Root) {
+        return Some("AF_XDP needs root of the system, not only of a sandbox".to_owned());
     }
     if case.plan.needs_tap() {
         let driver = File::options().read(true).write(true).open("/dev/net/tun");

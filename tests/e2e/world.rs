@@ -50,6 +50,8 @@ pub(crate) mod port {
 pub(crate) enum Kind {
     /// Packet sockets on veth pairs.
     Packet,
+    /// AF_XDP sockets on veth pairs.
+    Xdp,
     /// TAP devices.
     Tap,
 }
@@ -63,13 +65,20 @@ pub(crate) struct Plan {
     pub(crate) fast_path: bool,
     /// MTU of all cables.
     pub(crate) mtu: u32,
+    /// Queues of both ends of all cables, if not the kernel's choice.
+    pub(crate) queues: Option<u32>,
     /// MTU of adit's ends towards consumers and towards backends, if it is another.
     pub(crate) far_mtus: [Option<u32>; 2],
 }
 
 impl Plan {
     pub(crate) const fn new(kind: Kind, workers: u8) -> Plan {
-        Plan { kind, workers, fast_path: false, mtu: 1500, far_mtus: [None; 2] }
+        Plan { kind, workers, fast_path: false, mtu: 1500, queues: None, far_mtus: [None; 2] }
+    }
+
+    /// Whether the machine must allow programs in the kernel.
+    pub(crate) fn needs_xdp(self) -> bool {
+        self.kind == Kind::Xdp
     }
 
     /// Whether the machine must allow TAP devices.
@@ -100,7 +109,8 @@ impl World {
     /// Builds it and waits until everything is connected.
     pub(crate) fn build(plan: Plan) -> Result<World, Failure> {
         let middle = Namespace::create("adit")?;
-        let create = |name, network, address| Station::create(name, network, address, &middle);
+        let create =
+            |name, network, address| Station::create(name, network, address, &middle, plan.queues);
         let mut consumers = [create("a", "a", CLIENT)?, create("b", "b", CLIENT)?];
         let names = ["backend-1", "backend-2", "backend-3"].into_iter().zip(BACKENDS);
         let hosts = names.map(|(name, address)| create(name, "provider", address));
@@ -121,7 +131,7 @@ impl World {
             more: String::new(),
         };
         adit.configure(&config.text())?;
-        if plan.kind == Kind::Packet {
+        if plan.kind != Kind::Tap {
             let [far_consumers, far_hosts] = plan.far_mtus.map(|mtu| mtu.unwrap_or(plan.mtu));
             for station in &mut consumers {
                 station.lay_cable(plan.mtu, far_consumers)?;
@@ -193,7 +203,7 @@ impl World {
 
     /// Switches the offloads of all hosts.
     pub(crate) fn set_offloads(&self, on: bool) -> Result<(), Failure> {
-        self.stations().try_for_each(|station| station.set_offloads(on))
+        self.stations().try_for_each(|station| station.set_offloads(self.config.kind, on))
     }
 
     /// Does the same in both consumers at once.

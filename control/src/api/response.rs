@@ -301,7 +301,7 @@ pub enum DeviceState {
 pub struct Device {
     /// Name of the interface.
     pub name: String,
-    /// `af_packet` or `tap`.
+    /// `af_packet`, `af_xdp` or `tap`.
     pub kind: String,
     /// Path of its network namespace, if it is not adit's.
     pub network_namespace: Option<String>,

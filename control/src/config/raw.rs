@@ -237,7 +237,7 @@ fn virtual_network(mut section: Section<'_, '_>) -> RawVirtualNetwork {
 fn device(mut section: Section<'_, '_>) -> RawDevice {
     RawDevice {
         name: section.required("name", "\"veth-a\""),
-        kind: section.required("kind", "\"af_packet\" (or \"tap\")"),
+        kind: section.required("kind", "\"af_packet\" (or \"af_xdp\", \"tap\")"),
         virtual_network: section.required("virtual_network", "\"consumer-a\""),
         network_namespace: section.optional("network_namespace"),
         place: section.finish(),

@@ -207,6 +207,7 @@ fn every_rule_of_the_process_and_its_networks() {
         ),
         ("\"veth-a\"", "\"much-too-long-name\"", "device[0].name", 13, &["1 to 15"]),
         ("\"af_packet\"", "\"veth\"", "device[0].kind", 14, &["af_packet"]),
+        ("\"af_packet\"", "\"xdp\"", "device[0].kind", 14, &["af_xdp"]),
         ("\"af_packet\"", "\"afpacket\"", "device[0].kind", 14, &["did you mean \"af_packet\"?"]),
         ("kind = \"TAP\"\n", "", "device[1].kind", 16, &["missing", "af_packet"]),
         ("\"/run/netns/p\"", "\"p\"", "device[1].network_namespace", 20, &["absolute"]),

@@ -15,6 +15,7 @@ use dataplane::snapshot::{
 };
 use dataplane::stats::{Counters, DeviceReport, DeviceState as QueueState};
 use dataplane::types::{DeviceIndex, Protocol, ScopeId, ServiceIndex, Tick};
+use rustix::io::Errno;
 
 use super::crew::{Crew, FastPathState};
 use crate::api;
@@ -127,7 +128,7 @@ pub(super) fn devices(registry: &Registry, crew: &Crew) -> Vec<api::Device> {
 fn device(registry: &Registry, crew: &Crew, at: DeviceIndex, plan: &DevicePlan) -> api::Device {
     let reports: Vec<DeviceReport> =
         crew.shared().iter().map(|shared| shared.stats.device(at)).collect();
-    let (state, detail) = combined(&reports);
+    let (state, detail) = combined(plan.kind, &reports);
     api::Device {
         name: plan.name.clone(),
         kind: kind_name(plan.kind).to_owned(),
@@ -142,13 +143,13 @@ fn device(registry: &Registry, crew: &Crew, at: DeviceIndex, plan: &DevicePlan) 
 }
 
 /// A device is up if every worker has it; the first worker that has not says why.
-fn combined(reports: &[DeviceReport]) -> (api::DeviceState, Option<String>) {
+fn combined(kind: DeviceKind, reports: &[DeviceReport]) -> (api::DeviceState, Option<String>) {
     let down = reports.iter().find_map(|report| match report.state {
         QueueState::Down(errno) => Some(errno),
         QueueState::Up | QueueState::Unopened => None,
     });
     if let Some(errno) = down {
-        return (api::DeviceState::Down, Some(system_error(errno)));
+        return (api::DeviceState::Down, Some(reason(kind, errno)));
     }
     let up = reports.iter().all(|report| report.state == QueueState::Up);
     (if up { api::DeviceState::Up } else { api::DeviceState::Unopened }, None)
@@ -160,10 +161,25 @@ fn system_error(errno: i32) -> String {
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
+/// Why a device cannot be opened and, where that is known, what helps.
+fn reason(kind: DeviceKind, errno: i32) -> String {
+    let error = system_error(errno);
+    let cures = [
+        (Errno::PERM, "af_xdp needs root outside of any user namespace, af_packet does not"),
+        (Errno::OPNOTSUPP, "its driver has no native XDP, use kind = \"af_packet\""),
+        (Errno::BUSY, "another XDP program or socket is on it, see `ip link show`"),
+        (Errno::NOSPC, "its other end sends on more queues than it receives on, see `ethtool -L`"),
+    ];
+    let is_it = |(number, _): &&(Errno, &str)| number.raw_os_error() == errno;
+    let cure = cures.iter().find(is_it).filter(|_| kind == DeviceKind::AfXdp);
+    cure.map_or(error.clone(), |(_, cure)| format!("{error} ({cure})"))
+}
+
 /// As the configuration has it.
 pub(crate) fn kind_name(kind: DeviceKind) -> &'static str {
     match kind {
         DeviceKind::AfPacket => "af_packet",
+        DeviceKind::AfXdp => "af_xdp",
         DeviceKind::Tap => "tap",
     }
 }

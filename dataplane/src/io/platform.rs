@@ -11,9 +11,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::af_packet::FanoutGroups;
 use super::fast_path::KernelFastPath;
-use super::{Fail, LinuxDevice, sys};
+use super::{Common, Fail, LinuxDevice, sys};
 use crate::device::DeviceError;
 use crate::fast_path::FastPath;
 use crate::snapshot::DevicePlan;
@@ -44,7 +43,7 @@ impl Waker {
 pub struct LinuxPlatform {
     worker: WorkerId,
     wakers: Arc<[Waker]>,
-    groups: FanoutGroups,
+    common: Common,
     fast_path: Option<KernelFastPath>,
     polled: Vec<libc::pollfd>,
 }
@@ -57,11 +56,11 @@ impl LinuxPlatform {
     pub fn for_workers(workers: u8) -> Result<Vec<LinuxPlatform>, DeviceError> {
         let wakers: Result<Arc<[Waker]>, DeviceError> =
             (0..workers).map(|_| Waker::new()).collect();
-        let (wakers, groups) = (wakers?, FanoutGroups::default());
+        let (wakers, common) = (wakers?, Common::default());
         let platforms = (0..workers).map(|worker| LinuxPlatform {
             worker: WorkerId(worker),
             wakers: Arc::clone(&wakers),
-            groups: groups.clone(),
+            common: common.clone(),
             fast_path: None,
             polled: Vec::new(),
         });
@@ -89,7 +88,7 @@ impl Platform for LinuxPlatform {
     type Device = LinuxDevice;
 
     fn open(&mut self, plan: &DevicePlan, queue: Queue) -> Result<LinuxDevice, DeviceError> {
-        LinuxDevice::open(plan, queue, &self.groups, self.fast_path.as_ref())
+        LinuxDevice::open(plan, queue, &self.common, self.fast_path.as_ref())
     }
 
     fn fast_path(&mut self) -> Option<Box<dyn FastPath>> {
@@ -109,7 +108,7 @@ impl Platform for LinuxPlatform {
             if device.has_error() {
                 timeout = Duration::ZERO;
             }
-            self.polled.push(readable(device.descriptor().as_raw_fd()));
+            device.descriptors(|fd| self.polled.push(readable(fd.as_raw_fd())));
         }
         // An interrupted wait is a short one, and any other failure makes the worker look at once.
         let _ = sys::poll(&mut self.polled, timeout);

@@ -67,6 +67,8 @@ pub struct DevicePlan {
 pub enum DeviceKind {
     /// An existing interface (a veth), through a packet socket.
     AfPacket,
+    /// An existing interface (a veth), through AF_XDP sockets and a program on its driver.
+    AfXdp,
     /// A TAP device that adit creates, or joins if it exists.
     Tap,
 }

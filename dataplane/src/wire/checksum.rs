@@ -63,7 +63,8 @@ impl Delta {
 
 /// One's complement addition: the carry comes back in at the bottom.
 #[inline(always)]
-const fn add(a: u16, b: u16) -> u16 {
+#[must_use]
+pub const fn add(a: u16, b: u16) -> u16 {
     let (sum, carry) = a.overflowing_add(b);
     sum + carry as u16
 }
@@ -81,7 +82,11 @@ pub fn sum(bytes: &[u8]) -> u16 {
     let (words, rest) = bytes.as_chunks::<4>();
     let mut tail = [0; 4];
     tail[..rest.len()].copy_from_slice(rest);
-    words.iter().fold(sum_of(&tail), |total, word| add(total, sum_of(word)))
+    // In the order of the host, with all carries kept: the sum of words in another byte order is
+    // the sum in that order (RFC 1071, 2 B), and a compiler adds several such words at a time.
+    let native = |word: &[u8; 4]| u64::from(u32::from_ne_bytes(*word));
+    let wide = words.iter().map(native).sum::<u64>() + native(&tail);
+    fold_wide(wide).to_be()
 }
 
 /// As [`sum`], of a few bytes whose number is known: compiles to as many additions as words.
@@ -91,10 +96,14 @@ pub fn sum_of<const BYTES: usize>(bytes: &[u8; BYTES]) -> u16 {
     const { assert!(BYTES.is_multiple_of(4)) };
     let (words, _) = bytes.as_chunks::<4>();
     let wide = words.iter().fold(0, |wide, word| wide + u64::from(u32::from_be_bytes(*word)));
-    // The carries of 32-bit words, brought back in at the bottom: 2^32 is 1 in one's complement.
-    #[expect(clippy::cast_possible_truncation, reason = "the halves are what is wanted")]
-    let (high, low) = ((wide >> 32) as u32, wide as u32);
-    add(fold(high), fold(low))
+    fold_wide(wide)
+}
+
+/// The one's complement sum of 32-bit words whose carries were kept: 2^32 is 1 in it.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "the halves are what is wanted")]
+const fn fold_wide(wide: u64) -> u16 {
+    add(fold((wide >> 32) as u32), fold(wide as u32))
 }
 
 #[cfg(test)]

@@ -9,16 +9,19 @@ use std::time::Duration;
 
 use dataplane::device::{Batch, Checksum, Device, Frame, SegmentationKind, Transmitted};
 use dataplane::io::LinuxDevice;
+use dataplane::snapshot::DeviceKind;
 use dataplane::worker::Platform;
 use lab::{Link, LinkEnd, Namespace};
 
 use crate::Test;
-use crate::world::{ONLY, alone, packet_plan, tap_plan};
+use crate::world::{ONLY, alone, plan, tap_plan};
 
 pub(crate) const TESTS: &[Test] = &[
     ("bridge_of_packet_sockets_carries_tcp", of_packet_sockets_carries_tcp),
     ("bridge_of_taps_carries_tcp", of_taps_carries_tcp),
     ("bridge_of_both_kinds_carries_tcp", of_both_kinds_carries_tcp),
+    ("bridge_of_xdp_carries_tcp", of_xdp_carries_tcp),
+    ("bridge_from_packet_to_xdp_carries_tcp", from_packet_to_xdp_carries_tcp),
 ];
 
 pub(crate) const LEFT: Ipv4Addr = Ipv4Addr::new(10, 8, 0, 1);
@@ -29,6 +32,7 @@ const BYTES: usize = 20_000_000;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Packet,
+    Xdp,
     Tap,
 }
 
@@ -69,7 +73,8 @@ fn attach(
     near.add_address(address, 24).unwrap();
     near.up().unwrap();
     far.up().unwrap();
-    alone().open(&packet_plan(name, adit), ONLY).unwrap()
+    let kind = if kind == Kind::Xdp { DeviceKind::AfXdp } else { DeviceKind::AfPacket };
+    alone().open(&plan(name, kind, Some(adit)), ONLY).unwrap()
 }
 
 /// What a bridge has seen.
@@ -140,7 +145,29 @@ fn of_both_kinds_carries_tcp() {
     carries_tcp([Kind::Packet, Kind::Tap]);
 }
 
+/// As many frames as segments, all of them unfinished.
+fn of_xdp_carries_tcp() {
+    let report = carry_tcp([Kind::Xdp, Kind::Xdp]);
+    assert!(report.frames > 20_000 && report.partial > 20_000, "{report:?}");
+    assert_eq!(report.super_packets, 0, "{report:?}");
+}
+
+/// Super-packets of one side are cut for the other.
+fn from_packet_to_xdp_carries_tcp() {
+    let report = carry_tcp([Kind::Packet, Kind::Xdp]);
+    assert!(report.super_packets > 100 && report.frames > 10_000, "{report:?}");
+}
+
 fn carries_tcp(kinds: [Kind; 2]) {
+    let report = carry_tcp(kinds);
+    // 40 MB are 28,000 segments; offloads make few, large frames of them.
+    assert!(report.super_packets > 100, "{report:?}");
+    assert!(report.longest > 60_000, "{report:?}");
+    assert!(report.partial > report.super_packets / 2, "{report:?}");
+    assert!(report.frames < 20_000, "{report:?}");
+}
+
+fn carry_tcp(kinds: [Kind; 2]) -> Report {
     let Hosts { left, right, mut devices, _adit } = Hosts::new(kinds);
     let stop = AtomicBool::new(false);
     let report = thread::scope(|scope| {
@@ -154,12 +181,8 @@ fn carries_tcp(kinds: [Kind; 2]) {
         outcome.unwrap();
         bridge.join().unwrap()
     });
-    // 40 MB are 28,000 segments; offloads make few, large frames of them.
-    assert!(report.super_packets > 100, "{report:?}");
-    assert!(report.longest > 60_000, "{report:?}");
-    assert!(report.partial > report.super_packets / 2, "{report:?}");
     assert_eq!(report.transmitted.rejected + report.transmitted.gone, 0, "{report:?}");
-    assert!(report.frames < 20_000, "{report:?}");
+    report
 }
 
 /// Takes the client's bytes, then sends its own.

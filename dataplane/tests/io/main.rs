@@ -1,5 +1,5 @@
-//! The room `io` against the real kernel: packet sockets and TAP devices in network namespaces
-//! that this test makes, with the kernel's own TCP and UDP at the other end of the wire.
+//! The room `io` against the real kernel: packet sockets, AF_XDP and TAP devices in network
+//! namespaces that this test makes, with the kernel's own TCP and UDP at the other end of the wire.
 //!
 //! It has its own main (`harness = false`), since the sandbox must be entered before any thread
 //! starts, and speaks like cargo's runner: `--list`, and one word of a name to choose tests. With
@@ -15,6 +15,7 @@ mod packet_socket;
 mod platform;
 mod tap;
 mod world;
+mod xdp;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -36,7 +37,8 @@ fn main() -> ExitCode {
     if given(platform::UNPRIVILEGED) {
         return platform::open_without_permission();
     }
-    let all = [packet_socket::TESTS, tap::TESTS, bridge::TESTS, platform::TESTS].concat();
+    let all = [packet_socket::TESTS, tap::TESTS, xdp::TESTS, bridge::TESTS, platform::TESTS];
+    let all = all.concat();
     if given("--list") {
         all.iter().for_each(|(name, _)| println!("{name}: test"));
         return ExitCode::SUCCESS;
@@ -62,6 +64,10 @@ fn main() -> ExitCode {
     if let Some(error) = tap::unavailable() {
         println!("\nNOT RUN: tests of TAP devices: {}: {error}\n", tap::DRIVER);
         chosen.retain(|test| !test.0.contains("tap") && !test.0.contains("both_kinds"));
+    }
+    if let Some(why) = xdp::unavailable() {
+        println!("\nNOT RUN: tests of AF_XDP: {why}\n");
+        chosen.retain(|test| !test.0.contains("xdp"));
     }
     run_all(&chosen, all.len() - chosen.len())
 }

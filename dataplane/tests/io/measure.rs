@@ -22,7 +22,9 @@ const TIME: Duration = Duration::from_secs(3);
 
 /// Measures everything and prints it.
 pub(crate) fn all() {
-    for (name, kind) in [("packet sockets", Kind::Packet), ("TAP devices", Kind::Tap)] {
+    let kinds =
+        [("packet sockets", Kind::Packet), ("AF_XDP", Kind::Xdp), ("TAP devices", Kind::Tap)];
+    for (name, kind) in kinds {
         for round in 1..=3 {
             println!("{name}, round {round}:");
             small_frames(kind);

@@ -65,6 +65,8 @@ pub(crate) fn wire(client: &Namespace, adit: &Namespace, name: &str) -> (Link, L
     near.add_address(CLIENT, 24).unwrap();
     near.up().unwrap();
     far.up().unwrap();
+    // Until then the kernel throws away what is sent.
+    near.wait_until_running(Duration::from_secs(5)).unwrap();
     near.add_neighbour(FAR, ADIT_MAC).unwrap();
     (near, far)
 }

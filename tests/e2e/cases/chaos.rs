@@ -17,7 +17,7 @@ use std::thread;
 use lab::client::Session;
 
 use super::reload::load;
-use super::{FAST_2, PACKET, PACKET_2, TAP_2};
+use super::{FAST_2, PACKET, PACKET_2, TAP_2, XDP_2};
 use crate::case::{Case, Failure, Outcome, wait_until};
 use crate::world::{Vitals, World, dial, port};
 

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 
 use lab::client::http_get;
 
-use super::{FAST_2, PACKET_2, TAP};
+use super::{FAST_2, PACKET_2, TAP, XDP_2};
 use crate::case::{Case, Failure, Outcome, at_once, wait_until};
 use crate::world::{BACKENDS, NAT_IPS, Station, World, dial, list, number, port};
 
@@ -16,6 +16,7 @@ const THREADS: usize = 4;
 pub(super) const CASES: &[Case] = &[
     Case::new("connections::packet_2_workers_10000", PACKET_2, |world| connections(world, 5000)),
     Case::new("connections::fast_path_2_workers_4000", FAST_2, |world| connections(world, 2000)),
+    Case::new("connections::xdp_2_workers_2000", XDP_2, |world| connections(world, 1000)),
     Case::new("connections::tap_1_worker_2000", TAP, |world| connections(world, 1000)),
 ];
 

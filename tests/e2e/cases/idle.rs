@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use lab::client::{Session, udp_exchange};
 
-use super::{FAST_2, PACKET, TAP_2};
+use super::{FAST_2, PACKET, TAP_2, XDP};
 use crate::case::{Case, Failure, Outcome};
 use crate::world::{CLIENT, World, dial, port};
 
@@ -22,6 +22,7 @@ const FIRST_PORT: u16 = 20_000;
 pub(super) const CASES: &[Case] = &[
     Case::new("idle::packet_1_worker", PACKET, idle),
     Case::new("idle::fast_path_2_workers", FAST_2, idle),
+    Case::new("idle::xdp_1_worker", XDP, idle),
     Case::new("idle::tap_2_workers", TAP_2, idle),
 ];
 

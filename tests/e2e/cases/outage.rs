@@ -2,7 +2,7 @@
 
 use lab::client::Session;
 
-use super::{FAST_2, PACKET, PACKET_2, TAP, TAP_2};
+use super::{FAST_2, PACKET, PACKET_2, TAP, TAP_2, XDP_2};
 use crate::case::{Case, Outcome, wait_until};
 use crate::world::{Kind, Station, World, dial, list, port};
 
@@ -10,6 +10,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("outage::packet_1_worker", PACKET, outage),
     Case::new("outage::packet_2_workers", PACKET_2, outage),
     Case::new("outage::fast_path_2_workers", FAST_2, outage),
+    Case::new("outage::xdp_2_workers", XDP_2, outage),
     Case::new("outage::tap_1_worker", TAP, outage),
     Case::new("outage::tap_2_workers", TAP_2, outage),
 ];
@@ -86,7 +87,7 @@ fn replace_backends(world: &mut World) -> Outcome {
 
 fn give_cable(station: &mut Station, kind: Kind) -> Outcome {
     match kind {
-        Kind::Packet => station.lay_cable(1500, 1500),
+        Kind::Packet | Kind::Xdp => station.lay_cable(1500, 1500),
         // adit makes it anew by itself.
         Kind::Tap => station.find_tap(),
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lab::client::{Transfer, download, upload};
 
-use super::{FAST, FAST_2, PACKET, PACKET_2, TAP, TAP_2};
+use super::{FAST, FAST_2, PACKET, PACKET_2, TAP, TAP_2, XDP, XDP_2, XDP_HANDED};
 use crate::case::{Case, Outcome};
 use crate::world::{World, dial, number, port};
 
@@ -19,6 +19,9 @@ pub(super) const CASES: &[Case] = &[
     Case::new("transfers::packet_2_workers", PACKET_2, |world| transfers(world, SMALL)),
     Case::new("transfers::fast_path_1_worker_100_mb", FAST, |world| fast_transfers(world, LARGE)),
     Case::new("transfers::fast_path_2_workers", FAST_2, |world| fast_transfers(world, SMALL)),
+    Case::new("transfers::xdp_1_worker", XDP, |world| transfers(world, SMALL)),
+    Case::new("transfers::xdp_2_workers", XDP_2, |world| transfers(world, SMALL)),
+    Case::new("transfers::xdp_2_workers_1_queue", XDP_HANDED, |world| transfers(world, SMALL)),
     Case::new("transfers::tap_1_worker", TAP, |world| transfers(world, SMALL)),
     Case::new("transfers::tap_2_workers_100_mb", TAP_2, |world| transfers(world, LARGE)),
 ];

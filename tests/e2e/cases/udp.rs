@@ -5,7 +5,7 @@ use std::net::SocketAddrV4;
 
 use lab::client::{udp_exchange, udp_send};
 
-use super::{FAST, FAST_2, PACKET, PACKET_2, TAP, TAP_2};
+use super::{FAST, FAST_2, PACKET, PACKET_2, TAP, TAP_2, XDP, XDP_2};
 use crate::case::{Case, Outcome, at_once, wait_until};
 use crate::world::{CLIENT, NAT_IPS, Plan, Station, World, dial, port};
 
@@ -19,6 +19,7 @@ const FIRST_PORT: u16 = 20_000;
 const HEADERS: usize = 28;
 
 const PACKET_JUMBO: Plan = Plan { mtu: 9000, ..PACKET };
+const XDP_JUMBO: Plan = Plan { mtu: 9000, ..XDP };
 
 pub(super) const CASES: &[Case] = &[
     Case::new("udp::packet_1_worker", PACKET, datagrams),
@@ -26,10 +27,14 @@ pub(super) const CASES: &[Case] = &[
     Case::new("udp::packet_jumbo_mtu", PACKET_JUMBO, jumbo),
     Case::new("udp::fast_path_1_worker", FAST, datagrams),
     Case::new("udp::fast_path_2_workers", FAST_2, datagrams),
+    Case::new("udp::xdp_1_worker", XDP, datagrams),
+    Case::new("udp::xdp_2_workers", XDP_2, datagrams),
+    Case::new("udp::xdp_jumbo_mtu", XDP_JUMBO, jumbo),
     Case::new("udp::tap_1_worker", TAP, datagrams),
     Case::new("udp::tap_2_workers", TAP_2, datagrams),
     Case::new("udp::fragments_packet_1_worker", PACKET, fragments),
     Case::new("udp::fragments_packet_2_workers", PACKET_2, fragments),
+    Case::new("udp::fragments_xdp_2_workers", XDP_2, fragments),
     Case::new("udp::fragments_tap_2_workers", TAP_2, fragments),
 ];
 

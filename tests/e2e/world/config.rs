@@ -74,6 +74,7 @@ impl Config {
     fn device(&self, device: &Device) -> String {
         let kind = match self.kind {
             Kind::Packet => "af_packet",
+            Kind::Xdp => "af_xdp",
             Kind::Tap => "tap",
         };
         let mut text = format!(

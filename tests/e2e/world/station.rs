@@ -18,6 +18,8 @@ pub(crate) struct Station {
     address: Ipv4Addr,
     namespace: Namespace,
     middle: Namespace,
+    /// Queues of both ends of its veth pair, if not the kernel's choice.
+    queues: Option<u32>,
     /// Its own device and, of a veth pair, the end in adit's namespace.
     cable: Option<(Link, Option<Link>)>,
 }
@@ -29,17 +31,18 @@ impl Station {
         virtual_network: &'static str,
         address: Ipv4Addr,
         middle: &Namespace,
+        queues: Option<u32>,
     ) -> Result<Station, Failure> {
         let namespace = Namespace::create(name)?;
         let middle = middle.clone();
-        Ok(Station { name, virtual_network, address, namespace, middle, cable: None })
+        Ok(Station { name, virtual_network, address, namespace, middle, queues, cable: None })
     }
 
     /// The device that adit has of it.
     pub(crate) fn device_of(&self, kind: Kind) -> Device {
         let virtual_network = self.virtual_network;
         match kind {
-            Kind::Packet => {
+            Kind::Packet | Kind::Xdp => {
                 Device { name: format!("to-{}", self.name), virtual_network, namespace: None }
             }
             Kind::Tap => {
@@ -52,10 +55,10 @@ impl Station {
     /// Makes the veth pair, both ends up; their MTUs may differ.
     pub(crate) fn lay_cable(&mut self, mtu: u32, far_mtu: u32) -> Result<(), Failure> {
         let far_name = self.device_of(Kind::Packet).name;
-        let (near, far) = Link::veth(
-            &LinkEnd::new(&self.namespace, OWN_DEVICE).mtu(mtu),
-            &LinkEnd::new(&self.middle, &far_name).mtu(far_mtu),
-        )?;
+        let near = LinkEnd::new(&self.namespace, OWN_DEVICE).mtu(mtu);
+        let far = LinkEnd::new(&self.middle, &far_name).mtu(far_mtu);
+        let [near, far] = [near, far].map(|end| LinkEnd { queues: self.queues, ..end });
+        let (near, far) = Link::veth(&near, &far)?;
         near.add_address(self.address, PREFIX_LENGTH)?;
         near.up()?;
         far.up()?;
@@ -79,6 +82,11 @@ impl Station {
     pub(crate) fn cut_cable(&mut self) -> Result<(), Failure> {
         let (near, far) = self.cable.take().ok_or("the station has no cable")?;
         Ok(far.unwrap_or(near).delete()?)
+    }
+
+    /// Queues of both ends of its veth pair, if not the kernel's choice.
+    pub(crate) fn queues(&self) -> Option<u32> {
+        self.queues
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -106,14 +114,17 @@ impl Station {
     }
 
     /// Switches the offloads of the host's own device.
-    pub(crate) fn set_offloads(&self, on: bool) -> Result<(), Failure> {
-        let (near, far) = self.cable.as_ref().ok_or("the station has no cable")?;
-        if far.is_some() {
-            return Ok(near.set_all_offloads(on)?);
-        }
-        // A TAP device verifies no checksums.
+    pub(crate) fn set_offloads(&self, kind: Kind, on: bool) -> Result<(), Failure> {
+        let (near, _) = self.cable.as_ref().ok_or("the station has no cable")?;
+        let fixed = match kind {
+            Kind::Packet => None,
+            // XDP on the other end has switched it off for as long as it is there.
+            Kind::Xdp => Some(Offload::Tso),
+            // A TAP device verifies no checksums.
+            Kind::Tap => Some(Offload::RxChecksum),
+        };
         let mut offloads = Offload::ALL.to_vec();
-        offloads.retain(|offload| *offload != Offload::RxChecksum);
+        offloads.retain(|&offload| Some(offload) != fixed);
         offloads.iter().try_for_each(|offload| Ok(near.set_offload(*offload, on)?))
     }
 }

@@ -26,6 +26,7 @@ pub(crate) const ROOMS: &[Room] = &[
     room_of("wire", &["types"]),
     room_of("fast_path", &["types"]),
     room_of("device", &["types", "limits", "prefetch", "fast_path"]),
+    room_of("offload", &["wire", "device"]),
     room_of("packet", &["wire", "types", "hash", "drop_reason", "device"]),
     // What control compiles.
     room_of("snapshot", &["types", "limits", "hash"]),
@@ -77,7 +78,7 @@ pub(crate) const ROOMS: &[Room] = &[
             "fast_path",
         ],
     ),
-    room_of("io", &["device", "worker", "snapshot", "types", "limits", "fast_path"]),
+    room_of("io", &["device", "offload", "worker", "snapshot", "types", "limits", "fast_path"]),
 ];
 
 /// Crates from outside that only these rooms may name.
@@ -149,7 +150,7 @@ mod tests {
         for other in ROOMS {
             // What threads share, and hints to the processor, are the business of its tables.
             let below = ["sync", "prefetch"].contains(&other.name);
-            let edge = ["engine", "worker", "publish", "io"].contains(&other.name);
+            let edge = ["engine", "worker", "publish", "io", "offload"].contains(&other.name);
             assert_eq!(engine.sees.contains(&other.name), !(edge || below), "{}", other.name);
         }
     }

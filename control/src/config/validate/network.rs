@@ -142,10 +142,19 @@ fn device(context: &mut Context, names: &Names<'_>, raw: &RawDevice) -> Option<D
 
 fn kind(context: &mut Context, text: &Text) -> Option<DeviceKind> {
     if text.value.eq_ignore_ascii_case("veth") {
-        context.error(&text.place, "\"veth\" is not a kind", "a veth is \"af_packet\"");
+        context.error(
+            &text.place,
+            "\"veth\" is not a kind",
+            "a veth is \"af_packet\", or \"af_xdp\"",
+        );
         return None;
     }
-    value::word(context, text, &[("af_packet", DeviceKind::AfPacket), ("tap", DeviceKind::Tap)])
+    let kinds = [
+        ("af_packet", DeviceKind::AfPacket),
+        ("af_xdp", DeviceKind::AfXdp),
+        ("tap", DeviceKind::Tap),
+    ];
+    value::word(context, text, &kinds)
 }
 
 /// A virtual network in which something of adit lives needs a device; one in which nothing does may

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use lab::MacAddr;
 use lab::client::{Session, udp_exchange};
 
-use super::{FAST_2, PACKET_2, TAP_2, at_rest, leaks_nothing};
+use super::{FAST_2, PACKET_2, TAP_2, XDP_2, at_rest, leaks_nothing};
 use crate::case::{Case, Failure, Outcome, wait_until};
 use crate::world::{Kind, Station, World, dial, port};
 
@@ -18,6 +18,8 @@ pub(super) const CASES: &[Case] = &[
     Case::new("chaos::devices_tap", TAP_2, again_and_again),
     Case::new("chaos::mtu_packet", PACKET_2, mtu),
     Case::new("chaos::mtu_fast_path", FAST_2, mtu),
+    Case::new("chaos::devices_xdp", XDP_2, again_and_again),
+    Case::new("chaos::mtu_xdp", XDP_2, mtu),
     Case::new("chaos::mtu_tap", TAP_2, mtu),
     Case::new("chaos::stations_packet", PACKET_2, stations),
     Case::new("chaos::stations_fast_path", FAST_2, stations),
@@ -59,7 +61,7 @@ fn happen(station: &mut Station, kind: Kind, what: usize) -> Outcome {
         0 => {
             station.cut_cable()?;
             match kind {
-                Kind::Packet => station.lay_cable(1500, 1500)?,
+                Kind::Packet | Kind::Xdp => station.lay_cable(1500, 1500)?,
                 // adit makes it anew by itself.
                 Kind::Tap => station.find_tap()?,
             }

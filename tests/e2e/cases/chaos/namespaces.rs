@@ -3,7 +3,7 @@
 use lab::Link;
 use lab::client::Session;
 
-use super::{FAST_2, PACKET_2, TAP_2, at_rest, leaks_nothing};
+use super::{FAST_2, PACKET_2, TAP_2, XDP_2, at_rest, leaks_nothing};
 use crate::case::{Case, Outcome, wait_until};
 use crate::world::{CLIENT, Kind, Station, World, dial, port};
 
@@ -12,6 +12,7 @@ const ROUNDS: usize = 4;
 pub(super) const CASES: &[Case] = &[
     Case::new("chaos::namespace_deleted_packet", PACKET_2, deleted),
     Case::new("chaos::namespace_deleted_fast_path", FAST_2, deleted),
+    Case::new("chaos::namespace_deleted_xdp", XDP_2, deleted),
     Case::new("chaos::namespace_deleted_tap", TAP_2, deleted),
 ];
 
@@ -36,10 +37,11 @@ fn replace(world: &mut World) -> Outcome {
     let kind = world.config.kind;
     let name = world.b().name();
     // The last handle on the namespace, in which nobody has a socket.
-    world.consumers[1] = Station::create(name, "b", CLIENT, &world.middle)?;
+    let queues = world.a().queues();
+    world.consumers[1] = Station::create(name, "b", CLIENT, &world.middle, queues)?;
     let at = 1;
     world.config.devices[at] = world.consumers[at].device_of(kind);
-    if kind == Kind::Packet {
+    if kind != Kind::Tap {
         return lay_cable_when_free(world);
     }
     world.reload()?;
