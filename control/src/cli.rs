@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use serde_json::json;
 
-pub use args::{Cli, Command, Connection};
+pub use args::{ArmCommand, Cli, Command, Connection};
 
 use crate::api::{Request, Response};
 use crate::{config, daemon, demo};
@@ -69,7 +69,10 @@ fn complain(text: &str) {
 
 fn run(command: Command) -> Result<(), Ending> {
     match command {
-        Command::Run { config } => daemon::run(&config).map_err(Ending::failed),
+        Command::Run { config, arm } => daemon::run(&config, &arm.into()).map_err(Ending::failed),
+        Command::Arm(ArmCommand::Env { identity, connection }) => {
+            ask(&connection, &Request::Access { identity })
+        }
         Command::Check { file, json } => check(&file, json),
         Command::Status(connection) => ask(&connection, &Request::Status {}),
         Command::Endpoints(connection) => ask(&connection, &Request::Endpoints {}),

@@ -20,10 +20,11 @@ pub use name::{InterfaceName, Name};
 pub(crate) use plain::plain;
 pub use profile::{FlowSettings, Profile};
 pub use valid::{
-    AdminState, Config, Device, FastPathUse, InboundNatRule, Lifetime, LoadBalancer, NatIp, Pool,
-    PoolBackend, PrivateEndpoint, PrivateLinkService, Route, Rule, RuleProtocol, Setting, Settings,
-    VirtualNetwork,
+    AdminState, Binding, Config, Device, FastPathUse, InboundNatRule, Lifetime, LoadBalancer,
+    NatIp, Pool, PoolBackend, PrivateEndpoint, PrivateLinkService, Route, Rule, RuleProtocol,
+    Setting, Settings, VirtualNetwork,
 };
+pub(crate) use validate::unusable;
 
 /// Where the control socket is unless the configuration says otherwise.
 pub const CONTROL_SOCKET: &str = "/run/adit/adit.sock";

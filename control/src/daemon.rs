@@ -5,6 +5,7 @@
 //! one lock around `controller`, so they happen one after the other, whole or not at all. No worker
 //! waits for any of this.
 
+mod arm;
 mod clients;
 mod controller;
 mod crew;
@@ -31,8 +32,9 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::config::{CONTROL_SOCKET, Config, ConfigErrors};
-use controller::Controller;
+pub use arm::ArmOptions;
 pub(crate) use controller::read_configuration;
+use controller::{Controller, Memory};
 use crew::Crew;
 use server::Daemon;
 use socket::ControlSocket;
@@ -82,7 +84,7 @@ fn log(line: impl fmt::Display) {
 ///
 /// # Errors
 /// It could not start, or a part of it ended by itself and cannot be started again.
-pub fn run(configuration: &Path) -> Result<(), DaemonError> {
+pub fn run(configuration: &Path, options: &ArmOptions) -> Result<(), DaemonError> {
     let path = std::path::absolute(configuration).unwrap_or_else(|_| configuration.to_owned());
     let events = listen_for_signals()?;
     let (text, _) =
@@ -95,10 +97,12 @@ pub fn run(configuration: &Path) -> Result<(), DaemonError> {
     let socket_path = checked.config.settings().control_socket.value.clone();
     let is_default = socket_path == Path::new(CONTROL_SOCKET);
     let socket = ControlSocket::bind(&socket_path, is_default)?;
-    let daemon = start(&path, checked.config)?;
+    let (memory, api) = arm::prepare(options, &socket_path)?;
+    let daemon = start(&path, checked.config, memory)?;
+    let api = api.map(|api| arm::serve(api, &daemon)).transpose()?;
     let control = server::serve(&socket, &daemon)?;
     log(format_args!("ready, control socket {}", socket_path.display()));
-    let outcome = supervise(&daemon, &events, &control);
+    let outcome = supervise(&daemon, &events, &[Some(control), api]);
     // No request may start something once the workers end; the last one is waited for.
     let controller = daemon.controller.lock();
     drop(socket);
@@ -132,7 +136,7 @@ fn listen_for_signals() -> Result<Receiver<Event>, DaemonError> {
 }
 
 /// Starts the workers and waits until they work with the first generation.
-fn start(path: &Path, config: Config) -> Result<Arc<Daemon>, DaemonError> {
+fn start(path: &Path, config: Config, memory: Memory) -> Result<Arc<Daemon>, DaemonError> {
     let secret = || {
         getrandom::u64().map_err(|error| {
             let problem = format!("the kernel gave no random number: {error}");
@@ -141,7 +145,8 @@ fn start(path: &Path, config: Config) -> Result<Arc<Daemon>, DaemonError> {
     };
     let (crew_seed, pool_seed) = (secret()?, secret()?);
     let failed = |errors| DaemonError::of_configuration(path, &errors);
-    let mut controller = Controller::new(path, config, pool_seed).map_err(failed)?;
+    let mut controller =
+        Controller::with_memory(path, config, pool_seed, memory).map_err(failed)?;
     let crew = Crew::start(controller.settings(), crew_seed, controller.cell())?;
     let crew = Arc::new(crew);
     controller.attach(Arc::clone(&crew));
@@ -164,7 +169,7 @@ fn start(path: &Path, config: Config) -> Result<Arc<Daemon>, DaemonError> {
 fn supervise(
     daemon: &Daemon,
     events: &Receiver<Event>,
-    control: &JoinHandle<()>,
+    servers: &[Option<JoinHandle<()>>],
 ) -> Result<(), DaemonError> {
     let mut watch = Watch::default();
     loop {
@@ -184,8 +189,8 @@ fn supervise(
             ));
             daemon.crew.revive(worker)?;
         }
-        if control.is_finished() {
-            let problem = "the thread of the control socket ended by itself: a bug of adit";
+        if servers.iter().flatten().any(JoinHandle::is_finished) {
+            let problem = "a thread that serves clients ended by itself: a bug of adit";
             return Err(DaemonError::new(problem, "please report it with the lines above"));
         }
         let devices = {

@@ -5,9 +5,12 @@
 //! (both to a snapshot) and `daemon` (publishes it). No worker ever waits for anything here.
 
 pub mod api;
+pub mod arm;
 pub mod cli;
 pub mod compile;
 pub mod config;
 pub mod daemon;
 pub mod demo;
+pub mod resource;
 pub mod state;
+pub mod store;

@@ -104,7 +104,7 @@ impl fmt::Display for ConnectionState {
 }
 
 /// What makes a connection the one it is. If any of it changes, it is another connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Identity {
     virtual_network: Name,
     address: Ipv4Addr,
@@ -112,16 +112,34 @@ struct Identity {
 }
 
 /// A connection between an endpoint and a service.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connection {
     /// Its id.
+    #[serde(with = "link")]
     pub link: LinkId,
     /// Its state.
     pub state: ConnectionState,
     /// Why it is in that state, in the words of whoever decided.
     pub description: String,
+    /// What the consumer should do, in the same words.
+    pub actions_required: String,
     identity: Identity,
     configured: Option<ConnectionState>,
+}
+
+/// Link ids as numbers.
+mod link {
+    use dataplane::types::LinkId;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    pub(super) fn serialize<S: Serializer>(link: &LinkId, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u32(link.0)
+    }
+
+    pub(super) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<LinkId, D::Error> {
+        u32::deserialize(from).map(LinkId)
+    }
 }
 
 /// Something that a run has no more numbers for.
@@ -228,6 +246,31 @@ impl Registry {
         self.connections.iter().map(|(name, connection)| (name, connection.link))
     }
 
+    /// Every endpoint with its connection.
+    pub fn all(&self) -> impl Iterator<Item = (&Name, &Connection)> {
+        self.connections.iter()
+    }
+
+    /// The next link id, or 0 when all are used.
+    #[must_use]
+    pub fn link_counter(&self) -> u32 {
+        self.next_link
+    }
+
+    /// What an earlier run knew: connections, and from where on link ids were not given out.
+    #[must_use]
+    pub fn restored(connections: Vec<(Name, Connection)>, next_link: u32) -> Registry {
+        let connections = connections.into_iter().collect();
+        Registry { connections, next_link, ..Registry::default() }
+    }
+
+    /// Says what the consumer should do; does nothing if there is no such endpoint.
+    pub fn set_actions(&mut self, endpoint: &Name, actions_required: String) {
+        if let Some(connection) = self.connections.get_mut(endpoint) {
+            connection.actions_required = actions_required;
+        }
+    }
+
     /// Puts a connection in a state; does nothing if there is no such endpoint.
     pub fn set_state(&mut self, endpoint: &Name, state: ConnectionState, description: String) {
         if let Some(connection) = self.connections.get_mut(endpoint) {
@@ -320,6 +363,7 @@ impl Registry {
             link,
             state: config.initial_state(endpoint),
             description: description.to_owned(),
+            actions_required: "None".to_owned(),
             identity,
             configured: endpoint.connection_state,
         })

@@ -1,5 +1,6 @@
 //! All cases, in the order in which they run.
 
+mod arm;
 mod balance;
 mod chaos;
 mod connections;
@@ -55,6 +56,7 @@ pub(crate) fn all() -> Vec<Case> {
         trouble::CASES,
         web::CASES,
         iperf::CASES,
+        arm::CASES,
     ]
     .concat()
 }

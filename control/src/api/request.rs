@@ -18,7 +18,7 @@ pub const SESSIONS_LIMIT: usize = 1_000;
 pub const SESSIONS_LIMIT_MAX: usize = 100_000;
 
 /// Names of all requests, as they stand in the field `request`.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "status",
     "endpoints",
     "services",
@@ -29,6 +29,7 @@ const NAMES: [&str; 10] = [
     "approve",
     "reject",
     "reload",
+    "access",
 ];
 
 /// What a client asks.
@@ -74,6 +75,12 @@ pub enum Request {
     },
     /// Reads the configuration file again.
     Reload {},
+    /// What programs need to reach the API.
+    Access {
+        /// As whom; the operator, if it is not said.
+        #[serde(default)]
+        identity: Option<String>,
+    },
 }
 
 /// A transport protocol, in lower case.
@@ -286,6 +293,7 @@ mod tests {
             Request::Approve { endpoint: "pe-a".to_owned(), message: Some("ok".to_owned()) },
             Request::Reject { endpoint: "pe-a".to_owned(), message: None },
             Request::Reload {},
+            Request::Access { identity: Some("ci".to_owned()) },
         ];
         assert_eq!(requests.len(), NAMES.len());
         for request in requests {

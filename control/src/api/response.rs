@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use super::{Explanation, Packet, Protocol, SessionId, VERSION};
+use crate::arm::Access;
 use crate::config::{ConfigError, ConfigErrors};
 use crate::state::ConnectionState;
 
@@ -181,6 +182,8 @@ pub enum Response {
         /// The generation that every worker works with now.
         generation: u32,
     },
+    /// To `access`.
+    Access(Access),
     /// To `reload`.
     Reloaded {
         /// The generation that every worker works with now.

@@ -1,6 +1,6 @@
 //! What may stand on the command line.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -9,6 +9,7 @@ use clap_complete::Shell;
 
 use crate::api::{Packet, Protocol, SESSIONS_LIMIT, SESSIONS_LIMIT_MAX, SessionFilter, SessionId};
 use crate::config::CONTROL_SOCKET;
+use crate::daemon::ArmOptions;
 
 const EXIT_CODES: &str = "Exit codes:
   0  done
@@ -34,7 +35,13 @@ pub enum Command {
         /// Configuration file
         #[arg(short, long, value_name = "FILE", default_value = "/etc/adit/adit.toml")]
         config: PathBuf,
+        /// How the API is served
+        #[command(flatten)]
+        arm: Arm,
     },
+    /// Work with Azure's management API, which `run --arm` serves
+    #[command(subcommand)]
+    Arm(ArmCommand),
     /// Check a configuration file and summarise it, without running anything
     Check {
         /// Configuration file
@@ -122,6 +129,49 @@ pub enum Command {
     },
     /// Set up a small Private Link on this machine, show it at work, and check what is shown
     Demo(crate::demo::Options),
+}
+
+/// How the API is served, and where state is kept.
+#[derive(Clone, Debug, Args)]
+pub struct Arm {
+    /// Serve Azure's management API for Private Link over TLS here
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    arm: Option<SocketAddr>,
+    /// File of subscriptions, identities and their roles
+    #[arg(long, value_name = "FILE", requires = "arm")]
+    arm_roles: Option<PathBuf>,
+    /// Refuse also what Azure refuses and adit could do
+    #[arg(long, requires = "arm")]
+    arm_strict: bool,
+    /// Folder in which state is kept; with --arm by default /var/lib/adit, or beside another
+    /// control socket than the usual one
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+}
+
+impl From<Arm> for ArmOptions {
+    fn from(arm: Arm) -> ArmOptions {
+        ArmOptions {
+            listen: arm.arm,
+            roles: arm.arm_roles,
+            is_strict: arm.arm_strict,
+            state: arm.state,
+        }
+    }
+}
+
+/// Commands about the API.
+#[derive(Debug, Subcommand)]
+pub enum ArmCommand {
+    /// Print what programs need to reach the API, as exports for a shell
+    Env {
+        /// A token for this identity of the file of roles, instead of the operator
+        #[arg(long, value_name = "NAME")]
+        identity: Option<String>,
+        /// How to reach the daemon
+        #[command(flatten)]
+        connection: Connection,
+    },
 }
 
 /// How to reach the daemon, and how to show what it says.

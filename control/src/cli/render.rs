@@ -7,6 +7,7 @@ use crate::api::{
     Backend, Decision, Device, DeviceState, Drop, Endpoint, Explanation, FastPathState, Judgement,
     NextHop, Packet, Response, RuleKind, Service, Session, Status, Worker,
 };
+use crate::arm::Access;
 use crate::cli::table::{Table, printable};
 use crate::config::{Checked, ConfigError};
 
@@ -25,6 +26,7 @@ pub(super) fn response(response: &Response) -> String {
             let endpoint = printable(endpoint);
             format!("{endpoint} {already} {state} (generation {generation})\n")
         }
+        Response::Access(access) => exports(access),
         Response::Reloaded { generation, warnings } => {
             let mut text = format!("reloaded: every worker works with generation {generation}\n");
             self::warnings(&mut text, warnings);
@@ -380,4 +382,20 @@ fn drops(drops: &[Drop], total: u64) -> String {
         put(&mut text, format_args!("{total} in all"));
     }
     text
+}
+
+/// Exports for a shell, so that `eval "$(adit arm env)"` makes clients find the API.
+fn exports(access: &Access) -> String {
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', "'\\''"));
+    let lines = [
+        ("ENDPOINT", &access.endpoint),
+        ("TOKEN", &access.token),
+        ("CA", &access.ca),
+        ("SUBSCRIPTION", &access.subscription),
+        ("RESOURCE_GROUP", &access.resource_group),
+        ("TENANT", &access.tenant),
+    ];
+    let line =
+        |(name, value): (&str, &String)| format!("export ADIT_ARM_{name}={}\n", quoted(value));
+    lines.into_iter().map(line).collect()
 }

@@ -36,7 +36,7 @@ fn commands_become_requests() {
         panic!("approve")
     };
     assert_eq!((endpoint.as_str(), message.as_deref()), ("pe-a", Some("ok")));
-    let Ok(Command::Run { config }) = parse("adit run") else { panic!("run") };
+    let Ok(Command::Run { config, .. }) = parse("adit run") else { panic!("run") };
     assert_eq!(config, Path::new("/etc/adit/adit.toml"));
 }
 

@@ -2,9 +2,11 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// A resource's name: 1 to 80 letters, digits, `_`, `.` and `-`; a letter or digit first, and not
 /// `.` or `-` last.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Name(String);
 
 impl Name {
@@ -21,6 +23,13 @@ impl Name {
         let last = !b".-".contains(bytes.last()?);
         let fits = bytes.len() <= 80 && bytes.iter().copied().all(inner);
         (first && last && fits).then(|| Name(text.to_owned()))
+    }
+
+    /// The name of a resource made through the API, of whose parts each is one: `group/name`. The
+    /// slash tells it from every name of the file.
+    #[must_use]
+    pub(crate) fn of_resource(text: String) -> Name {
+        Name(text)
     }
 
     /// The text.

@@ -24,6 +24,7 @@ pub struct Config {
     pub(crate) settings: Settings,
     pub(crate) virtual_networks: Vec<VirtualNetwork>,
     pub(crate) devices: Vec<Device>,
+    pub(crate) bindings: Vec<Binding>,
     pub(crate) load_balancers: Vec<LoadBalancer>,
     pub(crate) services: Vec<PrivateLinkService>,
     pub(crate) endpoints: Vec<PrivateEndpoint>,
@@ -115,6 +116,19 @@ pub struct Device {
     pub network_namespace: Option<String>,
 }
 
+/// An interface of a virtual network that the API makes: attached as soon as that is there.
+#[derive(Clone, Debug)]
+pub struct Binding {
+    /// The kernel's name for it, unique in its namespace.
+    pub name: InterfaceName,
+    /// How it is attached.
+    pub kind: DeviceKind,
+    /// The virtual network: `group/name`, or a resource id.
+    pub virtual_network: String,
+    /// Absolute path of its network namespace; `None` for the one that adit runs in.
+    pub network_namespace: Option<String>,
+}
+
 /// A Standard load balancer.
 #[derive(Clone, Debug)]
 pub struct LoadBalancer {
@@ -181,7 +195,7 @@ pub struct PrivateEndpoint {
     pub service: usize,
     /// What the consumer tells the provider, at most 140 characters.
     pub request_message: Option<String>,
-    /// The state that the file gives its connection, if it does: never `Disconnected`.
+    /// The state in which its connection begins, if it is said: by the file never `Disconnected`.
     pub connection_state: Option<ConnectionState>,
     /// Whether it answers echo requests while it is approved.
     pub icmp_echo: bool,
@@ -204,6 +218,12 @@ impl Config {
     #[must_use]
     pub fn devices(&self) -> &[Device] {
         &self.devices
+    }
+
+    /// The devices of virtual networks that the API makes.
+    #[must_use]
+    pub fn bindings(&self) -> &[Binding] {
+        &self.bindings
     }
 
     /// The load balancers, in the order of the file.

@@ -20,6 +20,8 @@ use super::raw::{RawConfig, Text};
 use super::reader::Place;
 use super::valid::{Config, VirtualNetwork};
 use super::{Checked, suggest};
+pub(crate) use address::unusable;
+
 use address::Claims;
 
 /// See [`super::check`]; `errors` are those that reading the file found.
@@ -28,7 +30,7 @@ pub(super) fn validate(raw: &RawConfig, errors: Vec<ConfigError>) -> Result<Chec
     let settings = value::settings(&mut context, &raw.settings);
     let networks = network::virtual_networks(&mut context, &raw.virtual_networks);
     let names = Names::of(&mut context, raw);
-    let devices = network::devices(&mut context, &names, &raw.devices);
+    let (devices, bindings) = network::devices(&mut context, &names, &raw.devices);
     let load_balancers = balancer::load_balancers(&mut context, &names, &networks, raw);
     let services = provider::services(&mut context, &names, &networks, raw);
     let endpoints = consumer::endpoints(&mut context, &names, &networks, &raw.endpoints);
@@ -41,6 +43,7 @@ pub(super) fn validate(raw: &RawConfig, errors: Vec<ConfigError>) -> Result<Chec
             settings: settings?,
             virtual_networks: networks.into_iter().collect::<Option<_>>()?,
             devices: devices.into_iter().collect::<Option<_>>()?,
+            bindings,
             load_balancers: load_balancers.into_iter().collect::<Option<_>>()?,
             services: services.into_iter().collect::<Option<_>>()?,
             endpoints: endpoints.into_iter().collect::<Option<_>>()?,

@@ -19,7 +19,15 @@ use super::{log, view};
 use crate::api::{Device, ErrorCode, Failure, Request, Response};
 use crate::compile;
 use crate::config::{self, Config, ConfigError, ConfigErrors, Name, Setting, Settings, suggest};
+use crate::resource::Estate;
+use crate::resource::compose::compose;
 use crate::state::{Decision, Departure, Departures, Registry};
+use crate::store::Store;
+
+mod resources;
+
+pub(super) use resources::Memory;
+use resources::{Next, of_clash};
 
 /// Bytes of a configuration file at most.
 const CONFIGURATION_BYTES_MAX: u64 = 64 << 20;
@@ -52,6 +60,13 @@ pub(crate) fn read_configuration(path: &Path) -> Result<(String, usize), Unreada
 /// What is in force, and how to change it.
 pub(super) struct Controller {
     path: PathBuf,
+    /// The configuration of the file.
+    file: Config,
+    /// The resources of the file, and those made through the API.
+    estate: Estate,
+    /// Where state is kept, if it is.
+    store: Option<Store>,
+    /// The configuration of file and API together.
     config: Config,
     registry: Registry,
     publisher: Publisher,
@@ -62,10 +77,27 @@ pub(super) struct Controller {
 
 impl Controller {
     /// With the first configuration in force, for workers that are still to start.
+    #[cfg(test)]
     pub(super) fn new(path: &Path, config: Config, seed: u64) -> Result<Controller, ConfigErrors> {
-        let (snapshot, registry) = compile::compile(&config, &Registry::default())?;
+        Controller::with_memory(path, config, seed, Memory::default())
+    }
+
+    /// The same, with what an earlier run has left.
+    pub(super) fn with_memory(
+        path: &Path,
+        file: Config,
+        seed: u64,
+        memory: Memory,
+    ) -> Result<Controller, ConfigErrors> {
+        let estate = memory.estate(&file);
+        let config = compose(&estate, &file).map_err(of_clash)?;
+        let (snapshot, registry) = compile::compile(&config, memory.registry())?;
+        let store = memory.into_store(&registry)?;
         Ok(Controller {
             path: path.to_owned(),
+            file,
+            estate,
+            store,
             config,
             registry,
             publisher: Publisher::new(snapshot, seed),
@@ -168,9 +200,10 @@ impl Controller {
                 self.decide(endpoint, Decision::Reject, message.as_deref())
             }
             Request::Reload {} => self.reload(),
-            Request::Sessions(_) | Request::Explain(_) | Request::Kill { .. } => {
-                Err(internal("what workers answer is asked elsewhere"))
-            }
+            Request::Sessions(_)
+            | Request::Explain(_)
+            | Request::Kill { .. }
+            | Request::Access { .. } => Err(internal("this is answered elsewhere")),
         }
     }
 
@@ -182,12 +215,14 @@ impl Controller {
         })?;
         let checked = config::check(&text).map_err(invalid)?;
         self.refuse_fixed(checked.config.settings())?;
-        let registry = self.registry.depart(&self.config, &checked.config, self.uptime());
-        let (snapshot, registry) = compile::compile(&checked.config, &registry).map_err(invalid)?;
-        let generation = self.put_in_force(snapshot, |controller| {
-            controller.config = checked.config;
-            controller.registry = registry;
-        })?;
+        let own = self.estate.own.clone();
+        let estate = Estate { own, ..Estate::new(self.estate.home.clone(), &checked.config) };
+        let config = compose(&estate, &checked.config).map_err(of_clash).map_err(invalid)?;
+        let registry = self.registry.depart(&self.config, &config, self.uptime());
+        let (snapshot, registry) = compile::compile(&config, &registry).map_err(invalid)?;
+        let generation = self.put_in_force(snapshot, Next::of(registry, Some(config)))?;
+        self.estate = estate;
+        self.file = checked.config;
         log(format_args!("reloaded: generation {generation}"));
         for leaving in self.registry.departures().iter() {
             let Departure { service, address, .. } = leaving;
@@ -213,7 +248,7 @@ impl Controller {
         let registry = self.registry.with_departures(departures);
         let Ok(snapshot) = compile::snapshot(&self.config, &registry) else { return };
         // Refused while a worker is behind; then the next look tries again.
-        if self.put_in_force(snapshot, |controller| controller.registry = registry).is_ok() {
+        if self.put_in_force(snapshot, Next::of(registry, None)).is_ok() {
             lines.iter().for_each(log);
         }
     }
@@ -278,10 +313,10 @@ impl Controller {
             let snapshot = compile::snapshot(&self.config, &registry);
             let snapshot = snapshot.map_err(|errors| Failure::of_configuration(&errors))?;
             if changed {
-                let follow = |controller: &mut Controller| controller.registry = registry;
-                let generation = self.put_in_force(snapshot, follow)?;
+                let generation = self.put_in_force(snapshot, Next::of(registry, None))?;
                 log(format_args!("endpoint {name}: {state}, generation {generation}"));
             } else {
+                self.keep(&[], &registry)?;
                 self.registry = registry;
             }
         }
@@ -293,17 +328,24 @@ impl Controller {
         self.crew.clone().ok_or_else(|| internal("no worker has started"))
     }
 
-    /// Puts a snapshot in force, and lets `follow` note what it was compiled from, unless workers
-    /// are behind already: then nothing changes.
-    fn put_in_force(
-        &mut self,
-        snapshot: Snapshot,
-        follow: impl FnOnce(&mut Controller),
-    ) -> Result<u32, Failure> {
+    /// Keeps what a snapshot was compiled from, and puts it in force, unless workers are behind
+    /// already or it cannot be kept: then nothing changes.
+    fn put_in_force(&mut self, snapshot: Snapshot, next: Next) -> Result<u32, Failure> {
         let crew = self.crew()?;
-        let published = self.publisher.publish(snapshot, &crew);
-        if !matches!(published, Err(Lag::Before(_))) {
-            follow(self);
+        // What is kept must come into force: who would not adopt it is found out before.
+        let mut published = self.publisher.settle(&crew).map(|()| self.number());
+        if published.is_ok() {
+            self.keep(&next.steps, &next.registry)?;
+            published = self.publisher.publish(snapshot, &crew);
+            if matches!(published, Err(Lag::Before(_))) {
+                // A worker ended in between.
+                self.keep(&next.undo, &self.registry)?;
+            } else {
+                self.registry = next.registry;
+                if let Some(config) = next.config {
+                    self.config = config;
+                }
+            }
         }
         let number = self.number().0;
         let (code, message) = match published {

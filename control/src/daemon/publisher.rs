@@ -55,6 +55,11 @@ impl Publisher {
         &self.current
     }
 
+    /// Waits until every worker works with what is in force.
+    pub(super) fn settle(&self, crew: &Crew) -> Result<(), Lag> {
+        crew.wait_until_adopted(self.current.number, self.patience).map_err(Lag::Before)
+    }
+
     /// Puts a snapshot in force when every worker works with what is, and waits until every worker
     /// works with it.
     pub(super) fn publish(
@@ -62,7 +67,7 @@ impl Publisher {
         snapshot: Snapshot,
         crew: &Crew,
     ) -> Result<GenerationNumber, Lag> {
-        crew.wait_until_adopted(self.current.number, self.patience).map_err(Lag::Before)?;
+        self.settle(crew)?;
         let number = self.replace(snapshot);
         crew.wake();
         let adopted = crew.wait_until_adopted(number, self.patience);

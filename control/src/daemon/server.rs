@@ -5,7 +5,7 @@
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,7 @@ use crate::api::{
     Answer, ErrorCode, Failure, Line, Lines, Packet, REQUEST_BYTES_MAX, Request, Response,
     SessionFilter, SessionId,
 };
+use crate::arm::Access;
 
 /// How long a client may take to send a request, from the answer before it.
 const REQUEST_TIME: Duration = Duration::from_secs(60);
@@ -39,14 +40,33 @@ pub(super) struct Daemon {
     walker: Walker,
     inquirer: Inquirer,
     clients: Arc<Clients>,
+    /// Gives out tokens of the API, if it is served.
+    door: OnceLock<Door>,
 }
+
+/// Gives an identity, or the operator, what it needs to reach the API.
+pub(super) type Door = Box<dyn Fn(Option<&str>) -> Result<Access, Failure> + Send + Sync>;
 
 impl Daemon {
     pub(super) fn new(controller: Controller, crew: Arc<Crew>) -> Daemon {
         let walker = Walker::new(Arc::clone(&crew));
         let inquirer = Inquirer::new(Arc::clone(&crew));
         let (controller, clients) = (Mutex::new(controller), Arc::default());
-        Daemon { controller, crew, walker, inquirer, clients }
+        let door = OnceLock::new();
+        Daemon { controller, crew, walker, inquirer, clients, door }
+    }
+
+    /// From now on the API's tokens are given out; the first word stands.
+    pub(super) fn let_in(&self, door: Door) {
+        drop(self.door.set(door));
+    }
+
+    fn access(&self, identity: Option<&str>) -> Result<Response, Failure> {
+        let door = self.door.get().ok_or_else(|| {
+            let cure = "start adit with --arm 127.0.0.1:8443";
+            Failure::new(ErrorCode::Refused, "this adit does not serve the API", cure)
+        })?;
+        door(identity).map(Response::Access)
     }
 
     fn answer(&self, request: &Request, client: &UnixStream) -> io::Result<()> {
@@ -57,6 +77,7 @@ impl Daemon {
             },
             Request::Explain(packet) => write(client, self.explain(packet)),
             Request::Kill { session } => write(client, self.kill(*session)),
+            Request::Access { identity } => write(client, self.access(identity.as_deref())),
             other => {
                 let result = self.controller.lock().answer(other);
                 write(client, result)

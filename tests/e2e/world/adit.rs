@@ -51,9 +51,15 @@ impl Adit {
 
     /// Starts it and waits until it answers.
     pub(crate) fn start(&mut self) -> Result<(), Failure> {
+        self.start_with(&[])
+    }
+
+    /// The same, with more words on its command line.
+    pub(crate) fn start_with(&mut self, more: &[&str]) -> Result<(), Failure> {
         let log = File::options().create(true).append(true).open(self.probe().log())?;
         let mut command = role::adit_in(&self.namespace)?;
         command.arg("run").arg("--config").arg(self.directory().join("adit.toml"));
+        command.args(more);
         self.process = Some(Process::start({
             command.stdout(Stdio::null()).stderr(log);
             command

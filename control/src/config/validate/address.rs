@@ -74,15 +74,21 @@ fn ipv6(context: &mut Context, text: &Text) {
 /// An IPv4 prefix whose addresses hosts may have.
 pub(super) fn prefix(context: &mut Context, text: &Text) -> Option<Prefix> {
     let prefix = any_prefix(context, text)?;
-    let unusable = UNUSABLE.iter().find(|&&(first, length, _)| {
-        Prefix::new(first, length).is_some_and(|unusable| unusable.overlaps(prefix))
-    });
-    if let Some((first, length, what)) = unusable {
-        let problem = format!("{prefix} overlaps {first}/{length}, which is {what}");
+    if let Some(what) = unusable(prefix) {
+        let problem = format!("{prefix} overlaps {what}");
         context.error(&text.place, problem, "hosts have unicast addresses: \"10.0.0.0/16\"");
         return None;
     }
     Some(prefix)
+}
+
+/// What of a prefix can be nobody's, if anything.
+pub(crate) fn unusable(prefix: Prefix) -> Option<String> {
+    let overlaps = |&&(first, length, _): &&(Ipv4Addr, u8, &str)| {
+        Prefix::new(first, length).is_some_and(|unusable| unusable.overlaps(prefix))
+    };
+    let (first, length, what) = UNUSABLE.iter().find(overlaps)?;
+    Some(format!("{first}/{length}, which is {what}"))
 }
 
 fn any_prefix(context: &mut Context, text: &Text) -> Option<Prefix> {

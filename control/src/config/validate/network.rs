@@ -9,7 +9,7 @@ use dataplane::types::Prefix;
 use super::super::name::InterfaceName;
 use super::super::raw::{RawConfig, RawDevice, RawRoute, RawVirtualNetwork, Text};
 use super::super::reader::Place;
-use super::super::valid::{Device, Route, VirtualNetwork};
+use super::super::valid::{Binding, Device, Route, VirtualNetwork};
 use super::{Context, Names, address, value};
 
 /// Virtual networks at most, as the data path numbers them.
@@ -103,7 +103,7 @@ pub(super) fn devices(
     context: &mut Context,
     names: &Names<'_>,
     raw: &[RawDevice],
-) -> Vec<Option<Device>> {
+) -> (Vec<Option<Device>>, Vec<Binding>) {
     if let Some(first_over) = raw.get(DEVICES_MAX) {
         let cure = format!("a file has at most {DEVICES_MAX}");
         context.error(&first_over.place, "too many devices", cure);
@@ -118,10 +118,55 @@ pub(super) fn devices(
             context.error(&name.place, problem, cure);
         }
     }
-    raw.iter().map(|raw| device(context, names, raw)).collect()
+    let (bound, plain): (Vec<_>, Vec<_>) = raw.iter().partition(|raw| is_bound(raw));
+    let devices = plain.into_iter().map(|raw| device(context, names, raw)).collect();
+    (devices, bound.into_iter().filter_map(|raw| binding(context, raw)).collect())
+}
+
+/// Whether a device is of a virtual network that the API makes: names of the file have no slash.
+fn is_bound(raw: &RawDevice) -> bool {
+    raw.virtual_network.as_ref().is_some_and(|text| text.value.contains('/'))
+}
+
+fn binding(context: &mut Context, raw: &RawDevice) -> Option<Binding> {
+    let (name, kind, network_namespace) = interface(context, raw);
+    let text = raw.virtual_network.as_ref()?;
+    let is_id = text.value.starts_with('/');
+    let words = text.value.split('/').collect::<Vec<_>>();
+    if (is_id && !is_network_id(&words)) || (!is_id && (words.len() != 2 || words.contains(&""))) {
+        let problem = format!("{:?} names no virtual network", text.value);
+        let cure = "write \"group/name\" for one that the API makes, or its whole resource id";
+        context.error(&text.place, problem, cure);
+        return None;
+    }
+    let virtual_network = text.value.clone();
+    Some(Binding {
+        name: name?,
+        kind: kind?,
+        virtual_network,
+        network_namespace: network_namespace?,
+    })
+}
+
+/// `/subscriptions/{s}/resourceGroups/{g}/providers/Microsoft.Network/virtualNetworks/{v}`
+fn is_network_id(words: &[&str]) -> bool {
+    let is = |at: usize, word: &str| words.get(at).is_some_and(|w| w.eq_ignore_ascii_case(word));
+    let fixed = is(1, "subscriptions") && is(3, "resourceGroups") && is(5, "providers");
+    let kind = is(6, "Microsoft.Network") && is(7, "virtualNetworks");
+    fixed && kind && words.len() == 9 && !words[1..].contains(&"")
 }
 
 fn device(context: &mut Context, names: &Names<'_>, raw: &RawDevice) -> Option<Device> {
+    let (name, kind, network_namespace) = interface(context, raw);
+    let virtual_network = context.resolve(&names.networks, raw.virtual_network.as_ref());
+    let (name, kind, virtual_network) = (name?, kind?, virtual_network?);
+    Some(Device { name, kind, virtual_network, network_namespace: network_namespace? })
+}
+
+/// Name, kind and namespace of an interface.
+type Interface = (Option<InterfaceName>, Option<DeviceKind>, Option<Option<String>>);
+
+fn interface(context: &mut Context, raw: &RawDevice) -> Interface {
     let name = raw.name.as_ref().and_then(|text| {
         let name = InterfaceName::new(&text.value);
         if name.is_none() {
@@ -131,13 +176,11 @@ fn device(context: &mut Context, names: &Names<'_>, raw: &RawDevice) -> Option<D
         name
     });
     let kind = raw.kind.as_ref().and_then(|text| kind(context, text));
-    let virtual_network = context.resolve(&names.networks, raw.virtual_network.as_ref());
     let network_namespace = match &raw.network_namespace {
-        None => None,
-        Some(text) => Some(value::absolute_path(context, text)?),
+        None => Some(None),
+        Some(text) => value::absolute_path(context, text).map(Some),
     };
-    let (name, kind, virtual_network) = (name?, kind?, virtual_network?);
-    Some(Device { name, kind, virtual_network, network_namespace })
+    (name, kind, network_namespace)
 }
 
 fn kind(context: &mut Context, text: &Text) -> Option<DeviceKind> {

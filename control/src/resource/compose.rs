@@ -1,0 +1,299 @@
+//! Joins the file's configuration and the resources made through the API to one configuration.
+//!
+//! The file's part comes first and is valid by itself; here is judged what only both together can
+//! break: references into the file that a reload has made stale, and addresses that both use.
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use dataplane::snapshot::{Persistence, UdpTracking};
+
+use super::estate::Estate;
+use super::model::{Balancer, Distribution, Endpoint, Rule, Service, Transport};
+use super::{Id, Key, Kind, Reference};
+use crate::config::{
+    AdminState, Config, Device, FlowSettings, Lifetime, LoadBalancer, Name, NatIp, Pool,
+    PoolBackend, PrivateEndpoint, PrivateLinkService, RuleProtocol, VirtualNetwork,
+};
+use crate::state::ConnectionState;
+
+/// How long a NAT IP that is taken away keeps its flows at most.
+const NAT_IP_DRAIN: Duration = Duration::from_secs(300);
+
+/// Why the file and the API's resources do not go together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Clash {
+    /// What is wrong.
+    pub problem: String,
+    /// What to do about it.
+    pub cure: String,
+}
+
+fn clash(problem: String, cure: &str) -> Clash {
+    Clash { problem, cure: cure.to_owned() }
+}
+
+/// The configuration of both.
+///
+/// # Errors
+/// They do not go together.
+pub fn compose(estate: &Estate, file: &Config) -> Result<Config, Clash> {
+    let mut composer = Composer::new(estate, file);
+    composer.networks()?;
+    composer.devices();
+    composer.claim_file();
+    composer.services()?;
+    composer.endpoints()?;
+    Ok(composer.config)
+}
+
+struct Composer<'e> {
+    estate: &'e Estate,
+    config: Config,
+    networks: HashMap<Key, usize>,
+    services: HashMap<Key, usize>,
+    /// Load balancers of the file by key, and those of the API by key and frontend.
+    balancers: HashMap<(Key, String), usize>,
+    claims: HashMap<(usize, Ipv4Addr), String>,
+}
+
+impl<'e> Composer<'e> {
+    fn new(estate: &'e Estate, file: &Config) -> Composer<'e> {
+        let key =
+            |name: &Name| Key::new(&estate.home.subscription, &estate.home.group, name.as_str());
+        let networks = file.virtual_networks().iter().map(|network| key(&network.name));
+        let services = file.services().iter().map(|service| key(&service.name));
+        let frontend = super::of_file::FRONTEND.to_owned();
+        let balancers = file.load_balancers().iter();
+        let balancers = balancers.map(|balancer| (key(&balancer.name), frontend.clone()));
+        Composer {
+            estate,
+            networks: networks.zip(0..).collect(),
+            services: services.zip(0..).collect(),
+            balancers: balancers.zip(0..).collect(),
+            claims: HashMap::new(),
+            config: file.clone(),
+        }
+    }
+
+    fn networks(&mut self) -> Result<(), Clash> {
+        for id in self.estate.own.iter().map(super::model::Resource::id) {
+            if id.kind != Kind::Group && self.estate.file.get(&id).is_some() {
+                let problem = format!("{id} was made through the API, and the file defines it too");
+                return Err(clash(problem, "give the file's another name, or delete the other"));
+            }
+        }
+        for network in self.own(Kind::Network) {
+            let super::model::Resource::Network(network) = network else { continue };
+            self.networks.insert(network.head.key(), self.config.virtual_networks.len());
+            self.config.virtual_networks.push(VirtualNetwork {
+                name: self.estate.name(&network.head),
+                address_space: network.address_space.clone(),
+                routes: Vec::new(),
+            });
+        }
+        Ok(())
+    }
+
+    fn own(&self, kind: Kind) -> impl Iterator<Item = &'e super::model::Resource> + use<'e> {
+        self.estate.own.of_kind(kind)
+    }
+
+    /// Devices of virtual networks that the API makes are attached as soon as those are there.
+    fn devices(&mut self) {
+        for binding in &self.config.bindings {
+            let home = &self.estate.home.subscription;
+            let Some(key) = network_key(&binding.virtual_network, home) else { continue };
+            let Some(&virtual_network) = self.networks.get(&key) else { continue };
+            self.config.devices.push(Device {
+                name: binding.name.clone(),
+                kind: binding.kind,
+                virtual_network,
+                network_namespace: binding.network_namespace.clone(),
+            });
+        }
+    }
+
+    fn claim_file(&mut self) {
+        let Config { load_balancers, services, endpoints, virtual_networks, .. } = &self.config;
+        for (at, network) in virtual_networks.iter().enumerate() {
+            let routers = network.routes.iter().map(|route| route.next_hop_ip_address);
+            self.claims.extend(routers.map(|ip| ((at, ip), "a router".to_owned())));
+        }
+        for balancer in load_balancers {
+            let all = balancer.pools.iter().flat_map(Pool::addresses);
+            let translated = balancer.inbound_nat_rules.iter().map(|rule| rule.backend_address);
+            let at = balancer.virtual_network;
+            let all = all.chain(translated);
+            self.claims.extend(all.map(|ip| ((at, ip), "a backend".to_owned())));
+        }
+        for service in services {
+            let Some(balancer) = load_balancers.get(service.load_balancer) else { continue };
+            let at = balancer.virtual_network;
+            let owner = |ip| ((at, ip), format!("a NAT IP of {}", service.name));
+            self.claims.extend(service.nat_ips.iter().map(|nat_ip| owner(nat_ip.address)));
+        }
+        let owner = |endpoint: &PrivateEndpoint| {
+            let at = (endpoint.virtual_network, endpoint.address);
+            (at, format!("the private endpoint {}", endpoint.name))
+        };
+        self.claims.extend(endpoints.iter().map(owner));
+    }
+
+    fn claim(&mut self, network: usize, address: Ipv4Addr, owner: String) -> Result<(), Clash> {
+        let Some(other) = self.claims.get(&(network, address)) else {
+            self.claims.insert((network, address), owner);
+            return Ok(());
+        };
+        let problem = format!("{address} would be {owner}, and is {other} already");
+        Err(clash(problem, "an address of a virtual network has one use: choose another"))
+    }
+
+    fn services(&mut self) -> Result<(), Clash> {
+        for service in self.own(Kind::Service) {
+            let super::model::Resource::Service(service) = service else { continue };
+            let load_balancer = self.balancer(service)?;
+            let balancer = &self.config.load_balancers[load_balancer];
+            let (name, network) = (self.estate.name(&service.head), balancer.virtual_network);
+            for nat_ip in &service.nat_ips {
+                self.claim(network, nat_ip.place.address, format!("a NAT IP of {name}"))?;
+            }
+            let nat_ips = service.nat_ips.iter().map(|nat_ip| NatIp {
+                name: Name::of_resource(nat_ip.name.clone()),
+                address: nat_ip.place.address,
+            });
+            self.services.insert(service.head.key(), self.config.services.len());
+            self.config.services.push(PrivateLinkService {
+                name,
+                load_balancer,
+                nat_ips: nat_ips.collect(),
+                auto_approve: false,
+                nat_ip_drain: NAT_IP_DRAIN,
+                flows: FlowSettings::default(),
+                treatment: dataplane::snapshot::Treatment::default(),
+            });
+        }
+        Ok(())
+    }
+
+    /// The load balancer of a service: of one made through the API, the part behind one frontend.
+    fn balancer(&mut self, service: &Service) -> Result<usize, Clash> {
+        let gone = || {
+            let name = &service.head.name;
+            let (balancer, frontend) = &service.frontend;
+            let problem = format!("private link service {name} leads to {}", balancer.name);
+            let problem = format!("{problem}/{frontend}, which would be gone");
+            clash(problem, "keep it, or delete the service first")
+        };
+        let (key, frontend) = &service.frontend;
+        let place = (key.clone(), frontend.to_ascii_lowercase());
+        if let Some(&at) = self.balancers.get(&place) {
+            return Ok(at);
+        }
+        let balancer = self.estate.balancer(key).ok_or_else(gone)?;
+        let network = &balancer.frontend(frontend).ok_or_else(gone)?.subnet.network;
+        let network = *self.networks.get(network).ok_or_else(gone)?;
+        let name = self.estate.name(&balancer.head);
+        let at = self.config.load_balancers.len();
+        for pool in &balancer.pools {
+            for (_, address) in &pool.backends {
+                let backend = "a backend".to_owned();
+                if self.claims.get(&(network, *address)) != Some(&backend) {
+                    self.claim(network, *address, backend)?;
+                }
+            }
+        }
+        self.config.load_balancers.push(load_balancer(balancer, name, frontend, network));
+        self.balancers.insert(place, at);
+        Ok(at)
+    }
+
+    fn endpoints(&mut self) -> Result<(), Clash> {
+        for endpoint in self.own(Kind::Endpoint) {
+            let super::model::Resource::Endpoint(endpoint) = endpoint else { continue };
+            let endpoint: &Endpoint = endpoint;
+            let gone = |what: String| {
+                let name = &endpoint.head.name;
+                let problem = format!("private endpoint {name} needs {what}, which would be gone");
+                clash(problem, "keep it, or delete the endpoint first")
+            };
+            let at = &endpoint.place.subnet.network;
+            let network = self.networks.get(at).copied();
+            let id = |kind, key| Id::new(kind, key).to_string();
+            let virtual_network = network.ok_or_else(|| gone(id(Kind::Network, at)))?;
+            let service = match self.services.get(&endpoint.service) {
+                Some(&service) => service,
+                // A service that removed the connection may go; the endpoint waits for its owner.
+                None if endpoint.initial == ConnectionState::Disconnected => continue,
+                None => return Err(gone(id(Kind::Service, &endpoint.service))),
+            };
+            let name = self.estate.name(&endpoint.head);
+            let address = endpoint.place.address;
+            self.claim(virtual_network, address, format!("the private endpoint {name}"))?;
+            self.config.endpoints.push(PrivateEndpoint {
+                name,
+                virtual_network,
+                address,
+                service,
+                request_message: endpoint.request_message.clone(),
+                connection_state: Some(endpoint.initial),
+                icmp_echo: false,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The virtual network that a device names: `group/name`, or a whole resource id.
+fn network_key(text: &str, subscription: &str) -> Option<Key> {
+    if text.starts_with('/') {
+        let reference = Reference::parse(text)?;
+        return (reference.id.kind == Kind::Network).then_some(reference.id.key);
+    }
+    let (group, name) = text.split_once('/')?;
+    Some(Key::new(subscription, group, name))
+}
+
+fn load_balancer(balancer: &Balancer, name: Name, frontend: &str, network: usize) -> LoadBalancer {
+    let pools = balancer.pools.iter().map(|pool| Pool {
+        name: Name::of_resource(pool.name.clone()),
+        backends: pool.backends.iter().map(|(_, address)| backend(*address)).collect(),
+    });
+    let here = |rule: &&Rule| rule.frontend.eq_ignore_ascii_case(frontend);
+    let rules = balancer.rules.iter().filter(here).filter_map(|rule| {
+        let is_pool = |pool: &super::model::Pool| pool.name.eq_ignore_ascii_case(&rule.pool);
+        let idle = rule.idle_minutes.map(|minutes| Duration::from_secs(u64::from(minutes) * 60));
+        let lifetime = Lifetime { idle_timeout: idle, tcp_reset: rule.tcp_reset };
+        let lifetime = if rule.protocol == Transport::Udp { Lifetime::default() } else { lifetime };
+        Some(crate::config::Rule {
+            name: Name::of_resource(rule.name.clone()),
+            protocol: match rule.protocol {
+                Transport::Tcp => RuleProtocol::Tcp,
+                Transport::Udp => RuleProtocol::Udp,
+                Transport::All => RuleProtocol::All,
+            },
+            frontend_port: rule.frontend_port,
+            backend_port: rule.backend_port,
+            pool: balancer.pools.iter().position(is_pool)?,
+            persistence: match rule.distribution {
+                Distribution::Default => Persistence::None,
+                Distribution::SourceIP => Persistence::SourceIp,
+                Distribution::SourceIPProtocol => Persistence::SourceIpProtocol,
+            },
+            udp_tracking: UdpTracking::default(),
+            lifetime,
+        })
+    });
+    LoadBalancer {
+        name,
+        virtual_network: network,
+        pools: pools.collect(),
+        rules: rules.collect(),
+        inbound_nat_rules: Vec::new(),
+    }
+}
+
+fn backend(address: Ipv4Addr) -> PoolBackend {
+    PoolBackend { address, weight: 1, admin_state: AdminState::None }
+}

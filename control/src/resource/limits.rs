@@ -1,0 +1,82 @@
+//! Azure's limits on Private Link, and the codes with which it refuses what is beyond them.
+//!
+//! Sources: the Private Link FAQ, the table of networking limits, and the API's own description.
+
+/// How many of something there may be, and the code of one too many.
+#[derive(Clone, Copy, Debug)]
+pub struct Limit {
+    /// What is counted.
+    pub what: &'static str,
+    /// The most.
+    pub most: usize,
+    /// The code of the refusal.
+    pub code: &'static str,
+}
+
+const fn limit(what: &'static str, most: usize, code: &'static str) -> Limit {
+    Limit { what, most, code }
+}
+
+/// Private endpoints of one virtual network.
+pub const ENDPOINTS_PER_NETWORK: Limit =
+    limit("private endpoints of a virtual network", 1000, "PrivateEndpointsPerVnetLimitReached");
+/// The same, where the network's `privateEndpointVNetPolicies` is `Basic` (high scale).
+pub const ENDPOINTS_PER_NETWORK_AT_SCALE: Limit =
+    limit("private endpoints of a virtual network", 5000, "PrivateEndpointsPerVnetLimitReached");
+/// Private endpoints of one subscription.
+pub const ENDPOINTS_PER_SUBSCRIPTION: Limit = limit(
+    "private endpoints of a subscription",
+    64_000,
+    "PrivateEndpointsPerSubscriptionLimitReached",
+);
+/// Private link services of one subscription.
+pub const SERVICES_PER_SUBSCRIPTION: Limit = limit(
+    "private link services of a subscription",
+    800,
+    "PrivateLinkServicesPerSubscriptionLimitReached",
+);
+/// Private link services of one load balancer.
+pub const SERVICES_PER_BALANCER: Limit = limit(
+    "private link services of a load balancer",
+    8,
+    "PrivateLinkServicesPerLoadBalancerLimitReached",
+);
+/// NAT IP configurations of one private link service.
+pub const NAT_IPS_PER_SERVICE: Limit = limit(
+    "IP configurations of a private link service",
+    8,
+    "PrivateLinkServiceIpConfigurationsLimitReached",
+);
+/// Private endpoints of one private link service.
+pub const ENDPOINTS_PER_SERVICE: Limit = limit(
+    "private endpoint connections of a private link service",
+    1000,
+    "PrivateEndpointConnectionsPerPrivateLinkServiceLimitReached",
+);
+/// Subscriptions in a list of visibility or auto-approval.
+pub const SUBSCRIPTIONS_PER_LIST: Limit =
+    limit("subscriptions of such a list", 100, "PrivateLinkServiceSubscriptionsLimitReached");
+/// Characters of a request message.
+pub const REQUEST_MESSAGE: Limit =
+    limit("characters of a request message", 140, "PrivateEndpointRequestMessageTooLong");
+
+/// Addresses at the start of a subnet that nobody gets.
+pub const RESERVED_FIRST: u32 = 4;
+/// The longest prefix of a subnet.
+pub const SUBNET_LENGTH_MAX: u8 = 29;
+/// The shortest prefix of a subnet.
+pub const SUBNET_LENGTH_MIN: u8 = 2;
+
+impl Limit {
+    /// Refuses a count beyond the limit.
+    ///
+    /// # Errors
+    /// It is.
+    pub fn check(&self, field: &str, count: usize) -> Result<(), super::Fault> {
+        if count <= self.most {
+            return Ok(());
+        }
+        let rule = format!("there would be {count} {}, and {} is the most", self.what, self.most);
+        Err(super::Fault::rule(self.code, field, rule, "remove some first, or use another"))
+    }
+}

@@ -1,0 +1,395 @@
+//! Resources as JSON, in the shape of Azure's API.
+//!
+//! Both lists of connections of an endpoint are always there: clients walk both.
+
+use ring::digest;
+use serde_json::{Value, json};
+
+use super::estate::{Estate, View};
+use super::model::{
+    Balancer, Endpoint, Frontend, Group, Head, NatIp, Network, Pool, Resource, Rule, Service,
+    Subnet, SubnetKey,
+};
+use super::{Key, Kind};
+
+/// A guid's text.
+#[must_use]
+pub fn guid(number: u128) -> String {
+    let text = format!("{number:032x}");
+    let (a, b, c, d) = (&text[..8], &text[8..12], &text[12..16], &text[16..20]);
+    format!("{a}-{b}-{c}-{d}-{}", &text[20..])
+}
+
+/// The guid that a name always has.
+#[must_use]
+pub fn guid_of(name: &str) -> String {
+    let digest = digest::digest(&digest::SHA256, name.as_bytes());
+    let (first, _) = digest.as_ref().split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
+    guid(u128::from_be_bytes(*first))
+}
+
+/// A resource of any kind.
+#[must_use]
+pub fn resource(view: View<'_>, resource: &Resource) -> Value {
+    match resource {
+        Resource::Group(group) => self::group(group),
+        Resource::Network(network) => self::network(network),
+        Resource::Balancer(balancer) => self::balancer(view.estate, balancer),
+        Resource::Service(service) => self::service(view, service),
+        Resource::Endpoint(endpoint) => self::endpoint(view, endpoint),
+    }
+}
+
+fn whole(head: &Head, kind: Kind, properties: Value) -> Value {
+    json!({
+        "id": head.id(kind),
+        "name": head.name,
+        "type": format!("Microsoft.Network/{}", kind.type_name()),
+        "location": head.location,
+        "tags": head.tags,
+        "etag": etag(head),
+        "properties": with_state(properties),
+    })
+}
+
+/// What a client may send back to say which version it means.
+#[must_use]
+pub fn etag(head: &Head) -> String {
+    format!("W/\"{}\"", guid(u128::from(head.revision)))
+}
+
+fn with_state(mut properties: Value) -> Value {
+    properties["provisioningState"] = "Succeeded".into();
+    properties
+}
+
+/// A part of a resource, which has an id below that one's.
+fn part(parent: &str, type_name: &str, name: &str, properties: Value) -> Value {
+    let type_of = |path: &str| path.split("/providers/").nth(1).map(str::to_owned);
+    let mut words = type_of(parent).unwrap_or_default();
+    // A parent's id has its type and its name behind its provider.
+    words.truncate(words.rfind('/').unwrap_or(0));
+    json!({
+        "id": format!("{parent}/{type_name}/{name}"),
+        "name": name,
+        "type": format!("{words}/{type_name}"),
+        "properties": with_state(properties),
+    })
+}
+
+/// A resource group.
+#[must_use]
+pub fn group(group: &Group) -> Value {
+    let Head { subscription, group: name, location, tags, .. } = &group.head;
+    json!({
+        "id": format!("/subscriptions/{subscription}/resourceGroups/{name}"),
+        "name": name,
+        "type": "Microsoft.Resources/resourceGroups",
+        "location": location,
+        "tags": tags,
+        "properties": { "provisioningState": "Succeeded" },
+    })
+}
+
+/// A virtual network.
+#[must_use]
+pub fn network(network: &Network) -> Value {
+    let prefixes: Vec<String> = network.address_space.iter().map(ToString::to_string).collect();
+    let subnets: Vec<Value> =
+        network.subnets.iter().map(|subnet| self::subnet(network, subnet)).collect();
+    let scale = if network.at_scale { "Basic" } else { "Disabled" };
+    whole(
+        &network.head,
+        Kind::Network,
+        json!({
+            "addressSpace": { "addressPrefixes": prefixes },
+            "subnets": subnets,
+            "privateEndpointVNetPolicies": scale,
+            "virtualNetworkPeerings": [],
+            "enableDdosProtection": false,
+        }),
+    )
+}
+
+/// A subnet.
+#[must_use]
+pub fn subnet(network: &Network, subnet: &Subnet) -> Value {
+    let services = if subnet.service_policies { "Enabled" } else { "Disabled" };
+    let properties = json!({
+        "addressPrefix": subnet.prefix.to_string(),
+        "privateEndpointNetworkPolicies": subnet.endpoint_policies,
+        "privateLinkServiceNetworkPolicies": services,
+    });
+    let mut value = part(&network.head.id(Kind::Network), "subnets", &subnet.name, properties);
+    value["etag"] = etag(&network.head).into();
+    value
+}
+
+fn subnet_id(estate: &Estate, key: &SubnetKey) -> Value {
+    let shown = estate.subnet(key).map(|(network, subnet)| {
+        format!("{}/subnets/{}", network.head.id(Kind::Network), subnet.name)
+    });
+    json!({ "id": shown })
+}
+
+fn method(is_static: bool) -> &'static str {
+    if is_static { "Static" } else { "Dynamic" }
+}
+
+/// A load balancer.
+#[must_use]
+pub fn balancer(estate: &Estate, balancer: &Balancer) -> Value {
+    let id = balancer.head.id(Kind::Balancer);
+    let frontends = balancer.frontends.iter().map(|frontend| {
+        part(&id, "frontendIPConfigurations", &frontend.name, self::frontend(estate, frontend))
+    });
+    let pools = balancer
+        .pools
+        .iter()
+        .map(|pool| part(&id, "backendAddressPools", &pool.name, self::pool(pool)));
+    let rules = balancer
+        .rules
+        .iter()
+        .map(|rule| part(&id, "loadBalancingRules", &rule.name, self::rule(&id, rule)));
+    let mut value = whole(
+        &balancer.head,
+        Kind::Balancer,
+        json!({
+            "frontendIPConfigurations": frontends.collect::<Vec<_>>(),
+            "backendAddressPools": pools.collect::<Vec<_>>(),
+            "loadBalancingRules": rules.collect::<Vec<_>>(),
+            "probes": [],
+            "inboundNatRules": [],
+            "outboundRules": [],
+            "inboundNatPools": [],
+        }),
+    );
+    value["sku"] = json!({ "name": "Standard", "tier": "Regional" });
+    value
+}
+
+fn frontend(estate: &Estate, frontend: &Frontend) -> Value {
+    json!({
+        "privateIPAddress": frontend.address,
+        "privateIPAllocationMethod": method(frontend.is_static),
+        "privateIPAddressVersion": "IPv4",
+        "subnet": subnet_id(estate, &frontend.subnet),
+    })
+}
+
+fn pool(pool: &Pool) -> Value {
+    let backends = pool
+        .backends
+        .iter()
+        .map(|(name, address)| json!({ "name": name, "properties": { "ipAddress": address } }));
+    json!({ "loadBalancerBackendAddresses": backends.collect::<Vec<_>>() })
+}
+
+fn rule(balancer: &str, rule: &Rule) -> Value {
+    let pool = json!({ "id": format!("{balancer}/backendAddressPools/{}", rule.pool) });
+    let frontend = format!("{balancer}/frontendIPConfigurations/{}", rule.frontend);
+    json!({
+        "frontendIPConfiguration": { "id": frontend },
+        "backendAddressPool": pool,
+        "backendAddressPools": [pool],
+        "protocol": rule.protocol.name(),
+        "frontendPort": rule.frontend_port,
+        "backendPort": rule.backend_port,
+        "idleTimeoutInMinutes": rule.idle_minutes.unwrap_or(4),
+        "enableTcpReset": rule.tcp_reset.unwrap_or(false),
+        "enableFloatingIP": false,
+        "loadDistribution": rule.distribution.name(),
+    })
+}
+
+/// A private link service.
+#[must_use]
+pub fn service(view: View<'_>, service: &Service) -> Value {
+    let estate = view.estate;
+    let id = service.head.id(Kind::Service);
+    let (balancer, frontend) = &service.frontend;
+    let frontend = estate.balancer(balancer).map(|balancer| {
+        let id = balancer.head.id(Kind::Balancer);
+        json!({ "id": format!("{id}/frontendIPConfigurations/{frontend}") })
+    });
+    let nat_ips = service.nat_ips.iter().map(|nat_ip| {
+        let properties = self::nat_ip(estate, nat_ip);
+        let mut value = part(&id, "ipConfigurations", &nat_ip.name, properties);
+        value["etag"] = etag(&service.head).into();
+        value
+    });
+    let connections = view.connected(&service.head.key());
+    let connections = connections.map(|endpoint| connection(view, service, endpoint));
+    whole(
+        &service.head,
+        Kind::Service,
+        json!({
+            "alias": service.alias,
+            "loadBalancerFrontendIpConfigurations": frontend.into_iter().collect::<Vec<_>>(),
+            "ipConfigurations": nat_ips.collect::<Vec<_>>(),
+            "visibility": { "subscriptions": service.visibility },
+            "autoApproval": { "subscriptions": service.auto_approval },
+            "fqdns": service.fqdns,
+            "enableProxyProtocol": service.proxy_protocol,
+            "networkInterfaces": [{ "id": nic_id(&service.head, &nic_of_service(service)) }],
+            "privateEndpointConnections": connections.collect::<Vec<_>>(),
+        }),
+    )
+}
+
+fn nat_ip(estate: &Estate, nat_ip: &NatIp) -> Value {
+    json!({
+        "privateIPAddress": nat_ip.place.address,
+        "privateIPAllocationMethod": method(nat_ip.place.is_static),
+        "privateIPAddressVersion": "IPv4",
+        "primary": nat_ip.primary,
+        "subnet": subnet_id(estate, &nat_ip.place.subnet),
+    })
+}
+
+/// A connection as the provider sees it.
+#[must_use]
+pub fn connection(view: View<'_>, service: &Service, endpoint: &Endpoint) -> Value {
+    let link = view.connection(endpoint).map(|connection| connection.link.0.to_string());
+    let properties = json!({
+        "privateEndpoint": { "id": endpoint.head.id(Kind::Endpoint) },
+        "privateLinkServiceConnectionState": state(view, endpoint),
+        "privateEndpointLocation": endpoint.head.location,
+        "linkIdentifier": link,
+    });
+    let parent = service.head.id(Kind::Service);
+    let name = endpoint.connection();
+    let mut value = part(&parent, "privateEndpointConnections", &name, properties);
+    value["etag"] = etag(&endpoint.head).into();
+    value
+}
+
+fn state(view: View<'_>, endpoint: &Endpoint) -> Value {
+    let known = view.connection(endpoint);
+    let description = known.map_or("Removed by the provider", |known| known.description.as_str());
+    let actions = known.map_or("None", |known| known.actions_required.as_str());
+    json!({
+        "status": view.state(endpoint).name(),
+        "description": description,
+        "actionsRequired": actions,
+    })
+}
+
+/// A private endpoint.
+#[must_use]
+pub fn endpoint(view: View<'_>, endpoint: &Endpoint) -> Value {
+    let estate = view.estate;
+    let target = match estate.service(&endpoint.service) {
+        Some(service) if !super::service::is_alias(&endpoint.target) => {
+            service.head.id(Kind::Service)
+        }
+        _ => endpoint.target.clone(),
+    };
+    let id = endpoint.head.id(Kind::Endpoint);
+    let list_name = match endpoint.is_manual {
+        true => "manualPrivateLinkServiceConnections",
+        false => "privateLinkServiceConnections",
+    };
+    let properties = json!({
+        "privateLinkServiceId": target,
+        "groupIds": [],
+        "requestMessage": endpoint.request_message,
+        "privateLinkServiceConnectionState": state(view, endpoint),
+    });
+    let connection = part(&id, list_name, &endpoint.connection_name, properties);
+    let configurations = endpoint.ip_configuration.iter().map(|(name, group, member)| {
+        json!({ "name": name, "properties": {
+            "groupId": group, "memberName": member, "privateIPAddress": endpoint.place.address,
+        }})
+    });
+    let mut value = whole(
+        &endpoint.head,
+        Kind::Endpoint,
+        json!({
+            "subnet": subnet_id(estate, &endpoint.place.subnet),
+            "ipVersionType": "IPv4",
+            "customNetworkInterfaceName": endpoint.nic_name.clone().unwrap_or_default(),
+            "networkInterfaces": [{ "id": nic_id(&endpoint.head, &endpoint.nic()) }],
+            "privateLinkServiceConnections": [],
+            "manualPrivateLinkServiceConnections": [],
+            "ipConfigurations": configurations.collect::<Vec<_>>(),
+            "applicationSecurityGroups": [],
+            "customDnsConfigs": dns(estate, endpoint),
+        }),
+    );
+    value["properties"][list_name] = json!([connection]);
+    value
+}
+
+/// The service's names, at the endpoint's address; only once the provider has let it in.
+fn dns(estate: &Estate, endpoint: &Endpoint) -> Vec<Value> {
+    let service = estate.service(&endpoint.service);
+    let names = service.into_iter().flat_map(|service| &service.fqdns);
+    let entry = |name| json!({ "fqdn": name, "ipAddresses": [endpoint.place.address] });
+    names.map(entry).collect()
+}
+
+fn nic_of_service(service: &Service) -> String {
+    format!("{}.nic.{}", service.head.name, service.guid)
+}
+
+fn nic_id(head: &Head, name: &str) -> String {
+    let start = Head { name: String::new(), ..head.clone() }.id(Kind::Group);
+    format!("{start}/providers/Microsoft.Network/networkInterfaces/{name}")
+}
+
+/// All network interfaces of a resource group, or of a subscription: read-only, one for each
+/// endpoint and service.
+#[must_use]
+pub fn nics(view: View<'_>, within: impl Fn(&Key) -> bool) -> Vec<Value> {
+    let endpoints = view.estate.endpoints().filter(|endpoint| within(&endpoint.head.key()));
+    let endpoints = endpoints.map(|endpoint| {
+        let address = (endpoint.head.name.as_str(), &endpoint.place, true);
+        let owner = ("privateEndpoint", endpoint.head.id(Kind::Endpoint));
+        nic(view.estate, &endpoint.head, &endpoint.nic(), &[address], owner)
+    });
+    let services = view.estate.services().filter(|service| within(&service.head.key()));
+    let services = services.map(|service| {
+        let addresses = service.nat_ips.iter();
+        let addresses: Vec<_> =
+            addresses.map(|nat| (nat.name.as_str(), &nat.place, nat.primary)).collect();
+        let owner = ("privateLinkService", service.head.id(Kind::Service));
+        nic(view.estate, &service.head, &nic_of_service(service), &addresses, owner)
+    });
+    endpoints.chain(services).collect()
+}
+
+fn nic(
+    estate: &Estate,
+    head: &Head,
+    name: &str,
+    addresses: &[(&str, &super::model::Place, bool)],
+    (owner_kind, owner): (&str, String),
+) -> Value {
+    let id = nic_id(head, name);
+    let configurations = addresses.iter().map(|(name, place, primary)| {
+        let properties = json!({
+            "privateIPAddress": place.address,
+            "privateIPAllocationMethod": method(place.is_static),
+            "privateIPAddressVersion": "IPv4",
+            "primary": primary,
+            "subnet": subnet_id(estate, &place.subnet),
+        });
+        part(&id, "ipConfigurations", name, properties)
+    });
+    let mut properties = json!({
+        "ipConfigurations": configurations.collect::<Vec<_>>(),
+        "enableAcceleratedNetworking": false,
+        "enableIPForwarding": false,
+        "nicType": "Standard",
+    });
+    properties[owner_kind] = json!({ "id": owner });
+    json!({
+        "id": id,
+        "name": name,
+        "type": "Microsoft.Network/networkInterfaces",
+        "location": head.location,
+        "etag": etag(head),
+        "properties": with_state(properties),
+    })
+}

@@ -1,0 +1,224 @@
+"""Drives adit's API with Azure's own client, one step for each line of standard input.
+
+A line is the name of a step and its arguments; the answer is one line of JSON: what came of it, or
+Azure's error code. Runs under every release of azure-mgmt-network whose models have the names below.
+"""
+
+import json
+import os
+import sys
+
+from azure.core.credentials import AccessToken
+from azure.core.exceptions import HttpResponseError
+from azure.mgmt.network import NetworkManagementClient
+from azure.mgmt.network import models as m
+
+REGION = "eastus"
+GROUP = "net"
+SUBSCRIPTION = os.environ["ADIT_ARM_SUBSCRIPTION"]
+NETWORK = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/{GROUP}/providers/Microsoft.Network"
+FRONTEND = f"{NETWORK}/loadBalancers/lb/frontendIPConfigurations/front"
+POOL = f"{NETWORK}/loadBalancers/lb/backendAddressPools/all"
+SERVICE = f"{NETWORK}/privateLinkServices/web"
+
+
+class Credential:
+    """The stub that the documentation speaks of."""
+
+    def get_token(self, *scopes, **options):
+        return AccessToken(os.environ["ADIT_ARM_TOKEN"], 4102444800)
+
+
+client = NetworkManagementClient(
+    Credential(),
+    SUBSCRIPTION,
+    base_url=os.environ["ADIT_ARM_ENDPOINT"],
+    credential_scopes=["https://management.core.windows.net/.default"],
+    connection_verify=os.environ["ADIT_ARM_CA"],
+)
+services = client.private_link_services
+endpoints = client.private_endpoints
+
+
+def subnet(name, prefix, **more):
+    return m.Subnet(name=name, address_prefix=prefix, **more)
+
+
+def networks():
+    open_subnet = {"private_link_service_network_policies": "Disabled"}
+    plans = {
+        "a": ("10.0.0.0/16", [subnet("endpoints", "10.0.0.0/24")]),
+        "b": ("10.0.0.0/16", [subnet("endpoints", "10.0.0.0/24")]),
+        "provider": (
+            "10.1.0.0/16",
+            [subnet("nat", "10.1.0.0/29", **open_subnet), subnet("front", "10.1.1.0/24")],
+        ),
+    }
+    for name, (space, subnets) in plans.items():
+        parameters = m.VirtualNetwork(
+            location=REGION,
+            address_space=m.AddressSpace(address_prefixes=[space]),
+            subnets=subnets,
+        )
+        made = client.virtual_networks.begin_create_or_update(GROUP, name, parameters).result()
+        assert made.provisioning_state == "Succeeded", made.provisioning_state
+    extra = subnet("more", "10.1.2.0/24")
+    client.subnets.begin_create_or_update(GROUP, "provider", "more", extra).result()
+    return sorted(network.name for network in client.virtual_networks.list(GROUP))
+
+
+def balancer(*backends):
+    rule = {"frontend_ip_configuration": m.SubResource(id=FRONTEND)}
+    rule["backend_address_pool"] = m.SubResource(id=POOL)
+    rule["protocol"] = "Tcp"
+    addresses = [
+        m.LoadBalancerBackendAddress(name=f"b{at}", ip_address=address)
+        for at, address in enumerate(backends)
+    ]
+    parameters = m.LoadBalancer(
+        location=REGION,
+        sku=m.LoadBalancerSku(name="Standard"),
+        frontend_ip_configurations=[
+            m.FrontendIPConfiguration(
+                name="front", subnet=m.Subnet(id=f"{NETWORK}/virtualNetworks/provider/subnets/front")
+            )
+        ],
+        backend_address_pools=[
+            m.BackendAddressPool(name="all", load_balancer_backend_addresses=addresses)
+        ],
+        load_balancing_rules=[
+            m.LoadBalancingRule(name="http", frontend_port=80, backend_port=8080, **rule),
+            m.LoadBalancingRule(name="echo", frontend_port=7, backend_port=7007, **rule),
+        ],
+    )
+    made = client.load_balancers.begin_create_or_update(GROUP, "lb", parameters).result()
+    return made.frontend_ip_configurations[0].private_ip_address
+
+
+def service(visible="", approved="", network="nat"):
+    listed = lambda text: [entry for entry in text.split(",") if entry and entry != "-"]
+    parameters = m.PrivateLinkService(
+        location=REGION,
+        load_balancer_frontend_ip_configurations=[m.FrontendIPConfiguration(id=FRONTEND)],
+        ip_configurations=[
+            m.PrivateLinkServiceIpConfiguration(
+                name=name,
+                subnet=m.Subnet(id=f"{NETWORK}/virtualNetworks/provider/subnets/{network}"),
+            )
+            for name in ("nat-1", "nat-2")
+        ],
+        visibility=m.PrivateLinkServicePropertiesVisibility(subscriptions=listed(visible)),
+        auto_approval=m.PrivateLinkServicePropertiesAutoApproval(subscriptions=listed(approved)),
+    )
+    made = services.begin_create_or_update(GROUP, "web", parameters).result()
+    return {
+        "alias": made.alias,
+        "nat_ips": [ip.private_ip_address for ip in made.ip_configurations],
+        "listed": [found.name for found in services.list(GROUP)],
+    }
+
+
+def endpoint(name, network, address="", target=SERVICE):
+    connection = m.PrivateLinkServiceConnection(
+        name="to-web", private_link_service_id=target, request_message="Please approve"
+    )
+    static = [
+        m.PrivateEndpointIPConfiguration(
+            name="ip", private_ip_address=address, group_id="", member_name=""
+        )
+    ]
+    parameters = m.PrivateEndpoint(
+        location=REGION,
+        subnet=m.Subnet(id=f"{NETWORK}/virtualNetworks/{network}/subnets/endpoints"),
+        manual_private_link_service_connections=[connection],
+        ip_configurations=static if address else [],
+    )
+    endpoints.begin_create_or_update(GROUP, name, parameters).result()
+    return consumer(name)
+
+
+def consumer(name):
+    """The consumer's view of a connection."""
+    found = endpoints.get(GROUP, name)
+    connections = found.private_link_service_connections or []
+    connections = connections + (found.manual_private_link_service_connections or [])
+    state = connections[0].private_link_service_connection_state
+    nic = client.network_interfaces.get(GROUP, found.network_interfaces[0].id.split("/")[-1])
+    return {
+        "state": state.status,
+        "description": state.description,
+        "address": nic.ip_configurations[0].private_ip_address,
+    }
+
+
+def of_endpoint(name):
+    wanted = f"{NETWORK}/privateEndpoints/{name}".lower()
+    for connection in services.list_private_endpoint_connections(GROUP, "web"):
+        if connection.private_endpoint.id.lower() == wanted:
+            return connection
+    return None
+
+
+def provider(name):
+    """The provider's view of a connection."""
+    connection = of_endpoint(name)
+    if connection is None:
+        return None
+    state = connection.private_link_service_connection_state
+    return {"state": state.status, "link": connection.link_identifier, "name": connection.name}
+
+
+def decide(name, status):
+    connection = of_endpoint(name)
+    connection.private_link_service_connection_state = m.PrivateLinkServiceConnectionState(
+        status=status, description=f"{status} by the test", actions_required="None"
+    )
+    services.update_private_endpoint_connection(GROUP, "web", connection.name, connection)
+    return provider(name)
+
+
+def invent():
+    """A provider cannot make a connection."""
+    connection = m.PrivateEndpointConnection(
+        private_link_service_connection_state=m.PrivateLinkServiceConnectionState(status="Approved")
+    )
+    services.update_private_endpoint_connection(GROUP, "web", "nobody.0", connection)
+
+
+def remove(name):
+    connection = of_endpoint(name).name
+    services.begin_delete_private_endpoint_connection(GROUP, "web", connection).result()
+    return provider(name)
+
+
+def delete(kind, name):
+    operations = getattr(client, kind)
+    operations.begin_delete(GROUP, name).result()
+    return [found.name for found in operations.list(GROUP)]
+
+
+def around():
+    """What clients ask besides."""
+    alias = services.get(GROUP, "web").alias
+    request = m.CheckPrivateLinkServiceVisibilityRequest(private_link_service_alias=alias)
+    check = services.begin_check_private_link_service_visibility(REGION, request).result()
+    approved = services.list_auto_approved_private_link_services(REGION)
+    return {
+        "visible": check.visible,
+        "auto_approved": [found.private_link_service for found in approved],
+        "types": [found.name for found in client.available_private_endpoint_types.list(REGION)],
+        "all_services": [found.name for found in services.list_by_subscription()],
+        "all_endpoints": [found.name for found in endpoints.list_by_subscription()],
+    }
+
+
+STEPS = [networks, balancer, service, endpoint, consumer, provider, decide, invent, remove]
+STEPS = {step.__name__: step for step in STEPS + [delete, around]}
+
+for line in sys.stdin:
+    step, *arguments = line.split()
+    try:
+        answer = {"ok": STEPS[step](*arguments)}
+    except HttpResponseError as error:
+        answer = {"code": error.error.code if error.error else None, "message": str(error)}
+    print(json.dumps(answer), flush=True)
