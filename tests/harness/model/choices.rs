@@ -64,6 +64,8 @@ pub(super) trait Seen {
     fn resets(&self, key: &Key) -> bool;
     /// Whether a port rests.
     fn rests(&self, lease: &(PoolKey, u16)) -> bool;
+    /// How many flows were moved so far.
+    fn moved(&self) -> u64;
     /// How many unanswered flows gave way so far.
     fn displaced(&self) -> u64;
 
@@ -151,7 +153,11 @@ impl Model {
         if !set.contains_key(&backend.0) {
             return true;
         }
-        let stays = seen.choice(key).is_some_and(|(choice, _)| choice.backend == backend);
+        let stays = match seen.choice(key) {
+            Some((choice, _)) => choice.backend == backend,
+            // It stayed, and its time was over under the new configuration at once; or it moved.
+            None => seen.moved() == self.workers[flow.worker].counters.flows_moved,
+        };
         let before = self.backends.get(&(flow.link, affinity(&rule, key)));
         let is_same = before.is_some_and(|(same, chosen)| *same == set && *chosen == backend.0);
         if is_same && !stays {

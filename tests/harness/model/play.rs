@@ -110,6 +110,10 @@ impl Seen for Look<'_> {
         Some((Choice { nat: flow.nat(), backend: flow.backend() }, number))
     }
 
+    fn moved(&self) -> u64 {
+        self.engine.counters().flows_moved
+    }
+
     fn resets(&self, key: &Key) -> bool {
         let extent = u32::try_from(self.engine.flows().extent()).unwrap();
         let mut flows = (0..extent).filter_map(|at| self.engine.flows().get(FlowIndex(at)));

@@ -117,6 +117,11 @@ impl Swarm {
         }
         swarm
     }
+
+    /// Whether what fits one cable fits all.
+    pub(super) fn has_one_mtu(&self) -> bool {
+        self.mtus.windows(2).all(|pair| pair[0] == pair[1])
+    }
 }
 
 fn faults(random: &mut Random, is_mild: bool) -> Faults {

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use dataplane::device::Link;
+use dataplane::drop_reason::DropReason;
 use dataplane::engine::Engine;
 use dataplane::nat::{Holder, Pool};
 use dataplane::snapshot::PoolKey;
@@ -315,6 +316,8 @@ impl World {
         }
         let engine = worker.engine();
         self.watch.account(at, engine, self.swarm.flows_max);
+        let too_big = engine.counters().dropped[DropReason::TooBig.slot()];
+        assert!(too_big == 0 || !self.swarm.has_one_mtu(), "no segment is longer than its path");
         self.watch.bounds(at, engine, self.intent.networks() + 1);
         let deadline = engine.next_deadline(clock).map_or(TURN_MAX, |due| {
             u64::try_from(due.since(clock).as_nanos()).unwrap().clamp(MICRO, TURN_MAX)
