@@ -6,7 +6,7 @@
 
 use dataplane::limits;
 use dataplane::snapshot::{
-    Balance, EndpointPlan, Plan, RoutePlan, RulePlan, ScopePlan, ServicePlan, Snapshot,
+    Balance, EndpointPlan, Plan, QuotaPlan, RoutePlan, RulePlan, ScopePlan, ServicePlan, Snapshot,
 };
 use dataplane::types::{ScopeId, ServiceIndex};
 
@@ -63,8 +63,25 @@ fn plan(config: &Config, registry: &Registry) -> Option<Plan> {
     });
     let endpoints: Option<Vec<EndpointPlan>> = endpoints.collect();
     let devices = registry.devices().to_vec();
+    let quotas = quotas(config, registry)?;
     let leaving_nat_ips = registry.departures().plan(config);
-    Some(Plan { devices, scopes, services: services?, endpoints: endpoints?, leaving_nat_ips })
+    Some(Plan {
+        devices,
+        scopes,
+        services: services?,
+        endpoints: endpoints?,
+        leaving_nat_ips,
+        quotas,
+    })
+}
+
+/// What endpoints may have and shall get: as they say, else as their service does.
+fn quotas(config: &Config, registry: &Registry) -> Option<Vec<QuotaPlan>> {
+    let quotas = config.endpoints.iter().map(|endpoint| {
+        let link = registry.connection(&endpoint.name)?.link;
+        Some(QuotaPlan { link, quota: config.quota(endpoint) })
+    });
+    quotas.collect()
 }
 
 fn scope(network: &VirtualNetwork) -> ScopePlan {

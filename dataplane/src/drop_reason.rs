@@ -203,6 +203,13 @@ drop_reasons! {
         "Every port of every NAT IP towards the chosen backend is leased.",
         "Add a NAT IP or a backend to the service: each pair adds 64,512 ports a protocol.",
         "RFC 6888 REQ-11";
+    EndpointFlowsMax, "endpoint_flows_max",
+        "The endpoint has as many flows as it may have.",
+        "Raise `flows_max` of the endpoint, or look who opens so many.", "RFC 6888 REQ-4";
+    RoomReserved, "room_reserved",
+        "What ports or records are left are reserved for other endpoints.",
+        "Add a NAT IP or a backend, raise `flows_max` of adit, or lower `flows_reserved`.",
+        "0018";
     IcmpRate, "icmp_rate",
         "More echo requests came from the virtual network than are answered in this time.",
         "Ping less often.", "RFC 1812 4.3.2.8";

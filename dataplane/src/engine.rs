@@ -28,6 +28,7 @@ mod path;
 mod problem;
 mod rate;
 mod revalidate;
+mod room;
 mod sessions;
 mod shortcut;
 
@@ -205,6 +206,7 @@ impl Engine {
     /// Packets that waited with it are lost by a fault of adit. For an engine without flows.
     pub fn inherit(&mut self, counters: &Counters) {
         self.generation.pools.release_all(self.worker);
+        self.generation.usages.release_all(self.worker);
         let generation = self.counters.generation;
         let flows_closed = counters.flows_closed + counters.flows;
         let lost = usize::try_from(counters.held).unwrap_or(0);

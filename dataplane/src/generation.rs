@@ -4,7 +4,7 @@
 //! by all workers and by successive generations. All three change together or not at all.
 
 use crate::hash::Keys;
-use crate::nat::Pools;
+use crate::nat::{Pools, Usages};
 use crate::neighbor::Neighbors;
 use crate::snapshot::Snapshot;
 use crate::types::GenerationNumber;
@@ -17,6 +17,8 @@ pub struct Generation {
     pub snapshot: Snapshot,
     /// Which ports are leased.
     pub pools: Pools,
+    /// How many flows each connection has.
+    pub usages: Usages,
     /// Which station answers for each next hop.
     pub neighbors: Neighbors,
 }
@@ -28,6 +30,7 @@ impl Generation {
         Generation {
             number: GenerationNumber(1),
             pools: Pools::first(&snapshot, seed),
+            usages: Usages::first(&snapshot),
             neighbors: Neighbors::first(&snapshot),
             snapshot,
         }
@@ -44,6 +47,7 @@ impl Generation {
         Generation {
             number,
             pools: self.pools.next(&snapshot, fresh_seed),
+            usages: self.usages.next(&self.snapshot, &snapshot),
             neighbors: self.neighbors.next(&self.snapshot, &snapshot),
             snapshot,
         }

@@ -11,6 +11,7 @@
 //! Knows no bytes and no flows: a holder is a number that the engine understands.
 
 mod pool;
+mod usage;
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -19,9 +20,10 @@ use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
 pub use pool::{Holder, Home, Pool};
+pub use usage::{Lack, Usage, Usages};
 
 use crate::hash::FixedMap;
-use crate::limits::NAT_IPS_MAX;
+use crate::limits::{NAT_IPS_MAX, PORTS_PER_POOL};
 use crate::snapshot::{PoolKey, Service, Snapshot};
 use crate::types::{Area, FlowIndex, Lease, PoolIndex, Protocol, WorkerId};
 
@@ -143,6 +145,14 @@ impl Pools {
             let (one, other) = two_positions(hash, number);
             if number == 0 { None } else { of_two((open[one], open[other])) }
         })
+    }
+
+    /// Ports that are free towards a backend, over all of the service's NAT IPs.
+    #[must_use]
+    pub fn free(&self, service: &Service, backend: Ipv4Addr, protocol: Protocol) -> usize {
+        let positions = 0..service.nat_ips.len();
+        let pools = positions.filter_map(|at| self.towards(service, at, (backend, protocol)));
+        pools.map(|(_, pool)| PORTS_PER_POOL.saturating_sub(pool.leased() as usize)).sum()
     }
 
     /// Counts a newcomer that found no port of any of the service's NAT IPs, with each of them.

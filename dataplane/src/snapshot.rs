@@ -10,6 +10,7 @@
 //! snapshot never does.
 
 mod plan;
+mod quota;
 mod spread;
 mod treatment;
 
@@ -23,9 +24,10 @@ use crate::hash::FixedMap;
 
 pub use crate::types::{Ending, Persistence, Timeouts};
 pub use plan::{
-    Balance, DeviceKind, DevicePlan, EndpointPlan, LeavingPlan, Plan, PlanError, RoutePlan,
-    RulePlan, ScopePlan, ServicePlan, UdpTracking,
+    Balance, DeviceKind, DevicePlan, EndpointPlan, LeavingPlan, Plan, PlanError, QuotaPlan,
+    RoutePlan, RulePlan, ScopePlan, ServicePlan, UdpTracking,
 };
+pub use quota::{Quota, Reserves};
 pub use spread::Spread;
 pub use treatment::{Fragments, IcmpAnswers, IcmpErrors, MssClamp, Treatment};
 
@@ -71,6 +73,16 @@ pub struct Endpoint {
     pub gate: Gate,
     /// Whether it answers echo requests.
     pub answers_echo: bool,
+    /// How many flows it may have, and shall get.
+    pub quota: Quota,
+}
+
+impl Endpoint {
+    /// Whether room is kept for it.
+    #[must_use]
+    pub fn reserves(&self) -> bool {
+        self.gate == Gate::Approved && self.quota.reserved > 0
+    }
 }
 
 /// A private link service.
@@ -82,6 +94,8 @@ pub struct Service {
     pub nat_ips: Box<[Ipv4Addr]>,
     /// As many that it had before and that still have flows.
     leaving: Box<[(Ipv4Addr, NatIpState)]>,
+    /// What its endpoints shall get.
+    pub reserves: Reserves,
     /// What clients are told whose TCP segments it refuses.
     pub refusal: Refusal,
     /// What it does with what is not plain traffic that fits.
@@ -238,6 +252,7 @@ pub struct Snapshot {
     locals: FixedMap,
     by_nat_ip: HashMap<(ScopeId, Ipv4Addr), ServiceIndex>,
     reassembles: bool,
+    reserves: Reserves,
     endpoints: Box<[Endpoint]>,
     by_link: HashMap<LinkId, EndpointIndex>,
     services: Box<[Service]>,
@@ -349,6 +364,12 @@ impl Snapshot {
         let mut own: Vec<Ipv4Addr> = own.map(|(_, nat_ip)| *nat_ip).collect();
         own.sort_unstable();
         own
+    }
+
+    /// What all endpoints together shall get.
+    #[must_use]
+    pub fn reserves(&self) -> &Reserves {
+        &self.reserves
     }
 
     /// The service that has this NAT IP.

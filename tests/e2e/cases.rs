@@ -14,6 +14,7 @@ mod mtu;
 mod nat_ips;
 mod observe;
 mod outage;
+mod quota;
 mod reload;
 mod tenants;
 mod transfers;
@@ -46,6 +47,7 @@ pub(crate) fn all() -> Vec<Case> {
         ending::CASES,
         nat_ips::CASES,
         observe::CASES,
+        quota::CASES,
         icmp::CASES,
         mtu::CASES,
         reload::CASES,

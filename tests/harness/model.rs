@@ -15,6 +15,7 @@ mod form;
 mod hops;
 mod op;
 mod play;
+mod quota;
 mod rules;
 mod setup;
 mod shrink;

@@ -5,7 +5,7 @@
 //! Everything that happens must be said: after `in`, each frame that leaves by an `out` line, in
 //! order, and any other verdict by `drop`, `held`, `consumed` or `handed-over`.
 //!
-//! Settings: `backends IP…`, `nat IP…`, `drain IP`, `close IP`,
+//! Settings: `backends IP…`, `nat IP…`, `drain IP`, `close IP`, `quota NET RESERVED MAX|-`,
 //! `timeouts OPENING ESTABLISHED CLOSING UDP` (seconds),
 //! `gate NET approved|pending|rejected|disconnected`, `remove-endpoint NET`, `add-endpoint NET
 //! LINK`,
@@ -34,7 +34,7 @@ use std::time::Duration;
 
 use dataplane::drop_reason::DropReason;
 use dataplane::engine::Verdict;
-use dataplane::snapshot::{EndpointPlan, Gate, Refusal, RoutePlan};
+use dataplane::snapshot::{EndpointPlan, Gate, Quota, Refusal, RoutePlan};
 use dataplane::stats::Counters;
 use dataplane::types::{DeviceIndex, LinkId, Prefix, Tick};
 
@@ -182,6 +182,19 @@ impl Runner {
         Duration::from_millis(self.number::<u64>(rest) * millis)
     }
 
+    /// NAT IPs that leave, and quotas.
+    fn change_room(&self, topology: &mut Topology, verb: &str, words: &[&str]) {
+        match words {
+            [address] => topology.drain_nat_ip(self.number(address), verb == "close"),
+            [net, reserved, most] => {
+                let most = if *most == "-" { u32::MAX } else { self.number(most) };
+                let quota = Quota { reserved: self.number(reserved), most };
+                topology.set_quota(self.device(net), quota);
+            }
+            _ => self.fail("no such statement"),
+        }
+    }
+
     fn change(&mut self, verb: &str, words: &[&str]) {
         let mut topology = self.topology.clone();
         match (verb, words) {
@@ -193,9 +206,7 @@ impl Runner {
                 let all: Vec<Ipv4Addr> = words.iter().map(|word| self.number(word)).collect();
                 topology.set_nat_ips(&all);
             }
-            ("drain" | "close", [address]) => {
-                topology.drain_nat_ip(self.number(address), verb == "close");
-            }
+            ("drain" | "close" | "quota", _) => self.change_room(&mut topology, verb, words),
             ("timeouts", [a, b, c, d]) => {
                 topology.set_timeouts([*a, *b, *c, *d].map(|word| self.number(word)));
             }

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use dataplane::device::Link;
 use dataplane::snapshot::{
-    Balance, DeviceKind, DevicePlan, Ending, EndpointPlan, Gate, LeavingPlan, Plan, Refusal,
-    RulePlan, ScopePlan, ServicePlan, Snapshot, Timeouts, Treatment,
+    Balance, DeviceKind, DevicePlan, Ending, EndpointPlan, Gate, LeavingPlan, Plan, Quota,
+    QuotaPlan, Refusal, RulePlan, ScopePlan, ServicePlan, Snapshot, Timeouts, Treatment,
 };
 use dataplane::types::{DeviceIndex, LinkId, MacAddress, Prefix, Protocol, ScopeId, ServiceIndex};
 use pnet_base::MacAddr;
@@ -105,6 +105,15 @@ impl Topology {
         let leaving = &mut self.plan.leaving_nat_ips;
         leaving.retain(|leaving| leaving.address != address);
         leaving.push(LeavingPlan { service: ServiceIndex(0), address, is_closing });
+    }
+
+    /// Sets how many flows a tenant's endpoints shall get and may have.
+    pub fn set_quota(&mut self, tenant: DeviceIndex, quota: Quota) {
+        let endpoints = self.plan.endpoints.iter();
+        let of_tenant = endpoints.filter(|endpoint| endpoint.scope.0 == tenant.0);
+        let links: Vec<LinkId> = of_tenant.map(|endpoint| endpoint.link).collect();
+        self.plan.quotas.retain(|entry| !links.contains(&entry.link));
+        self.plan.quotas.extend(links.into_iter().map(|link| QuotaPlan { link, quota }));
     }
 
     /// Sets the state of the connections of a tenant's endpoints.

@@ -354,6 +354,37 @@ pub struct Endpoint {
     pub request_message: Option<String>,
     /// Id of the connection.
     pub link_id: u32,
+    /// Flows that it has, those that only keep a port that rests included.
+    pub flows: u32,
+    /// How many it shall get whatever others have.
+    pub flows_reserved: u32,
+    /// How many it may have, if that is limited.
+    pub flows_max: Option<u32>,
+    /// Newcomers that were refused for want of room.
+    pub refused: Refusals,
+}
+
+/// Why newcomers of an endpoint were refused for want of room, and how many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusals {
+    /// It had as many flows as it may have.
+    pub endpoint_flows_max: u64,
+    /// No NAT IP had a port left towards the backend.
+    pub nat_ports_exhausted: u64,
+    /// The worker's table was full.
+    pub flow_table_full: u64,
+    /// What was left is reserved for others.
+    pub room_reserved: u64,
+}
+
+impl Refusals {
+    /// All of them.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        let Refusals { endpoint_flows_max, nat_ports_exhausted, flow_table_full, room_reserved } =
+            self;
+        endpoint_flows_max + nat_ports_exhausted + flow_table_full + room_reserved
+    }
 }
 
 /// A private link service.

@@ -197,7 +197,19 @@ fn next_hops(next_hops: &[NextHop]) -> String {
 }
 
 fn endpoints(endpoints: &[Endpoint]) -> String {
-    let header = ["ENDPOINT", "VNET", "ADDRESS", "SERVICE", "STATE", "LINK ID#", "DESCRIPTION"];
+    let header = [
+        "ENDPOINT",
+        "VNET",
+        "ADDRESS",
+        "SERVICE",
+        "STATE",
+        "LINK ID#",
+        "FLOWS#",
+        "RESERVED#",
+        "MAX#",
+        "REFUSED#",
+        "DESCRIPTION",
+    ];
     let mut table = Table::new(&header);
     for endpoint in endpoints {
         let description = match &endpoint.request_message {
@@ -211,6 +223,10 @@ fn endpoints(endpoints: &[Endpoint]) -> String {
             endpoint.private_link_service.clone(),
             endpoint.connection_state.to_string(),
             endpoint.link_id.to_string(),
+            endpoint.flows.to_string(),
+            endpoint.flows_reserved.to_string(),
+            endpoint.flows_max.map_or_else(|| "-".to_owned(), |most| most.to_string()),
+            endpoint.refused.total().to_string(),
             description,
         ]);
     }

@@ -117,6 +117,8 @@ pub(super) struct RawService {
     pub(super) load_balancer: Option<Text>,
     pub(super) nat_ips: Option<Vec<RawNatIp>>,
     pub(super) nat_ip_drain_timeout: Option<Text>,
+    pub(super) endpoint_flows_reserved: Option<Located<i64>>,
+    pub(super) endpoint_flows_max: Option<Located<i64>>,
     pub(super) auto_approve: Option<Located<bool>>,
     pub(super) profile: Option<Text>,
     pub(super) tcp_established_timeout: Option<Text>,
@@ -147,6 +149,8 @@ pub(super) struct RawEndpoint {
     pub(super) request_message: Option<Text>,
     pub(super) connection_state: Option<Text>,
     pub(super) icmp_echo: Option<Located<bool>>,
+    pub(super) flows_reserved: Option<Located<i64>>,
+    pub(super) flows_max: Option<Located<i64>>,
 }
 
 /// Reads a file's text; the second value is everything wrong with its keys and types.
@@ -323,6 +327,8 @@ fn service(mut section: Section<'_, '_>) -> RawService {
             )
             .map(|list| list.into_iter().map(nat_ip).collect()),
         nat_ip_drain_timeout: section.optional("nat_ip_drain_timeout"),
+        endpoint_flows_reserved: section.optional("endpoint_flows_reserved"),
+        endpoint_flows_max: section.optional("endpoint_flows_max"),
         auto_approve: section.optional("auto_approve"),
         profile: section.optional("profile"),
         tcp_established_timeout: section.optional("tcp_established_timeout"),
@@ -357,6 +363,8 @@ fn endpoint(mut section: Section<'_, '_>) -> RawEndpoint {
         request_message: section.optional("request_message"),
         connection_state: section.optional("connection_state"),
         icmp_echo: section.optional("icmp_echo"),
+        flows_reserved: section.optional("flows_reserved"),
+        flows_max: section.optional("flows_max"),
     };
     section.finish();
     raw

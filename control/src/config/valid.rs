@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use dataplane::snapshot::{DeviceKind, Treatment};
+use dataplane::snapshot::{DeviceKind, Quota, Treatment};
 use dataplane::types::Prefix;
 
 pub use super::balance::{
@@ -165,6 +165,8 @@ pub struct PrivateLinkService {
     pub nat_ips: Vec<NatIp>,
     /// How long a NAT IP that is taken away keeps its flows.
     pub nat_ip_drain: Duration,
+    /// What each of its endpoints shall get and may have, unless it says otherwise.
+    pub quota: Quota,
     /// Whether connections are approved without asking.
     pub auto_approve: bool,
     /// How its flows live and end.
@@ -199,6 +201,10 @@ pub struct PrivateEndpoint {
     pub connection_state: Option<ConnectionState>,
     /// Whether it answers echo requests while it is approved.
     pub icmp_echo: bool,
+    /// How many flows it shall get, if it says so.
+    pub flows_reserved: Option<u32>,
+    /// How many flows it may have, if it says so.
+    pub flows_max: Option<u32>,
 }
 
 impl Config {
@@ -242,6 +248,17 @@ impl Config {
     #[must_use]
     pub fn endpoints(&self) -> &[PrivateEndpoint] {
         &self.endpoints
+    }
+
+    /// How many flows an endpoint shall get and may have.
+    #[must_use]
+    pub fn quota(&self, endpoint: &PrivateEndpoint) -> Quota {
+        let service = self.services.get(endpoint.service);
+        let Quota { reserved, most } = service.map(|service| service.quota).unwrap_or_default();
+        Quota {
+            reserved: endpoint.flows_reserved.unwrap_or(reserved),
+            most: endpoint.flows_max.unwrap_or(most),
+        }
     }
 
     /// The state in which an endpoint's connection begins.

@@ -9,6 +9,7 @@ mod balancer;
 mod consumer;
 mod network;
 mod provider;
+mod quota;
 mod treatment;
 mod value;
 
@@ -49,7 +50,11 @@ pub(super) fn validate(raw: &RawConfig, errors: Vec<ConfigError>) -> Result<Chec
             endpoints: endpoints.into_iter().collect::<Option<_>>()?,
         })
     };
-    match all() {
+    let config = all();
+    if let Some(config) = &config {
+        errors.extend(quota::sums(config, raw));
+    }
+    match config {
         Some(config) if errors.is_empty() => Ok(Checked { config, warnings }),
         _ => {
             if errors.is_empty() {

@@ -187,7 +187,8 @@ impl Controller {
                 Ok(Response::Status(Box::new(status.status())))
             }
             Request::Endpoints {} => {
-                Ok(Response::Endpoints { endpoints: view::endpoints(&self.config, &self.registry) })
+                let endpoints = view::endpoints(&self.config, &self.registry, generation);
+                Ok(Response::Endpoints { endpoints })
             }
             Request::Services {} => Ok(Response::Services {
                 services: view::services(&self.config, &self.registry, generation, self.uptime()),

@@ -1,14 +1,15 @@
-//! Says when ports have run out: for each service's network, backend and protocol at most once in
-//! some seconds, with how many newcomers were refused since.
+//! Says when newcomers are refused for want of room: for each backend towards which ports ran out,
+//! and for each endpoint, at most once in some seconds, with how many were refused since.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use dataplane::generation::Generation;
-use dataplane::types::{Protocol, ScopeId};
+use dataplane::types::{LinkId, Protocol, ScopeId};
 
-use super::view::network_name;
+use super::view::{network_name, refusals};
+use crate::api::Refusals;
 use crate::state::Registry;
 
 /// Time between two lines about the same backend.
@@ -17,9 +18,12 @@ const QUIET: Duration = Duration::from_secs(10);
 /// The provider's virtual network, backend and protocol.
 type Way = (ScopeId, Ipv4Addr, Protocol);
 
-/// What was said last of the ways on which newcomers were refused.
+/// What was said last.
 #[derive(Default)]
-pub(super) struct Exhaustion(BTreeMap<Way, Said>);
+pub(super) struct Exhaustion {
+    ways: BTreeMap<Way, Said>,
+    endpoints: BTreeMap<LinkId, Said>,
+}
 
 #[derive(Default)]
 struct Said {
@@ -36,6 +40,39 @@ impl Exhaustion {
         registry: &Registry,
         now: Duration,
     ) -> Vec<String> {
+        let mut lines = self.look_at_ways(generation, registry, now);
+        lines.extend(self.look_at_endpoints(generation, registry, now));
+        lines
+    }
+
+    fn look_at_endpoints(
+        &mut self,
+        generation: &Generation,
+        registry: &Registry,
+        now: Duration,
+    ) -> Vec<String> {
+        self.endpoints.retain(|link, _| generation.usages.find(*link).is_some());
+        let news = registry.connections().filter_map(|(name, link)| {
+            // Ports that ran out are said for their backend.
+            let Refusals { endpoint_flows_max, flow_table_full, room_reserved, .. } =
+                refusals(generation, link);
+            let refused = endpoint_flows_max + flow_table_full + room_reserved;
+            let said = self.endpoints.entry(link).or_default();
+            let fresh = said.news(refused, now)?;
+            Some(format!(
+                "endpoint {name}: {fresh} newcomers were refused for want of room; `adit endpoints \
+                 --json` says of which"
+            ))
+        });
+        news.collect()
+    }
+
+    fn look_at_ways(
+        &mut self,
+        generation: &Generation,
+        registry: &Registry,
+        now: Duration,
+    ) -> Vec<String> {
         let mut counted: BTreeMap<Way, u64> = BTreeMap::new();
         for pool in generation.pools.iter().filter(|pool| pool.refused() > 0) {
             let key = pool.key();
@@ -43,9 +80,9 @@ impl Exhaustion {
             let count = counted.entry((key.scope, key.backend, key.protocol)).or_default();
             *count = pool.refused().max(*count);
         }
-        self.0.retain(|way, _| counted.contains_key(way));
+        self.ways.retain(|way, _| counted.contains_key(way));
         let news = counted.into_iter().filter_map(|(way, refused)| {
-            let fresh = self.0.entry(way).or_default().news(refused, now)?;
+            let fresh = self.ways.entry(way).or_default().news(refused, now)?;
             let (scope, backend, protocol) = way;
             let network = network_name(registry, scope);
             Some(format!(

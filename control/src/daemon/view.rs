@@ -8,13 +8,13 @@ use std::time::Duration;
 use dataplane::drop_reason::DropReason;
 use dataplane::generation::Generation;
 use dataplane::limits::PORTS_PER_POOL;
-use dataplane::nat::Pool;
+use dataplane::nat::{Lack, Pool, Usage};
 use dataplane::snapshot::{
     DeviceKind, DevicePlan, Fragments, IcmpAnswers, IcmpErrors, MssClamp, Persistence, PoolKey,
     UdpTracking,
 };
 use dataplane::stats::{Counters, DeviceReport, DeviceState as QueueState};
-use dataplane::types::{DeviceIndex, Protocol, ScopeId, ServiceIndex, Tick};
+use dataplane::types::{DeviceIndex, LinkId, Protocol, ScopeId, ServiceIndex, Tick};
 use rustix::io::Errno;
 
 use super::crew::{Crew, FastPathState};
@@ -184,7 +184,11 @@ pub(crate) fn kind_name(kind: DeviceKind) -> &'static str {
     }
 }
 
-pub(super) fn endpoints(config: &Config, registry: &Registry) -> Vec<api::Endpoint> {
+pub(super) fn endpoints(
+    config: &Config,
+    registry: &Registry,
+    generation: &Generation,
+) -> Vec<api::Endpoint> {
     let endpoints = config.endpoints().iter().filter_map(|endpoint| {
         let connection = registry.connection(&endpoint.name)?;
         Some(api::Endpoint {
@@ -200,9 +204,24 @@ pub(super) fn endpoints(config: &Config, registry: &Registry) -> Vec<api::Endpoi
             description: connection.description.clone(),
             request_message: endpoint.request_message.clone(),
             link_id: connection.link.0,
+            flows: generation.usages.find(connection.link).map_or(0, Usage::flows),
+            flows_reserved: config.quota(endpoint).reserved,
+            flows_max: Some(config.quota(endpoint).most).filter(|most| *most < u32::MAX),
+            refused: refusals(generation, connection.link),
         })
     });
     endpoints.collect()
+}
+
+/// How often newcomers of a connection were refused for want of room.
+pub(super) fn refusals(generation: &Generation, link: LinkId) -> api::Refusals {
+    let count = |lack| generation.usages.find(link).map_or(0, |usage| usage.refused(lack));
+    api::Refusals {
+        endpoint_flows_max: count(Lack::Maximum),
+        nat_ports_exhausted: count(Lack::Port),
+        flow_table_full: count(Lack::Record),
+        room_reserved: count(Lack::Share),
+    }
 }
 
 pub(super) fn services(

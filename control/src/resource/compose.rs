@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use dataplane::snapshot::{Persistence, UdpTracking};
+use dataplane::snapshot::{Persistence, Quota, UdpTracking};
 
 use super::estate::Estate;
 use super::model::{Balancer, Distribution, Endpoint, Rule, Service, Transport};
@@ -170,6 +170,7 @@ impl<'e> Composer<'e> {
                 nat_ips: nat_ips.collect(),
                 auto_approve: false,
                 nat_ip_drain: NAT_IP_DRAIN,
+                quota: Quota::default(),
                 flows: FlowSettings::default(),
                 treatment: dataplane::snapshot::Treatment::default(),
             });
@@ -239,6 +240,8 @@ impl<'e> Composer<'e> {
                 request_message: endpoint.request_message.clone(),
                 connection_state: Some(endpoint.initial),
                 icmp_echo: false,
+                flows_reserved: None,
+                flows_max: None,
             });
         }
         Ok(())

@@ -4,27 +4,19 @@
 //! A refusal leaves no flow and no lease behind; a full table may have lost expired flows.
 //! `explain` asks the same functions without changing anything, and hears what each of them found.
 
-use alloc::sync::Arc;
-
 use super::Engine;
 use super::explain::{Found, Witness};
 use super::path::{Forward, opens};
 use crate::classify::judge_source;
 use crate::drop_reason::DropReason;
-use crate::flow::{Flow, Vacancy};
-use crate::generation::Generation;
+use crate::flow::Flow;
 use crate::lb;
-use crate::nat::{Pool, Pools};
 use crate::packet::FlowKey;
-use crate::snapshot::{Backend, Gate, Rule, Service};
+use crate::snapshot::{Backend, Gate, Quota, Rule};
 use crate::types::{
-    DeviceIndex, EndpointIndex, FlowIndex, Hop, Lease, LinkId, MacAddress, Persistence, Protocol,
+    DeviceIndex, EndpointIndex, FlowIndex, Hop, LinkId, MacAddress, Persistence, Protocol,
     ServiceIndex, Tick, Timeouts,
 };
-
-/// Expired flows that a full table is searched for, for each flow that it refuses: timers looked
-/// at.
-const RECLAIM_STEPS: u32 = 64;
 
 /// I11: only an approved connection carries traffic.
 pub(super) fn judge_gate(gate: Gate) -> Result<(), DropReason> {
@@ -43,27 +35,14 @@ fn no_backend(rule: &Rule) -> DropReason {
 
 /// What the configuration in force grants a new flow.
 pub(super) struct Grant {
-    link: LinkId,
+    pub(super) link: LinkId,
     pub(super) service: ServiceIndex,
     pub(super) backend: Backend,
     backend_port: u16,
     timeouts: Timeouts,
+    pub(super) quota: Quota,
     pub(super) protocol: Protocol,
     pub(super) hash: u64,
-}
-
-/// Whether a flow's end would free a port of the service's NAT IPs towards a backend.
-pub(super) fn frees_port(
-    generation: &Generation,
-    service: &Service,
-    grant: &Grant,
-) -> impl Fn(&Flow) -> bool {
-    let (backend, protocol) = (grant.backend.address, grant.protocol);
-    move |flow| {
-        let Some(key) = generation.pools.pool(flow.pool).map(Pool::key) else { return false };
-        let is_way = (key.scope, key.backend, key.protocol) == (service.scope, backend, protocol);
-        is_way && service.nat_ips.contains(&key.nat_ip)
-    }
 }
 
 impl Engine {
@@ -71,7 +50,7 @@ impl Engine {
     pub(super) fn admit(&mut self, forward: &Forward, now: Tick) -> Result<FlowIndex, DropReason> {
         let opens = opens(&forward.packet);
         let grant = self.grant(&forward.key, forward.endpoint, opens, &mut ())?;
-        let (vacancy, lease) = self.room(&grant, forward.hash, now)?;
+        let (vacancy, lease) = self.make_way(&grant, forward.hash, now)?;
         // Where the client is, the caller notes: it does so for every packet.
         let nowhere = Hop { device: DeviceIndex(0), mac: MacAddress::ZERO };
         let backend = (grant.backend.address, grant.backend_port);
@@ -114,64 +93,13 @@ impl Engine {
         let (backend_port, timeouts) = (rule.port_behind(key.endpoint_port), rule.timeouts);
         // NAT IPs share the flows of a client even where one backend serves them all.
         let hash = key.balance_hash(&self.balance_keys, link, Persistence::None);
-        Ok(Grant { link, service, backend, backend_port, timeouts, protocol: key.protocol, hash })
+        let (protocol, quota) = (key.protocol, endpoint.quota);
+        Ok(Grant { link, service, backend, backend_port, timeouts, quota, protocol, hash })
     }
 
     /// The backend that a new flow would have.
     pub(super) fn choose(&self, rule: &Rule, key: &FlowKey, link: LinkId) -> Option<Backend> {
         let hash = key.balance_hash(&self.balance_keys, link, rule.persistence);
         lb::choose(&self.generation.snapshot, rule, hash).copied()
-    }
-
-    /// A record and a port for a flow. When there is no port, a flow that was never answered gives
-    /// way.
-    fn room(
-        &mut self,
-        grant: &Grant,
-        hash: u64,
-        now: Tick,
-    ) -> Result<(Vacancy, Lease), DropReason> {
-        let vacancy = self.vacancy(hash, now)?;
-        if let Some(lease) = self.lease(grant, vacancy.flow())? {
-            return Ok((vacancy, lease));
-        }
-        let generation = Arc::clone(&self.generation);
-        let service = generation.snapshot.service(grant.service).ok_or(DropReason::Internal)?;
-        let refused = |pools: &Pools| {
-            pools.refuse(service, grant.backend.address, grant.protocol);
-            DropReason::NatPortsExhausted
-        };
-        if !self.make_room(frees_port(&generation, service, grant)) {
-            return Err(refused(&generation.pools));
-        }
-        let vacancy = self.vacancy(hash, now)?;
-        let lease = self.lease(grant, vacancy.flow())?;
-        Ok((vacancy, lease.ok_or_else(|| refused(&generation.pools))?))
-    }
-
-    /// Room for a flow. A full table first gives up flows that have expired (a full table of
-    /// expired flows takes new ones at full rate), then one that was never answered.
-    fn vacancy(&mut self, hash: u64, now: Tick) -> Result<Vacancy, DropReason> {
-        if let Some(vacancy) = self.flows.vacancy(hash) {
-            return Ok(vacancy);
-        }
-        let mut steps = RECLAIM_STEPS;
-        if let Some(expired) = self.flows.next_expired(now, &mut steps)
-            && self.has_expired(expired, now)
-        {
-            self.end(expired, now);
-        }
-        if let Some(vacancy) = self.flows.vacancy(hash) {
-            return Ok(vacancy);
-        }
-        self.make_room(|_| true);
-        self.flows.vacancy(hash).ok_or(DropReason::FlowTableFull)
-    }
-
-    fn lease(&self, grant: &Grant, flow: FlowIndex) -> Result<Option<Lease>, DropReason> {
-        let Generation { snapshot, pools, .. } = &*self.generation;
-        let service = snapshot.service(grant.service).ok_or(DropReason::Internal)?;
-        let holder = (&self.home, flow);
-        Ok(pools.lease(service, grant.backend.address, grant.protocol, grant.hash, holder))
     }
 }

@@ -166,6 +166,8 @@ fn is_policy(reason: DropReason) -> bool {
             | DropReason::NatIpRemoved
             | DropReason::NatIpDrained
             | DropReason::NatPortsExhausted
+            | DropReason::EndpointFlowsMax
+            | DropReason::RoomReserved
             | DropReason::FlowTableFull
     )
 }

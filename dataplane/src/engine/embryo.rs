@@ -4,13 +4,15 @@
 //! flow is noted at the end of a queue with room for one in [`QUEUE_SHARE`] records. A note that is
 //! pushed out of the full queue, while more than half of the quota is used, takes its flow with it
 //! if that is still unanswered; and where a newcomer finds no record or no port, the oldest
-//! unanswered flow that has one gives way at once. So a flood takes nothing from flows that were
+//! unanswered flow that has one gives way at once; but none of a reserve that its endpoint has not
+//! exceeded. So a flood takes nothing from flows that were
 //! answered, and lasting room from nobody (I8). Bounds: for one newcomer [`NOTES_MAX`] notes, of
 //! which [`PASSED_OVER_MAX`] stay; the others go for good.
 
 use alloc::collections::VecDeque;
 
 use super::Engine;
+use super::room::is_of_reserve;
 use crate::flow::Flow;
 use crate::types::{FlowIndex, Lease};
 
@@ -52,7 +54,11 @@ impl Engine {
         let pushed_out = if notes.len() == *quota { notes.pop_front() } else { None };
         let is_crowded = self.counters.flows_unanswered > *quota as u64 / 2;
         notes.push_back(Note { flow, nat_port: lease.port });
-        if let Some(oldest) = pushed_out.filter(|_| is_crowded) {
+        let gives_way = |note: &Note| {
+            let flow = self.flows.get(note.flow);
+            is_crowded && !flow.is_some_and(|flow| is_of_reserve(&self.generation, flow))
+        };
+        if let Some(oldest) = pushed_out.filter(gives_way) {
             self.displace(oldest);
         }
     }

@@ -79,6 +79,9 @@ impl Engine {
         if let Some(pool) = self.generation.pools.pool(flow.pool) {
             pool.release(flow.nat().1, holder);
         }
+        if let Some(usage) = self.generation.usages.find(flow.link) {
+            usage.close(self.worker);
+        }
         self.counters.flows_unanswered -= u64::from(flow.state.is_embryonic());
         match flow.state {
             State::Resting => self.counters.ports_resting -= 1,

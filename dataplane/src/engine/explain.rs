@@ -9,12 +9,13 @@
 use core::net::Ipv4Addr;
 
 use super::Engine;
-use super::admit::{Grant, frees_port, judge_gate};
+use super::admit::{Grant, judge_gate};
 use super::revalidate::judge;
 use super::sessions::Session;
 use crate::classify::{classify, judge_source};
 use crate::drop_reason::DropReason;
 use crate::flow::{Flow, State};
+use crate::generation::Generation;
 use crate::limits::PORTS_PER_POOL;
 use crate::nat::{Holder, Pool};
 use crate::packet::{FlowKey, judge_addresses};
@@ -249,27 +250,15 @@ impl Engine {
         hash: u64,
         seen: &mut Explanation,
     ) -> Result<(), DropReason> {
-        if self.flows.vacancy(hash).is_none() {
-            if !self.can_make_room(|_| true) {
-                return Err(DropReason::FlowTableFull);
-            }
-            seen.displaces = true;
-        }
-        let generation = &*self.generation;
-        let service = generation.snapshot.service(grant.service).ok_or(DropReason::Internal)?;
+        seen.displaces = self.foresee_way(grant, hash)?;
+        let Generation { snapshot, pools, .. } = &*self.generation;
+        let service = snapshot.service(grant.service).ok_or(DropReason::Internal)?;
         let (backend, protocol) = (grant.backend.address, grant.protocol);
-        match generation.pools.preferred(service, backend, protocol, grant.hash) {
-            Some((_, pool)) => {
-                let (nat_ip, free) = (pool.key().nat_ip, free(pool.leased()));
-                seen.nat = Some(NatChoice { nat_ip, port: None, free });
-                Ok(())
-            }
-            None if self.can_make_room(frees_port(generation, service, grant)) => {
-                seen.displaces = true;
-                Ok(())
-            }
-            None => Err(DropReason::NatPortsExhausted),
+        if let Some((_, pool)) = pools.preferred(service, backend, protocol, grant.hash) {
+            let (nat_ip, free) = (pool.key().nat_ip, free(pool.leased()));
+            seen.nat = Some(NatChoice { nat_ip, port: None, free });
         }
+        Ok(())
     }
 
     fn foresee_next_hop(

@@ -64,6 +64,12 @@ impl FlowTable {
         self.live
     }
 
+    /// How many more there is room for.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.capacity - self.live
+    }
+
     /// Whether no flow lives.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -14,7 +14,8 @@ use hashbrown::HashMap;
 
 use super::{
     Backend, Endpoint, Fragments, Gate, Local, NAT_IP, NatIpState, NextHop, Persistence, PoolKey,
-    Refusal, Rule, Scope, Service, Snapshot, Spread, Treatment, local_key, rule_key,
+    Quota, Refusal, Reserves, Rule, Scope, Service, Snapshot, Spread, Treatment, local_key,
+    rule_key,
 };
 use crate::hash::FixedMap;
 use crate::limits::{BACKENDS_PER_RULE_MAX, DEVICES_MAX, NAT_IPS_MAX};
@@ -36,6 +37,17 @@ pub struct Plan {
     pub endpoints: Vec<EndpointPlan>,
     /// NAT IPs that were taken away from services and still have flows.
     pub leaving_nat_ips: Vec<LeavingPlan>,
+    /// What endpoints may have and shall get; for those without an entry nothing is settled.
+    pub quotas: Vec<QuotaPlan>,
+}
+
+/// The quota of an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuotaPlan {
+    /// Id of its connection.
+    pub link: LinkId,
+    /// The quota.
+    pub quota: Quota,
 }
 
 /// A NAT IP that is on its way out: it keeps its flows and gets no new ones.
@@ -196,6 +208,8 @@ pub(super) fn build(plan: Plan) -> Result<Snapshot, PlanError> {
     let scopes = builder.scopes(&plan)?;
     let services = builder.services(&plan)?;
     let endpoints = builder.endpoints(&plan)?;
+    let services = with_reserves(services, &endpoints);
+    let reserves = Reserves::of(endpoints.iter());
     builder.pool_keys.sort_unstable();
     builder.pool_keys.dedup();
     let links = endpoints.iter().enumerate();
@@ -208,6 +222,7 @@ pub(super) fn build(plan: Plan) -> Result<Snapshot, PlanError> {
         locals: locals(&builder.locals),
         by_nat_ip: builder.by_nat_ip,
         reassembles,
+        reserves,
         endpoints,
         services,
         backends: builder.backends.into_boxed_slice(),
@@ -303,7 +318,8 @@ impl Builder {
         let (rules, by_port) = (rules.into_boxed_slice(), FixedMap::build(&by_port));
         let (scope, refusal, treatment) = (service.scope, service.refusal, service.treatment);
         let leaving = leaving.into_boxed_slice();
-        Ok(Service { scope, nat_ips, leaving, refusal, treatment, rules, by_port })
+        let reserves = Reserves::default();
+        Ok(Service { scope, nat_ips, leaving, reserves, refusal, treatment, rules, by_port })
     }
 
     fn rule(
@@ -386,6 +402,8 @@ impl Builder {
     fn endpoints(&mut self, plan: &Plan) -> Result<Box<[Endpoint]>, PlanError> {
         let mut endpoints = Vec::with_capacity(plan.endpoints.len());
         let mut links = HashMap::new();
+        let quotas = plan.quotas.iter().map(|entry| (entry.link, entry.quota));
+        let quotas: HashMap<LinkId, Quota> = quotas.collect();
         for (at, endpoint) in plan.endpoints.iter().enumerate() {
             let EndpointPlan { link, scope, address, service, gate, answers_echo } = *endpoint;
             if scope.slot() >= plan.scopes.len() {
@@ -398,7 +416,8 @@ impl Builder {
                 return Err(PlanError::Duplicate("link id", alloc::format!("{}", link.0)));
             }
             self.claim(scope, address, Local::Endpoint(EndpointIndex(index(at))))?;
-            endpoints.push(Endpoint { link, scope, address, service, gate, answers_echo });
+            let quota = quotas.get(&link).copied().unwrap_or_default();
+            endpoints.push(Endpoint { link, scope, address, service, gate, answers_echo, quota });
         }
         Ok(endpoints.into_boxed_slice())
     }
@@ -409,6 +428,15 @@ impl Builder {
             Some(_) => Err(PlanError::Duplicate("address", alloc::format!("{address}"))),
         }
     }
+}
+
+/// The services, each with what its endpoints shall get.
+fn with_reserves(mut services: Box<[Service]>, endpoints: &[Endpoint]) -> Box<[Service]> {
+    for (at, service) in services.iter_mut().enumerate() {
+        let lead_here = endpoints.iter().filter(|endpoint| endpoint.service.slot() == at);
+        service.reserves = Reserves::of(lead_here);
+    }
+    services
 }
 
 fn locals(locals: &HashMap<ScopedAddress, Local>) -> FixedMap {

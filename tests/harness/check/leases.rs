@@ -8,7 +8,7 @@ use dataplane::generation::Generation;
 use dataplane::hash::Keys;
 use dataplane::nat::Holder;
 use dataplane::snapshot::PoolKey;
-use dataplane::types::{FlowIndex, PoolIndex, Protocol, WorkerId};
+use dataplane::types::{FlowIndex, LinkId, PoolIndex, Protocol, WorkerId};
 
 /// `others` says how many ports of a pool are leased by nobody's flow: a test may hold some.
 pub(super) fn check(
@@ -19,6 +19,7 @@ pub(super) fn check(
 ) {
     let mut tuples = HashSet::new();
     let mut leased: HashMap<u32, u32> = HashMap::new();
+    let mut used: HashMap<LinkId, u32> = HashMap::new();
     let keys = Keys::new(seed);
     for (worker, engine) in (0..).map(WorkerId).zip(engines) {
         let (mut live, mut unanswered) = (0, 0);
@@ -27,6 +28,7 @@ pub(super) fn check(
                 continue;
             };
             live += 1;
+            *used.entry(flow.link).or_default() += 1;
             unanswered += u64::from(flow.state.is_embryonic());
             let (nat_ip, nat_port) = flow.nat();
             let (backend, backend_port) = flow.backend();
@@ -64,6 +66,11 @@ pub(super) fn check(
     let same_generation = |engine: &&Engine| engine.generation().number == generation.number;
     if engines.iter().all(same_generation) {
         check_pools(generation, &leased, others);
+        for usage in generation.usages.iter() {
+            let expected = used.remove(&usage.link()).unwrap_or(0);
+            assert_eq!(usage.flows(), expected, "the flows of {:?}", usage.link());
+        }
+        assert!(used.is_empty(), "flows of connections that nobody counts: {used:?}");
     }
 }
 

@@ -8,9 +8,10 @@ use dataplane::drop_reason::DropReason;
 use dataplane::engine::Verdict;
 use dataplane::limits::PORTS_PER_POOL;
 use dataplane::snapshot::{RulePlan, ServicePlan, UdpTracking};
-use dataplane::types::{LinkId, Protocol, WorkerId};
+use dataplane::types::{Protocol, WorkerId};
 
 use super::expect::Socket;
+use super::quota::{Newcomer, is_unprotected};
 use super::rules::{COLLECT_TICKS, Flow, Key, Model, PoolKey};
 use super::wanted::{Takers, affinity, port_behind, takers};
 
@@ -104,19 +105,29 @@ impl Model {
     /// all leased an unanswered flow gives way; refused exactly if there is none.
     pub(super) fn choose(
         &mut self,
-        (worker, link): (usize, LinkId),
+        (worker, newcomer, at): (usize, Newcomer, usize),
         key: Key,
         (rule, service): (&RulePlan, &ServicePlan),
         seen: &dyn Seen,
     ) -> Result<(Choice, u32), DropReason> {
+        let link = newcomer.link;
         let way = |backend: Ipv4Addr| Way { service, backend, protocol: key.1 };
         let (set, affinity) = (takers(rule), affinity(rule, &key));
         let earlier = self.backends.get(&(link, affinity)).cloned();
         let before = earlier.as_ref().filter(|(same, _)| *same == set).map(|(_, backend)| *backend);
-        let refused = seen.verdict() == Verdict::Drop(DropReason::NatPortsExhausted);
+        let dry = [DropReason::NatPortsExhausted, DropReason::RoomReserved].map(Verdict::Drop);
+        let refused = dry.contains(&seen.verdict());
+        let protected = self.protected(worker, newcomer);
+        let may_take = |model: &Model, way: &Way<'_>| {
+            model.may_take(worker, newcomer, (model.free_ports(way), Some(at)))
+        };
+        let gives_way =
+            |way: &Way<'_>, flow: &Flow| way.is_of(flow) && is_unprotected(flow, &protected);
         let is_dry = |backend: &Ipv4Addr| {
             let way = way(*backend);
-            !self.has_port(&way) && !self.would_give_way(worker, |flow| way.is_of(flow))
+            !may_take(self, &way)
+                && !self.would_give_way(worker, |flow| gives_way(&way, flow))
+                && self.why_dry(&way) == seen.verdict()
         };
         let towards = match before {
             Some(backend) => Some(backend),
@@ -124,8 +135,14 @@ impl Model {
             None => seen.choice(&key).map(|(choice, _)| choice.backend.0),
         };
         let way = way(towards.ok_or(DropReason::Internal)?);
-        if !self.has_port(&way) && !self.give_way(worker, |flow| way.is_of(flow)) {
-            return Err(DropReason::NatPortsExhausted);
+        if !may_take(self, &way) {
+            self.give_way(worker, |flow| gives_way(&way, flow));
+            if !may_take(self, &way) {
+                return Err(match self.why_dry(&way) {
+                    Verdict::Drop(reason) => reason,
+                    _ => DropReason::Internal,
+                });
+            }
         }
         let (chosen, number) = seen.choice(&key).ok_or(DropReason::Internal)?;
         let Choice { nat, backend } = chosen;
@@ -179,12 +196,18 @@ impl Model {
         squatted + self.leases.range(all.clone()).count() + self.resting.range(all).count()
     }
 
-    /// Only pools that are squatted ever run dry here: there are fewer flows than ports.
-    fn has_port(&self, way: &Way<'_>) -> bool {
-        way.service.nat_ips.iter().any(|&nat_ip| {
-            let left = self.squatted.get(&way.pool(nat_ip));
-            left.is_none_or(|left| left.iter().any(|&port| self.is_free(way.pool(nat_ip), port)))
-        })
+    /// Ports that are free on a way.
+    fn free_ports(&self, way: &Way<'_>) -> usize {
+        let nat_ips = way.service.nat_ips.iter();
+        nat_ips.map(|&nat_ip| PORTS_PER_POOL - self.leased(way.pool(nat_ip))).sum()
+    }
+
+    /// What a newcomer is told that may have no port on a way.
+    fn why_dry(&self, way: &Way<'_>) -> Verdict {
+        match self.free_ports(way) {
+            0 => Verdict::Drop(DropReason::NatPortsExhausted),
+            _ => Verdict::Drop(DropReason::RoomReserved),
+        }
     }
 
     /// Somebody else takes all ports of a pool but these, and those that flows hold.
@@ -198,8 +221,17 @@ impl Model {
 
     /// A full table gives up an expired flow if it finds one, or else the oldest that was never
     /// answered.
-    pub(super) fn make_room(&mut self, worker: usize, seen: &dyn Seen) -> Result<(), DropReason> {
-        if self.count(worker) < self.flows_max {
+    pub(super) fn make_room(
+        &mut self,
+        worker: usize,
+        newcomer: Newcomer,
+        seen: &dyn Seen,
+    ) -> Result<(), DropReason> {
+        let has_room = |model: &Model| {
+            let room = model.flows_max - model.count(worker);
+            model.may_take(worker, newcomer, (room, None))
+        };
+        if has_room(self) {
             return Ok(());
         }
         match self.reclaimed(worker, seen) {
@@ -208,8 +240,16 @@ impl Model {
             None => {}
         }
         // An end may take its time.
-        let has_room = self.count(worker) < self.flows_max || self.give_way(worker, |_| true);
-        if has_room { Ok(()) } else { Err(DropReason::FlowTableFull) }
+        if has_room(self) {
+            return Ok(());
+        }
+        let protected = self.protected(worker, newcomer);
+        self.give_way(worker, |flow| is_unprotected(flow, &protected));
+        if has_room(self) {
+            return Ok(());
+        }
+        let is_full = self.count(worker) >= self.flows_max;
+        Err(if is_full { DropReason::FlowTableFull } else { DropReason::RoomReserved })
     }
 
     /// Free: which expired flow a full table gives up, and whether one is found when many timers
@@ -257,7 +297,7 @@ impl Model {
 
     /// How many flows can be opened before others may have to go for them.
     pub(super) fn spare(&self, worker: usize) -> usize {
-        if !self.squatted.is_empty() {
+        if !self.squatted.is_empty() || self.has_reserves() {
             return 0;
         }
         (self.flows_max - self.count(worker)).min(self.quiet_opens(worker))

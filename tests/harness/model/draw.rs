@@ -351,6 +351,7 @@ impl Draw {
             Knob::Endings if !random.one_in(4) => 0,
             Knob::Weights if random.one_in(2) => 0,
             Knob::Gate | Knob::Space | Knob::Routes if usual => 0,
+            Knob::Quota if random.one_in(2) => 0,
             Knob::Leaving => *random.pick(&[7, 7, 15, 0]),
             Knob::Device if usual => 1,
             Knob::Provider if usual => 2,

@@ -3,7 +3,7 @@
 
 use dataplane::drop_reason::DropReason;
 use dataplane::snapshot::{Ending, Refusal};
-use dataplane::types::DeviceIndex;
+use dataplane::types::{DeviceIndex, LinkId};
 use pnet_base::MacAddr;
 
 use super::choices::Seen;
@@ -24,6 +24,7 @@ pub(super) struct Rest {
     pub(super) worker: usize,
     pub(super) until: u64,
     pub(super) backend: Socket,
+    pub(super) link: LinkId,
 }
 
 /// A segment of adit's own, without its flags and numbers.
@@ -57,7 +58,11 @@ fn is_policy(reason: DropReason) -> bool {
     let gate = [R::ConnectionPending, R::ConnectionRejected, R::ConnectionDisconnected];
     let gone = [R::EndpointRemoved, R::BackendRemoved, R::NatIpRemoved, R::NatIpDrained];
     let none = [R::NoRule, R::NoBackend, R::TcpNotSyn, R::NatPortsExhausted, R::FlowTableFull];
-    gate.contains(&reason) || gone.contains(&reason) || none.contains(&reason)
+    let quota = [R::EndpointFlowsMax, R::RoomReserved];
+    gate.contains(&reason)
+        || gone.contains(&reason)
+        || none.contains(&reason)
+        || quota.contains(&reason)
 }
 
 impl Model {
@@ -117,7 +122,8 @@ impl Model {
         let rests = u64::from(self.ending(key).hold_down_ticks);
         let flow = &self.flows[key];
         let (pool, port, worker) = (flow.pool(), flow.choice.nat.1, flow.worker);
-        let rest = Rest { worker, until: self.now + rests, backend: flow.choice.backend };
+        let rest =
+            Rest { worker, until: self.now + rests, backend: flow.choice.backend, link: flow.link };
         self.remove(key);
         if rests > 0 {
             self.resting.insert((pool, port), rest);

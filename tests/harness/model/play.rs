@@ -240,6 +240,10 @@ impl<'r> Play<'r> {
             let expected = self.model.leased(key);
             agree("the leases of a pool", &(expected, expected), &leased)?;
         }
+        for usage in self.generation.usages.iter() {
+            let expected = self.model.flows_of(usage.link());
+            agree("the flows of a connection", &expected, &(usage.flows() as usize))?;
+        }
         for engine in &self.engines {
             self.coverage.counters.add(engine.counters());
         }

@@ -302,8 +302,10 @@ impl Model {
         (endpoint, seen): (&EndpointPlan, &dyn Seen),
     ) -> Result<(), DropReason> {
         let (rule, service) = grant(self.plan(worker), &key, packet, endpoint)?;
-        self.make_room(worker, seen)?;
-        let way = (worker, endpoint.link);
+        let newcomer = self.newcomer(worker, endpoint.link)?;
+        self.make_room(worker, newcomer, seen)?;
+        let at = endpoint.service.slot();
+        let way = (worker, newcomer, at);
         let (chosen, number) = self.choose(way, key, (&rule, &service), seen)?;
         let pool = (service.scope.0, chosen.nat.0, chosen.backend.0, key.1);
         self.leases.insert((pool, chosen.nat.1), key);

@@ -12,7 +12,8 @@ use std::time::Duration;
 use dataplane::device::Link;
 use dataplane::snapshot::{
     Balance, DeviceKind, DevicePlan, Ending, EndpointPlan, Gate, LeavingPlan, Persistence, Plan,
-    Refusal, RoutePlan, RulePlan, ScopePlan, ServicePlan, Timeouts, Treatment, UdpTracking,
+    Quota, QuotaPlan, Refusal, RoutePlan, RulePlan, ScopePlan, ServicePlan, Timeouts, Treatment,
+    UdpTracking,
 };
 use dataplane::types::{DeviceIndex, LinkId, MacAddress, Prefix, Protocol, ScopeId, ServiceIndex};
 
@@ -45,6 +46,10 @@ const TIMEOUTS: [[u64; 4]; 4] = [
     [70, 130, 10, 95],
 ];
 
+/// What an endpoint shall get, and the most that it may have.
+const QUOTAS: [(u32, u32); 6] =
+    [(0, u32::MAX), (0, 2), (1, u32::MAX), (2, u32::MAX), (2, 3), (0, 1)];
+
 /// How long ports rest, where they do.
 const HOLD_DOWN_TICKS: u32 = 150;
 
@@ -76,6 +81,8 @@ pub(super) enum Knob {
     Gate,
     /// Of an endpoint: its service.
     Service,
+    /// Of an endpoint: which of [`QUOTAS`].
+    Quota,
     /// A device: 0 gone, 1 as usual, 2 under another name, 3 in another network.
     Device,
     /// Of a network: 1 leaves out some of its hosts.
@@ -85,7 +92,7 @@ pub(super) enum Knob {
 }
 
 /// A knob, its name, how many of it there are and how many positions it has.
-pub(super) const KNOBS: [(Knob, &str, u32, u32); 15] = [
+pub(super) const KNOBS: [(Knob, &str, u32, u32); 16] = [
     (Knob::Backends, "backends", 2, 32),
     (Knob::NatIps, "nat-ips", 2, 8),
     (Knob::Leaving, "leaving", 2, 16),
@@ -98,6 +105,7 @@ pub(super) const KNOBS: [(Knob, &str, u32, u32); 15] = [
     (Knob::Link, "link", 4, u32::MAX),
     (Knob::Gate, "gate", 4, 4),
     (Knob::Service, "service", 4, 2),
+    (Knob::Quota, "quota", 4, 6),
     (Knob::Device, "device", 4, 4),
     (Knob::Space, "space", 3, 2),
     (Knob::Routes, "routes", 1, 4),
@@ -148,7 +156,7 @@ impl Setup {
             Knob::Service => ENDPOINTS[of as usize].2,
             Knob::Device => 1,
             Knob::Weights | Knob::Balance | Knob::Timeouts | Knob::Endings => 0,
-            Knob::Gate | Knob::Space | Knob::Routes | Knob::Leaving => 0,
+            Knob::Gate | Knob::Space | Knob::Routes | Knob::Leaving | Knob::Quota => 0,
         };
         self.knobs.get(&(knob, of)).copied().unwrap_or(usual)
     }
@@ -169,6 +177,7 @@ impl Setup {
             services: (0..2).map(|service| self.service(service)).collect(),
             endpoints: (0..4).filter_map(|endpoint| self.endpoint(endpoint)).collect(),
             leaving_nat_ips: (0..2).flat_map(|service| self.leaving(service)).collect(),
+            quotas: (0..4).map(|endpoint| self.quota(endpoint)).collect(),
         }
     }
 
@@ -266,6 +275,12 @@ impl Setup {
         let tracked = if balance & 4 != 0 { UdpTracking::On } else { UdpTracking::Off };
         let weights = backends.iter().map(weight).collect();
         Balance { persistence, udp_tracking: tracked, weights }
+    }
+
+    fn quota(&self, at: u32) -> QuotaPlan {
+        let (reserved, most) = QUOTAS[self.get(Knob::Quota, at) as usize];
+        let link = LinkId(self.get(Knob::Link, at));
+        QuotaPlan { link, quota: Quota { reserved, most } }
     }
 
     fn endpoint(&self, at: u32) -> Option<EndpointPlan> {

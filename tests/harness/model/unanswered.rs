@@ -44,7 +44,8 @@ impl Model {
         let pushed_out = if notes.len() == queue_max { notes.pop_front() } else { None };
         notes.push_back(note);
         let oldest = pushed_out.and_then(|note| self.noted(worker, note));
-        if let Some(oldest) = oldest.filter(|_| is_crowded) {
+        let is_kept = |key: &Key| self.is_of_reserve(worker, self.flows[key].link);
+        if let Some(oldest) = oldest.filter(|key| is_crowded && !is_kept(key)) {
             self.displace(&oldest);
         }
     }

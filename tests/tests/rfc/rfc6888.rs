@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use dataplane::drop_reason::DropReason;
 use dataplane::nat::Pool;
-use dataplane::snapshot::IcmpAnswers;
+use dataplane::snapshot::{IcmpAnswers, Quota};
 use dataplane::types::Protocol;
 use harness::encode::{TCP, UDP, flags};
 use harness::topology::{A, B, CLIENT, ENDPOINT, NAT_IP, P, backend};
@@ -71,11 +71,13 @@ fn rfc6888_req3_nat_ips_need_not_be_neighbors() {
 
 /// The ports of one subscriber can be limited.
 /// Applies: as it stands
-/// Answer: Flows that nobody answered give way to anybody's, so that a flood keeps no port.
-/// Deviation: There is no limit: one endpoint with answered flows can use up all ports of the NAT
-/// IPs towards a backend, and another endpoint of the same service is then refused.
+/// Answer: With `flows_max` an endpoint never has more, and with `flows_reserved` so many ports are
+/// there for it whatever others hold. Flows that nobody answered give way to anybody's, so that a
+/// flood keeps no port.
+/// Deviation: The subscriber is the endpoint, not the client behind it. Neither is set by default:
+/// one endpoint with answered flows can then use up all ports of the NAT IPs towards a backend.
 #[test]
-fn rfc6888_req4_one_endpoint_may_use_up_the_ports() {
+fn rfc6888_req4_the_ports_of_an_endpoint_can_be_limited() {
     let mut world = large_world(Topology::with_backends(&[backend(0)]));
     let flood = Flood { reach: Reach::First, ..Flood::new(A, Protocol::Udp) };
     assert_eq!(world.pour(flood, clients(0, 64_512), |_, _| {}).forwarded, 64_512);
@@ -84,6 +86,13 @@ fn rfc6888_req4_one_endpoint_may_use_up_the_ports() {
     assert_eq!(flows_by_network(&world), [64_511, 1]);
     let next = Flow::begin(&mut world, UDP, (B, (CLIENT, 5001)), (ENDPOINT, 53));
     assert_eq!(next, Err(DropReason::NatPortsExhausted));
+    let mut topology = Topology::with_backends(&[backend(0)]);
+    topology.set_quota(A, Quota { reserved: 0, most: 300 });
+    topology.set_quota(B, Quota { reserved: 64_000, most: u32::MAX });
+    let mut world = large_world(topology);
+    world.pour(Flood::new(A, Protocol::Udp), clients(0, 1_000), |_, _| {});
+    world.pour(Flood::new(B, Protocol::Udp), clients(0, 64_000), |_, _| {});
+    assert_eq!(flows_by_network(&world), [300, 64_000]);
 }
 
 /// How many flows each tenant has.
@@ -94,11 +103,11 @@ fn flows_by_network(world: &World) -> [usize; 2] {
 
 /// The state of one subscriber can be limited.
 /// Applies: as it stands
-/// Answer: A worker's table is bounded, and flows that nobody answered give way in it.
-/// Deviation: There is no limit for one endpoint: with answered flows it can fill the table, and
-/// others are then refused.
+/// Answer: `flows_max` and `flows_reserved` of an endpoint bound records as they bound ports. A
+/// worker's table is bounded, and flows that nobody answered give way in it.
+/// Deviation: As of REQ-4: by default one endpoint with answered flows can fill the table.
 #[test]
-fn rfc6888_req5_one_endpoint_may_fill_the_table() {
+fn rfc6888_req5_the_flows_of_an_endpoint_can_be_limited() {
     let config = WorldConfig { flows_max: 1_000, ..WorldConfig::default() };
     let mut world = World::with(Topology::with_backends(&[backend(0)]), config);
     let flood = Flood { reach: Reach::First, ..Flood::new(A, Protocol::Tcp) };
@@ -108,6 +117,12 @@ fn rfc6888_req5_one_endpoint_may_fill_the_table() {
     assert_eq!(flows_by_network(&world), [999, 1]);
     let next = Flow::begin(&mut world, UDP, (B, CLIENT_SOCKET), (ENDPOINT, 53));
     assert_eq!(next, Err(DropReason::FlowTableFull));
+    let mut topology = Topology::with_backends(&[backend(0)]);
+    topology.set_quota(B, Quota { reserved: 600, most: 700 });
+    let mut world = World::with(topology, config);
+    world.pour(Flood::new(A, Protocol::Udp), clients(0, 2_000), |_, _| {});
+    world.pour(Flood::new(B, Protocol::Udp), clients(0, 2_000), |_, _| {});
+    assert_eq!(flows_by_network(&world), [400, 600]);
 }
 
 /// Destinations can be excluded from translation.

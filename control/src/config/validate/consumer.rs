@@ -3,7 +3,7 @@
 use super::super::raw::{RawEndpoint, Text};
 use super::super::valid::{PrivateEndpoint, VirtualNetwork};
 use super::address::{Use, claimed_host};
-use super::{Context, Names, value};
+use super::{Context, Names, quota, value};
 use crate::state::ConnectionState;
 
 /// Characters of a request message at most, as Azure has it.
@@ -32,6 +32,8 @@ fn endpoint(
     let address = claimed_host(context, text, network, networks, Use::Endpoint);
     let request_message = raw.request_message.as_ref().and_then(|text| message(context, text));
     let connection_state = raw.connection_state.as_ref().and_then(|text| state(context, text));
+    let flows_reserved = quota::flows(context, raw.flows_reserved.as_ref(), 0)?;
+    let flows_max = quota::flows(context, raw.flows_max.as_ref(), 1)?;
     Some(PrivateEndpoint {
         name: name?,
         virtual_network: network?,
@@ -40,6 +42,8 @@ fn endpoint(
         request_message,
         connection_state,
         icmp_echo: raw.icmp_echo.as_ref().is_some_and(|echo| echo.value),
+        flows_reserved,
+        flows_max,
     })
 }
 

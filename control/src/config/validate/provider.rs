@@ -12,7 +12,7 @@ use super::super::reader::Place;
 use super::super::valid::{NatIp, PrivateLinkService, VirtualNetwork};
 use super::address::{Use, claimed_host};
 use super::treatment::treatment;
-use super::{Context, Names, value};
+use super::{Context, Names, quota, value};
 
 /// Services of one load balancer at most (Private Link FAQ).
 const SERVICES_PER_BALANCER_MAX: usize = 8;
@@ -63,6 +63,7 @@ fn service(
         None => Some(NAT_IP_DRAIN),
         Some(text) => value::drain(context, text),
     };
+    let quota = quota::of_service(context, raw);
     let flows = flow_settings(context, raw);
     let treatment = treatment(context, raw);
     Some(PrivateLinkService {
@@ -70,6 +71,7 @@ fn service(
         load_balancer: balancer?,
         nat_ips: nat_ips?,
         nat_ip_drain: nat_ip_drain?,
+        quota: quota?,
         auto_approve: raw.auto_approve.as_ref().is_some_and(|auto| auto.value),
         flows: flows?,
         treatment: treatment?,
