@@ -1,6 +1,10 @@
 //! Clocks of the reference counter that the engine takes for a packet: medians over batches, with
 //! their spread.
 
+use std::sync::{Arc, Barrier};
+
+use dataplane::types::WorkerId;
+
 use crate::rig::{Rig, Setup};
 
 /// The time stamp counter, or nanoseconds where there is none.
@@ -74,4 +78,38 @@ pub fn measure(flows: usize, batches: usize, setup: Setup) -> Figures {
         new,
         bytes_per_flow: rig.table_bytes() as f64 / flows as f64,
     }
+}
+
+/// What a packet of an open flow takes with each number of workers, from one to `workers`, that
+/// work at the same time on as many threads, bound to processors. They share the configuration and
+/// its port pools, and `flows` flows are shared out among them. A batch counts by its own clocks:
+/// what else runs on the machine shows in the spread, not as a lack of workers.
+#[must_use]
+pub fn measure_workers(flows: usize, batches: usize, setup: Setup, workers: u8) -> Vec<Clocks> {
+    (1..=workers).map(|count| at_once(flows, batches, setup, count)).collect()
+}
+
+fn at_once(flows: usize, batches: usize, setup: Setup, workers: u8) -> Clocks {
+    let generation = Rig::generation(flows);
+    let begin = Arc::new(Barrier::new(usize::from(workers)));
+    let cpus = dataplane::io::usable_cpus();
+    let own = flows / usize::from(workers);
+    let work = |worker: u8| {
+        let (generation, begin) = (Arc::clone(&generation), Arc::clone(&begin));
+        let cpu = cpus[usize::from(worker) % cpus.len()];
+        move || {
+            // A thread that is not bound measures as well, with more spread.
+            let _ = dataplane::io::pin_to_cpu(cpu);
+            let mut rig = Rig::worker(own, setup, &generation, WorkerId(worker), workers);
+            rig.open(own);
+            begin.wait();
+            let clocks = |is_forward: bool, rig: &mut Rig| rig.hit(is_forward) as f64;
+            let batch = |_| (clocks(true, &mut rig) + clocks(false, &mut rig)) / 2.0;
+            let all: Vec<f64> = (0..batches).map(batch).collect();
+            all.into_iter().map(|batch| batch / setup.batch as f64).collect::<Vec<f64>>()
+        }
+    };
+    let threads: Vec<_> = (0..workers).map(|worker| std::thread::spawn(work(worker))).collect();
+    let clocks = threads.into_iter().map(|thread| thread.join().expect("a worker measures"));
+    Clocks::of(clocks.flatten().collect())
 }

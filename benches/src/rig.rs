@@ -9,6 +9,7 @@ use dataplane::engine::{Arrival, Engine, EngineConfig, Verdict, Verdicts};
 use dataplane::generation::Generation;
 use dataplane::limits::BATCH_FRAMES_MAX;
 use dataplane::nat::Pool;
+use dataplane::packet::FlowKey;
 use dataplane::snapshot::{
     Balance, DeviceKind, DevicePlan, Ending, EndpointPlan, Gate, Plan, Refusal, RulePlan,
     ScopePlan, ServicePlan, Snapshot, Timeouts, Treatment,
@@ -31,9 +32,11 @@ const BACKEND_PORT: u16 = 5353;
 /// Client ports that are used of each client address.
 const PORTS_PER_CLIENT: u32 = 1 << 10;
 
-/// What a flow looks like from the backend's side, remembered when it opened.
+/// What a flow looks like from both sides, remembered when it opened.
 #[derive(Clone, Copy)]
 struct Translated {
+    /// Number of its client.
+    client: u32,
     nat_ip: Ipv4Addr,
     nat_port: u16,
     backend: Ipv4Addr,
@@ -57,6 +60,10 @@ impl Default for Setup {
 /// See the module's documentation.
 pub struct Rig {
     setup: Setup,
+    worker: WorkerId,
+    workers: u8,
+    /// The next client that opens a flow, if it is this worker's.
+    next_client: u32,
     engine: Engine,
     batch: Batch,
     verdicts: Verdicts,
@@ -67,11 +74,18 @@ pub struct Rig {
 
 impl Rig {
     /// An engine with room for `capacity` flows, none open.
+    #[must_use]
+    pub fn new(capacity: usize, setup: Setup) -> Rig {
+        let generation = Self::generation(capacity);
+        Self::worker(capacity, setup, &generation, WorkerId(0), 1)
+    }
+
+    /// What workers share, with ports for `capacity` flows of all of them.
     ///
     /// # Panics
     /// If the plan of the rig contradicts itself: a bug of the rig.
     #[must_use]
-    pub fn new(capacity: usize, setup: Setup) -> Rig {
+    pub fn generation(capacity: usize) -> Arc<Generation> {
         let snapshot = Snapshot::build(plan(capacity)).expect("the rig's plan is consistent");
         let generation = Arc::new(Generation::first(snapshot, 1));
         let now = Instant::from_nanos(1_000_000_000);
@@ -80,8 +94,21 @@ impl Rig {
             let neighbor = NeighborIndex(u32::try_from(neighbor).expect("few neighbors"));
             generation.neighbors.confirm(neighbor, hop, now.tick());
         }
-        let config = EngineConfig { worker: WorkerId(0), workers: 1, flows_max: capacity, seed: 7 };
-        let mut engine = Engine::new(&config, generation);
+        generation
+    }
+
+    /// The engine of one of several workers, with room for `capacity` flows of its own.
+    #[must_use]
+    pub fn worker(
+        capacity: usize,
+        setup: Setup,
+        generation: &Arc<Generation>,
+        worker: WorkerId,
+        workers: u8,
+    ) -> Rig {
+        let now = Instant::from_nanos(1_000_000_000);
+        let config = EngineConfig { worker, workers, flows_max: capacity, seed: 7 };
+        let mut engine = Engine::new(&config, Arc::clone(generation));
         let batch = Batch::new();
         if setup.huge_pages {
             let pools = engine.generation().pools.areas();
@@ -93,6 +120,9 @@ impl Rig {
         let verdicts = [Verdict::Consume; BATCH_FRAMES_MAX];
         Rig {
             setup,
+            worker,
+            workers,
+            next_client: 0,
             engine,
             batch,
             verdicts,
@@ -109,10 +139,11 @@ impl Rig {
         while self.flows.len() < count {
             let first = self.flows.len();
             let batch = self.setup.batch.min(count - first);
-            self.fill(batch, |at| Way::Forward(first + at));
+            let clients: Vec<u32> = (0..batch).map(|_| self.own_client()).collect();
+            self.fill(batch, |at| Way::Forward(clients[at]));
             clocks.push(self.process() as f64 / batch as f64);
-            for at in 0..batch {
-                let translated = observe(self.batch.frames()[at].bytes());
+            for (client, frame) in clients.iter().zip(self.batch.frames()) {
+                let translated = observe(*client, frame.bytes());
                 self.flows.push(translated);
             }
             // Answered, so that they do not count as unanswered ones, which give way to others.
@@ -125,11 +156,12 @@ impl Rig {
     /// Sends a batch of packets of random open flows in one direction; the clocks that the engine
     /// took for all of them.
     pub fn hit(&mut self, is_forward: bool) -> u64 {
-        let picks: Vec<usize> = (0..self.setup.batch).map(|_| self.pick()).collect();
-        let way = |at: usize| {
-            if is_forward { Way::Forward(picks[at]) } else { Way::Return(picks[at]) }
+        let way = |rig: &mut Rig| {
+            let picked = rig.pick();
+            if is_forward { Way::Forward(rig.flows[picked].client) } else { Way::Return(picked) }
         };
-        self.fill(self.setup.batch, way);
+        let ways: Vec<Way> = (0..self.setup.batch).map(|_| way(self)).collect();
+        self.fill(self.setup.batch, |at| ways[at]);
         self.process()
     }
 
@@ -153,6 +185,21 @@ impl Rig {
         crate::sys::clocks() - before
     }
 
+    /// The next client whose flow is this worker's.
+    fn own_client(&mut self) -> u32 {
+        loop {
+            let number = self.next_client;
+            self.next_client += 1;
+            let (client, client_port) = client(number);
+            let (endpoint, endpoint_port, scope) = (ENDPOINT, PORT, ScopeId(0));
+            let protocol = Protocol::Udp;
+            let key = FlowKey { client, endpoint, client_port, endpoint_port, scope, protocol };
+            if key.owner(self.workers) == self.worker {
+                return number;
+            }
+        }
+    }
+
     fn pick(&mut self) -> usize {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
@@ -174,12 +221,12 @@ impl Rig {
 
     fn packet(&self, way: Way) -> (Vec<u8>, DeviceIndex) {
         match way {
-            Way::Forward(flow) => {
-                let (client, port) = client(flow);
+            Way::Forward(number) => {
+                let (client, port) = client(number);
                 (udp((CLIENT, CONSUMER), (client, port), (ENDPOINT, PORT)), CONSUMER_DEVICE)
             }
             Way::Return(flow) => {
-                let Translated { nat_ip, nat_port, backend } = self.flows[flow];
+                let Translated { nat_ip, nat_port, backend, .. } = self.flows[flow];
                 let (from, to) = ((backend, BACKEND_PORT), (nat_ip, nat_port));
                 (udp((BACKEND, PROVIDER), from, to), PROVIDER_DEVICE)
             }
@@ -193,15 +240,14 @@ impl Rig {
 
 #[derive(Clone, Copy)]
 enum Way {
-    Forward(usize),
+    Forward(u32),
     Return(usize),
     Stray,
 }
 
-fn client(flow: usize) -> (Ipv4Addr, u16) {
-    let flow = u32::try_from(flow).expect("flows are numbered in 32 bits");
-    let port = u16::try_from(flow % PORTS_PER_CLIENT).expect("below 2^10") + 20_000;
-    (Ipv4Addr::from_bits(0x0a00_0004 + flow / PORTS_PER_CLIENT), port)
+fn client(number: u32) -> (Ipv4Addr, u16) {
+    let port = u16::try_from(number % PORTS_PER_CLIENT).expect("below 2^10") + 20_000;
+    (Ipv4Addr::from_bits(0x0a00_0004 + number / PORTS_PER_CLIENT), port)
 }
 
 fn udp(
@@ -219,10 +265,11 @@ fn udp(
     bytes
 }
 
-fn observe(frame: &[u8]) -> Translated {
+fn observe(client: u32, frame: &[u8]) -> Translated {
     let word =
         |at: usize| u32::from_be_bytes([frame[at], frame[at + 1], frame[at + 2], frame[at + 3]]);
     Translated {
+        client,
         nat_ip: Ipv4Addr::from_bits(word(26)),
         backend: Ipv4Addr::from_bits(word(30)),
         nat_port: u16::from_be_bytes([frame[34], frame[35]]),

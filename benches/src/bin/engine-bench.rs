@@ -1,14 +1,17 @@
 //! Prints the clocks that the engine takes for a packet, by the number of flows, from received
 //! frame to rewritten frame:
-//! `cargo xtask engine-bench [--json] [--batches N] [--batch FRAMES] [--small-pages] [FLOWS ...]`.
+//! `cargo xtask engine-bench [--json] [--batches N] [--batch FRAMES] [--small-pages] [--workers N]
+//! [FLOWS ...]`.
 //!
 //! 64-byte UDP packets of uniformly random flows, in batches of 64, both directions in turn; and
 //! packets that open flows. The engine is used through its public door and has every check and
-//! table of the product. With `--json` standard output is one object for programs and nothing else.
+//! table of the product. With `--workers` it shows instead what packets take with one to so many
+//! workers at the same time. With `--json` standard output is one object for programs and nothing
+//! else.
 
 use std::process::ExitCode;
 
-use benches::clocks::{Clocks, Figures, measure};
+use benches::clocks::{Clocks, Figures, measure, measure_workers};
 use benches::rig::Setup;
 use dataplane::limits::BATCH_FRAMES_MAX;
 
@@ -28,6 +31,7 @@ struct Options {
     json: bool,
     setup: Setup,
     batches: usize,
+    workers: Option<u8>,
     sizes: Vec<usize>,
 }
 
@@ -42,6 +46,10 @@ fn main() -> ExitCode {
     if let Some(problem) = missing_memory(&options.sizes) {
         eprintln!("engine-bench: {problem}");
         return ExitCode::FAILURE;
+    }
+    if let Some(workers) = options.workers {
+        print_workers(&options, workers);
+        return ExitCode::SUCCESS;
     }
     if !options.json {
         println!("clocks for a packet: median (of ten batches one is below - one is above)");
@@ -65,8 +73,8 @@ fn main() -> ExitCode {
 }
 
 fn options(arguments: impl Iterator<Item = String>) -> Result<Options, String> {
-    let mut options =
-        Options { json: false, setup: Setup::default(), batches: 10_000, sizes: Vec::new() };
+    let (setup, sizes) = (Setup::default(), Vec::new());
+    let mut options = Options { json: false, setup, batches: 10_000, workers: None, sizes };
     let mut arguments = arguments;
     while let Some(argument) = arguments.next() {
         match (argument.as_str(), argument.parse()) {
@@ -76,6 +84,11 @@ fn options(arguments: impl Iterator<Item = String>) -> Result<Options, String> {
                 let frames = arguments.next().and_then(|frames| frames.parse().ok());
                 let fits = |frames: &usize| (1..=BATCH_FRAMES_MAX).contains(frames);
                 options.setup.batch = frames.filter(fits).ok_or("--batch FRAMES, 1 to 64")?;
+            }
+            ("--workers", _) => {
+                let count = arguments.next().and_then(|count| count.parse().ok());
+                let fits = |count: &u8| (2..=64).contains(count);
+                options.workers = Some(count.filter(fits).ok_or("--workers N, 2 to 64")?);
             }
             ("--batches", _) => {
                 let count = arguments.next().and_then(|count| count.parse().ok());
@@ -100,6 +113,21 @@ fn missing_memory(sizes: &[usize]) -> Option<String> {
     let (needed, available) = (needed >> 20, available >> 10);
     let fits = needed <= available;
     (!fits).then(|| format!("needs {needed} MiB of memory, and {available} MiB are available"))
+}
+
+/// How much more than one worker several carry, by the medians of their batches.
+fn print_workers(options: &Options, workers: u8) {
+    println!("{:>10} {:>8} {:>22} {:>9}", "flows", "workers", "hit, each", "together");
+    for &flows in &options.sizes {
+        let all = measure_workers(flows, options.batches, options.setup, workers);
+        let alone = all.first().map_or(f64::NAN, |clocks| clocks.median);
+        for (count, clocks) in (1_u8..).zip(&all) {
+            let Clocks { low, median, high } = *clocks;
+            let together = f64::from(count) * alone / median;
+            let each = format!("{median:.1} ({low:.1} - {high:.1})");
+            println!("{flows:>10} {count:>8} {each:>22} {together:>9.2}");
+        }
+    }
 }
 
 fn print_row(figures: &Figures) {
