@@ -14,7 +14,8 @@ use crate::flow::{Flow, State};
 use crate::packet::reset::{self, Segment};
 use crate::packet::{Parsed, Tuple, parse};
 use crate::snapshot::{Local, Refusal};
-use crate::types::{DeviceIndex, Direction, FlowIndex, Hop};
+use crate::types::{DeviceIndex, Direction, FlowIndex, Hop, Protocol};
+use crate::wire::plain::Plain;
 
 /// Answers that wait to be sent, at most; more are made by no packet than a batch has.
 const ANSWERS_MAX: usize = 512;
@@ -62,13 +63,19 @@ impl Engine {
             return;
         }
         let device = frame.ingress;
-        let Some(link) = self.link(device) else { return };
-        let Ok(Parsed::Packet(packet)) = parse(frame, link.mac) else { return };
+        // Protocol and addresses lie there with IP options, too, and `parse` looks again. Most
+        // refused packets end here, and floods are made of them.
+        let plain = Plain::of(frame.head());
+        if plain.protocol_number() != Protocol::Tcp as u8 {
+            return;
+        }
         let is_told = reason == DropReason::ConnectionReset
-            || self.resets_refused(device, packet.tuple.destination);
+            || self.resets_refused(device, plain.tuple().destination().0);
         if !is_told {
             return;
         }
+        let Some(link) = self.link(device) else { return };
+        let Ok(Parsed::Packet(packet)) = parse(frame, link.mac) else { return };
         if let Some(segment) = reset::answer(frame.bytes(), &packet, link.mac) {
             self.answers.push(Answer::Segment(device, segment));
         }

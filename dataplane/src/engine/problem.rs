@@ -120,25 +120,28 @@ impl Engine {
     fn may_hear(&self, subject: Subject, scope: ScopeId, refused: &Refused) -> bool {
         let generation = &self.generation;
         let tuple = &refused.tuple;
-        let (service, is_known) = match self.owner(scope, tuple.destination) {
-            Some(Owner::Endpoint(endpoint, service)) => {
+        let Some(owner) = self.owner(scope, tuple.destination) else { return false };
+        let (Owner::Endpoint(_, service) | Owner::NatIp(service)) = &owner;
+        // Asked first: few services want any, and floods are made of refused packets.
+        if !subject.is_wanted(service.treatment.icmp_answers) {
+            return false;
+        }
+        match owner {
+            Owner::Endpoint(endpoint, _) => {
                 // Who waits for approval hears of that, and of nothing else (I11).
                 let passes = judge_gate(endpoint.gate).is_ok() || subject == Subject::Prohibited;
-                let source = judge_source(&generation.snapshot, scope, tuple.source);
-                (service, passes && source.is_ok())
+                passes && judge_source(&generation.snapshot, scope, tuple.source).is_ok()
             }
-            Some(Owner::NatIp(service)) => {
+            Owner::NatIp(_) => {
                 let key = PoolKey {
                     scope,
                     nat_ip: tuple.destination,
                     backend: tuple.source,
                     protocol: refused.protocol,
                 };
-                (service, generation.pools.find(&key).is_some())
+                generation.pools.find(&key).is_some()
             }
-            None => return false,
-        };
-        is_known && subject.is_wanted(service.treatment.icmp_answers)
+        }
     }
 
     /// What adit is under an address of a network.
