@@ -13,7 +13,7 @@ use dataplane::types::{Protocol, WorkerId};
 use super::expect::Socket;
 use super::quota::{Newcomer, is_unprotected};
 use super::rules::{COLLECT_TICKS, Flow, Key, Model, PoolKey};
-use super::wanted::{Takers, affinity, port_behind, takers};
+use super::wanted::{Takers, affinity, port_behind, takers, wants};
 
 /// A full table is searched for an expired flow in no more steps than these.
 const RECLAIM_STEPS: u64 = 64;
@@ -167,20 +167,32 @@ impl Model {
             return false;
         }
         let (set, backend) = (takers(&rule), flow.choice.backend);
-        if !set.contains_key(&backend.0) {
+        if self.must_move(key) {
             return true;
         }
+        let before = self.backends.get(&(flow.link, affinity(&rule, key)));
+        let is_same = before.is_some_and(|(same, chosen)| *same == set && *chosen == backend.0);
         let stays = match seen.choice(key) {
             Some((choice, _)) => choice.backend == backend,
             // It stayed, and its time was over under the new configuration at once; or it moved.
-            None => seen.moved() == self.workers[flow.worker].counters.flows_moved,
+            None => is_same || seen.moved() == self.workers[flow.worker].counters.flows_moved,
         };
-        let before = self.backends.get(&(flow.link, affinity(&rule, key)));
-        let is_same = before.is_some_and(|(same, chosen)| *same == set && *chosen == backend.0);
         if is_same && !stays {
             self.complain(format!("{key:?} was moved for nothing"));
         }
         !stays
+    }
+
+    /// Whether the backend of a UDP flow that is not tracked takes no flows any more.
+    pub(super) fn must_move(&self, key: &Key) -> bool {
+        let flow = &self.flows[key];
+        if wants(&self.view(flow.worker).plan, key, flow).is_err() {
+            return false;
+        }
+        let rule = self.rule_of(key);
+        let is_pinned =
+            rule.protocol == Protocol::Tcp || rule.balance.udp_tracking == UdpTracking::On;
+        !is_pinned && !takers(&rule).contains_key(&flow.choice.backend.0)
     }
 
     pub(super) fn is_free(&self, pool: PoolKey, port: u16) -> bool {
