@@ -18,6 +18,7 @@ mod sessions;
 mod socket;
 mod view;
 mod watch;
+mod web;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -97,10 +98,14 @@ pub fn run(configuration: &Path, options: &ArmOptions) -> Result<(), DaemonError
     let socket_path = checked.config.settings().control_socket.value.clone();
     let is_default = socket_path == Path::new(CONTROL_SOCKET);
     let socket = ControlSocket::bind(&socket_path, is_default)?;
+    let http = checked.config.settings().http.value;
     let (memory, api) = arm::prepare(options, &socket_path)?;
     let daemon = start(&path, checked.config, memory)?;
     let api = api.map(|api| arm::serve(api, &daemon)).transpose()?;
     let control = server::serve(&socket, &daemon)?;
+    if let Some(address) = http {
+        web::announce(web::serve(address, &daemon)?);
+    }
     log(format_args!("ready, control socket {}", socket_path.display()));
     let outcome = supervise(&daemon, &events, &[Some(control), api]);
     // No request may start something once the workers end; the last one is waited for.

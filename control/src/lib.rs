@@ -14,3 +14,4 @@ pub mod demo;
 pub mod resource;
 pub mod state;
 pub mod store;
+mod web;

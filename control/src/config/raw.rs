@@ -27,6 +27,7 @@ pub(super) struct RawConfig {
 #[derive(Default)]
 pub(super) struct RawSettings {
     pub(super) control_socket: Option<Text>,
+    pub(super) http: Option<Text>,
     pub(super) workers: Option<Located<i64>>,
     pub(super) flows_max: Option<Located<i64>>,
     pub(super) fast_path: Option<Text>,
@@ -214,6 +215,7 @@ fn all<'r, 't, T>(
 fn settings(mut section: Section<'_, '_>) -> RawSettings {
     let settings = RawSettings {
         control_socket: section.optional("control_socket"),
+        http: section.optional("http"),
         workers: section.optional("workers"),
         flows_max: section.optional("flows_max"),
         fast_path: section.optional("fast_path"),

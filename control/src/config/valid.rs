@@ -3,7 +3,7 @@
 //!
 //! Fields that refer to another resource hold its position in the list of that resource.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -35,6 +35,8 @@ pub struct Config {
 pub struct Settings {
     /// Where the control socket is.
     pub control_socket: Setting<PathBuf>,
+    /// Where metrics and the page are served, if anywhere.
+    pub http: Setting<Option<SocketAddr>>,
     /// Worker threads.
     pub workers: Setting<u8>,
     /// Flows that each worker has room for.

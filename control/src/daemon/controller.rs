@@ -274,6 +274,7 @@ impl Controller {
         let old = self.config.settings();
         let faults = [
             changed("control_socket", &old.control_socket, &new.control_socket),
+            changed("http", &old.http, &new.http),
             changed("workers", &old.workers, &new.workers),
             changed("flows_max", &old.flows_max, &new.flows_max),
             changed("fast_path", &old.fast_path, &new.fast_path),

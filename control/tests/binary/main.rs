@@ -4,6 +4,8 @@
 // Helpers of tests fail like tests.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod browser;
 mod commands;
 mod daemon;
 mod support;
+mod web;

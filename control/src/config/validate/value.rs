@@ -1,5 +1,6 @@
 //! Single values: numbers within limits, durations, words without case, paths.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,6 +34,10 @@ pub(super) fn settings(context: &mut Context, raw: &RawSettings) -> Option<Setti
         None => Some(Setting::default(PathBuf::from(CONTROL_SOCKET))),
         Some(text) => socket_path(context, text).map(|path| Setting::of(text, path)),
     };
+    let http = match &raw.http {
+        None => Some(Setting::default(None)),
+        Some(text) => socket_address(context, text).map(|address| Setting::of(text, Some(address))),
+    };
     let workers = match &raw.workers {
         None => Some(Setting::default(1)),
         Some(workers) => {
@@ -55,10 +60,21 @@ pub(super) fn settings(context: &mut Context, raw: &RawSettings) -> Option<Setti
     };
     Some(Settings {
         control_socket: control_socket?,
+        http: http?,
         workers: workers?,
         flows_max: flows_max?,
         fast_path: fast_path?,
     })
+}
+
+/// An address of this machine and a port.
+fn socket_address(context: &mut Context, text: &Text) -> Option<SocketAddr> {
+    let address = text.value.parse().ok();
+    if address.is_none() {
+        let problem = format!("{:?} is not an address and a port", text.value);
+        context.error(&text.place, problem, "write both, for example \"127.0.0.1:9464\"");
+    }
+    address
 }
 
 fn socket_path(context: &mut Context, text: &Text) -> Option<PathBuf> {

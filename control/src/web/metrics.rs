@@ -1,0 +1,208 @@
+//! Metrics in the text format of Prometheus (version 0.0.4), from what the control socket says.
+//!
+//! Azure's `PLSNatPortsUsage` stays recognizable: `adit_pls_nat_ports_usage_percent`, and the ports
+//! behind it stand there by backend and protocol. Pure; bounds: what it is given.
+
+use std::collections::BTreeMap;
+use std::fmt::{Display, Write};
+use std::net::Ipv4Addr;
+
+use crate::api::{DeviceState, Drop, Endpoint, Service, Status};
+use crate::state::ConnectionState;
+
+/// What metrics are made of.
+pub(crate) struct Facts<'f> {
+    pub(crate) status: &'f Status,
+    pub(crate) endpoints: &'f [Endpoint],
+    pub(crate) services: &'f [Service],
+    pub(crate) drops: &'f [Drop],
+}
+
+/// The content type of the text.
+pub(crate) const KIND: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// All metrics.
+pub(crate) fn render(facts: &Facts<'_>) -> String {
+    let mut page = Page::default();
+    process(&mut page, facts.status);
+    connections(&mut page, facts);
+    services(&mut page, facts);
+    for drop in facts.drops {
+        let labels = [("reason", drop.metric.as_str())];
+        page.counter("adit_drops_total", "Packets dropped, by reason.", &labels, drop.count);
+    }
+    for worker in &facts.status.workers {
+        let number = worker.worker.to_string();
+        let labels = [("worker", number.as_str())];
+        page.gauge("adit_worker_flows", "Flows of a worker.", &labels, worker.flows);
+        let help = "Flows that a worker has room for.";
+        page.gauge("adit_worker_flows_max", help, &labels, worker.flows_max);
+        let help = "Packets that a worker translated and sent.";
+        page.counter("adit_worker_forwarded_total", help, &labels, worker.forwarded);
+        let help = "Packets that a worker dropped.";
+        page.counter("adit_worker_dropped_total", help, &labels, worker.dropped);
+    }
+    for device in &facts.status.devices {
+        let namespace = device.network_namespace.as_deref().unwrap_or_default();
+        let labels = [
+            ("device", device.name.as_str()),
+            ("network_namespace", namespace),
+            ("virtual_network", device.virtual_network.as_str()),
+        ];
+        let is_up = u8::from(device.state == DeviceState::Up);
+        page.gauge("adit_device_up", "Whether every worker has the device open.", &labels, is_up);
+        let help = "Frames received from a device.";
+        page.counter("adit_device_received_total", help, &labels, device.received);
+        page.counter("adit_device_sent_total", "Frames sent by a device.", &labels, device.sent);
+        let help = "Frames that the system dropped because adit was too slow.";
+        page.counter("adit_device_missed_total", help, &labels, device.missed);
+    }
+    page.text()
+}
+
+fn process(page: &mut Page, status: &Status) {
+    let version = [("version", status.adit.as_str())];
+    page.gauge("adit_build_info", "Version of adit.", &version, 1);
+    let gauges: [(&'static str, &str, u64); 6] = [
+        ("adit_uptime_seconds", "Seconds since adit started.", status.uptime_seconds),
+        ("adit_generation", "The configuration in force.", u64::from(status.generation)),
+        ("adit_flows", "Flows that live now.", status.flows),
+        ("adit_flows_unanswered", "Flows that nobody has answered yet.", status.flows_unanswered),
+        ("adit_nat_ports_resting", "Ports that rest after their flows.", status.ports_resting),
+        ("adit_packets_waiting", "Packets that wait for a next hop.", status.held),
+    ];
+    for (name, help, value) in gauges {
+        page.gauge(name, help, &[], value);
+    }
+    let displaced = "Flows closed unanswered because newer ones needed the room.";
+    let counters: [(&'static str, &str, u64); 8] = [
+        ("adit_flows_opened_total", "Flows ever opened.", status.flows_opened),
+        ("adit_flows_displaced_total", displaced, status.flows_displaced),
+        ("adit_flows_revoked_total", "Flows closed by a change.", status.flows_revoked),
+        ("adit_flows_reset_total", "Flows that adit ended with resets.", status.flows_reset),
+        ("adit_received_total", "Frames received from devices.", status.received),
+        ("adit_received_bytes_total", "Bytes of those.", status.received_bytes),
+        ("adit_forwarded_total", "Packets translated and sent.", status.forwarded),
+        ("adit_forwarded_bytes_total", "Bytes of those.", status.forwarded_bytes),
+    ];
+    for (name, help, value) in counters {
+        page.counter(name, help, &[], value);
+    }
+}
+
+fn connections(page: &mut Page, facts: &Facts<'_>) {
+    for endpoint in facts.endpoints {
+        let link = endpoint.link_id.to_string();
+        let labels = [
+            ("endpoint", endpoint.name.as_str()),
+            ("virtual_network", endpoint.virtual_network.as_str()),
+            ("service", endpoint.private_link_service.as_str()),
+            ("link_id", link.as_str()),
+        ];
+        let is_approved = u8::from(endpoint.connection_state == ConnectionState::Approved);
+        page.gauge("adit_pe_approved", "Whether an endpoint is approved.", &labels, is_approved);
+        let is_pending = u8::from(endpoint.connection_state == ConnectionState::Pending);
+        page.gauge("adit_pe_pending", "Whether an endpoint waits.", &labels, is_pending);
+    }
+}
+
+fn services(page: &mut Page, facts: &Facts<'_>) {
+    for service in facts.services {
+        let name = service.name.as_str();
+        let mut usage: BTreeMap<Ipv4Addr, (u64, u64)> = BTreeMap::new();
+        for ports in &service.nat_ports {
+            let (nat_ip, backend) = (ports.nat_ip.to_string(), ports.backend.to_string());
+            let labels = [
+                ("service", name),
+                ("nat_ip", nat_ip.as_str()),
+                ("backend", backend.as_str()),
+                ("protocol", ports.protocol.name()),
+            ];
+            let help = "NAT ports leased, by NAT IP, backend and protocol.";
+            page.gauge("adit_nat_ports_leased", help, &labels, ports.leased);
+            page.gauge("adit_nat_ports", "NAT ports that there are.", &labels, ports.ports);
+            let sum = usage.entry(ports.nat_ip).or_default();
+            *sum = (sum.0 + u64::from(ports.leased), sum.1 + u64::from(ports.ports));
+            let help = "New flows refused because neither this NAT IP nor another had a port left.";
+            page.counter("adit_nat_ports_refused_total", help, &labels, ports.refused);
+        }
+        for (nat_ip, (leased, ports)) in usage {
+            let nat_ip = nat_ip.to_string();
+            let labels = [("service", name), ("nat_ip", nat_ip.as_str())];
+            let help = "Share of a NAT IP's ports that are leased (PLSNatPortsUsage).";
+            #[expect(clippy::cast_precision_loss, reason = "ports are few")]
+            let percent = 100.0 * leased as f64 / (ports.max(1)) as f64;
+            page.gauge("adit_pls_nat_ports_usage_percent", help, &labels, percent);
+        }
+        let backends = service.rules.iter().flat_map(|rule| &rule.backends);
+        let backends: BTreeMap<Ipv4Addr, bool> =
+            backends.map(|backend| (backend.address, backend.resolved)).collect();
+        for (address, resolved) in backends {
+            let address = address.to_string();
+            let labels = [("service", name), ("backend", address.as_str())];
+            let help = "Whether the station that a backend's frames go to has answered.";
+            page.gauge("adit_backend_resolved", help, &labels, u8::from(resolved));
+        }
+    }
+}
+
+/// Families in the order of their first sample, each with its samples together.
+#[derive(Default)]
+struct Page {
+    order: Vec<&'static str>,
+    families: BTreeMap<&'static str, String>,
+}
+
+impl Page {
+    fn counter(
+        &mut self,
+        name: &'static str,
+        help: &str,
+        labels: &[(&str, &str)],
+        value: impl Display,
+    ) {
+        self.sample(name, ("counter", help), labels, value);
+    }
+
+    fn gauge(
+        &mut self,
+        name: &'static str,
+        help: &str,
+        labels: &[(&str, &str)],
+        value: impl Display,
+    ) {
+        self.sample(name, ("gauge", help), labels, value);
+    }
+
+    fn sample(
+        &mut self,
+        name: &'static str,
+        (kind, help): (&str, &str),
+        labels: &[(&str, &str)],
+        value: impl Display,
+    ) {
+        let family = self.families.entry(name).or_insert_with(|| {
+            self.order.push(name);
+            format!("# HELP {name} {help}\n# TYPE {name} {kind}\n")
+        });
+        let labels: Vec<String> =
+            labels.iter().map(|(key, text)| format!("{key}=\"{}\"", escaped(text))).collect();
+        // Writing to a string cannot fail.
+        let _ = match labels.as_slice() {
+            [] => writeln!(family, "{name} {value}"),
+            labels => writeln!(family, "{name}{{{}}} {value}", labels.join(",")),
+        };
+    }
+
+    fn text(self) -> String {
+        self.order.iter().filter_map(|name| self.families.get(name).map(String::as_str)).collect()
+    }
+}
+
+/// As the format wants label values.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests;

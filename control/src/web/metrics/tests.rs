@@ -1,0 +1,138 @@
+//! The text as a scraper reads it, and that what is made for its readers names nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::json;
+
+use super::*;
+
+/// What a small daemon says, as its clients would read it.
+struct Said {
+    status: Status,
+    endpoints: Vec<Endpoint>,
+    services: Vec<Service>,
+    drops: Vec<Drop>,
+}
+
+fn said() -> Said {
+    let read = |value| serde_json::from_value(value);
+    let status = json!({
+        "adit": "0.1.0", "uptime_seconds": 60, "configuration": "/etc/adit.toml", "generation": 3,
+        "workers": [{ "worker": 0, "generation": 3, "flows": 5, "flows_max": 100, "forwarded": 40,
+            "dropped": 2 }],
+        "devices": [{ "name": "veth-a", "kind": "af_packet", "network_namespace": null,
+            "virtual_network": "a", "state": "up", "detail": null, "received": 50, "sent": 40,
+            "missed": 1 }],
+        "next_hops": [], "flows": 5, "flows_unanswered": 1, "flows_opened": 9,
+        "flows_displaced": 0, "flows_revoked": 0, "flows_moved": 0,
+        "fast_path": { "state": "off", "detail": null }, "shortcut": 0,
+        "flows_reset": 2, "ports_resting": 0,
+        "nat_ports_leased": 5, "received": 50, "received_bytes": 5000, "forwarded": 40,
+        "forwarded_bytes": 4000, "consumed": 8, "held": 0, "dropped": 2,
+    });
+    let endpoint = json!({
+        "name": "pe-\"a\"", "virtual_network": "a", "private_ip_address": "10.0.0.5",
+        "private_link_service": "web", "connection_state": "Approved", "description": "",
+        "request_message": null, "link_id": 7,
+    });
+    let pool = |nat_ip: &str, leased: u32| {
+        json!({ "nat_ip": nat_ip, "backend": "10.1.0.10", "protocol": "tcp", "leased": leased,
+            "ports": 64512, "refused": 0 })
+    };
+    let service = json!({
+        "name": "web", "load_balancer": "lb", "virtual_network": "p",
+        "nat_ips": ["10.1.0.4", "10.1.0.6"], "leaving_nat_ips": [], "private_endpoints": ["pe-a"],
+        "mss_clamp": "auto", "icmp_answers": [], "icmp_errors": "drop", "fragments": "drop",
+        "rules": [{ "name": "http", "kind": "load_balancing", "load_distribution": "Default",
+            "enable_connection_tracking": false, "protocol": "tcp",
+            "frontend_port": 80, "backend_port": 8080,
+            "backends": [{ "address": "10.1.0.10", "resolved": true, "weight": 1,
+                "admin_state": "none", "takes_flows": true }],
+            "idle_timeout_seconds": 240.0 }],
+        "nat_ports": [pool("10.1.0.4", 32256), pool("10.1.0.6", 0)],
+    });
+    let drop = json!({ "metric": "no_rule", "count": 2, "sentence": "", "cure": "", "source": "" });
+    Said {
+        status: read(status).unwrap(),
+        endpoints: vec![serde_json::from_value(endpoint).unwrap()],
+        services: vec![serde_json::from_value(service).unwrap()],
+        drops: vec![serde_json::from_value(drop).unwrap()],
+    }
+}
+
+fn text() -> String {
+    let Said { status, endpoints, services, drops } = &said();
+    render(&Facts { status, endpoints, services, drops })
+}
+
+#[test]
+fn every_sample_belongs_to_the_family_above_it() {
+    let text = text();
+    let (mut family, mut seen) = (String::new(), BTreeSet::new());
+    for line in text.lines() {
+        if let Some(help) = line.strip_prefix("# HELP ") {
+            family = help.split(' ').next().unwrap().to_owned();
+            assert!(seen.insert(family.clone()), "{family} comes twice");
+            assert!(help.ends_with(['.', ')']) && help.len() > family.len() + 5, "{help}");
+        } else if let Some(kind) = line.strip_prefix("# TYPE ") {
+            let is_total = family.ends_with("_total");
+            assert_eq!(kind, format!("{family} {}", if is_total { "counter" } else { "gauge" }));
+        } else {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            assert_eq!(name.split('{').next(), Some(family.as_str()));
+            assert!(value.parse::<f64>().is_ok(), "{line}");
+        }
+    }
+}
+
+#[test]
+fn ports_are_there_by_backend_and_protocol_too() {
+    let text = text();
+    for line in [
+        r#"adit_pls_nat_ports_usage_percent{service="web",nat_ip="10.1.0.4"} 50"#,
+        r#"adit_pls_nat_ports_usage_percent{service="web",nat_ip="10.1.0.6"} 0"#,
+        r#"adit_pe_approved{endpoint="pe-\"a\"",virtual_network="a",service="web",link_id="7"} 1"#,
+        r#"adit_drops_total{reason="no_rule"} 2"#,
+        "adit_flows 5",
+    ] {
+        assert!(text.lines().any(|there| there == line), "{line} is missing from:\n{text}");
+    }
+    assert!(text.contains("(PLSNatPortsUsage)"));
+}
+
+/// Names of metrics in a text.
+fn names(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    words.filter(|word| word.starts_with("adit_")).map(str::to_owned).collect()
+}
+
+#[test]
+fn dashboard_and_alerts_use_metrics_that_exist() {
+    let dashboard = include_str!("../../../../docs/observability/grafana.json");
+    let alerts = include_str!("../../../../docs/observability/alerts.yml");
+    let there = text();
+    let there: BTreeMap<&str, ()> = there
+        .lines()
+        .filter_map(|line| Some((line.strip_prefix("# TYPE ")?.split(' ').next()?, ())))
+        .collect();
+    for (file, text) in [("grafana.json", dashboard), ("alerts.yml", alerts)] {
+        let used = names(text);
+        assert!(used.len() >= 5, "{file} uses metrics: {used:?}");
+        let unknown: Vec<_> =
+            used.iter().filter(|name| !there.contains_key(name.as_str())).collect();
+        assert!(unknown.is_empty(), "{file} uses {unknown:?}");
+    }
+    let board: serde_json::Value = serde_json::from_str(dashboard).unwrap();
+    let panels = board["panels"].as_array().unwrap();
+    let ids: BTreeSet<_> = panels.iter().map(|panel| panel["id"].as_u64().unwrap()).collect();
+    assert_eq!(ids.len(), panels.len(), "every panel has an id of its own");
+    for panel in panels {
+        let targets = panel["targets"].as_array().unwrap();
+        assert!(targets.iter().all(|target| target["expr"].is_string()), "{}", panel["title"]);
+    }
+    for alert in alerts.split("- alert:").skip(1) {
+        for key in ["expr:", "for:", "severity:", "summary:", "description:"] {
+            assert!(alert.contains(key), "{key} is missing from {alert}");
+        }
+    }
+}
