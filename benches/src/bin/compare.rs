@@ -1,49 +1,81 @@
-//! Measures adit and nftables in turn on the same topology:
-//! `cargo build --release && cargo run --release -p adit-benches --bin compare [-- --rounds N]`.
+//! Measures adit, its peers and null forwarders in turn on the same topology:
+//! `cargo xtask compare`.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use benches::compare::{Effort, Kind, Score, median, run};
+use benches::compare::{ADIT, Effort, Kind, files, line, run, table};
+
+const USAGE: &str = "usage: compare [--rounds N] [--seconds S] [--only NAME,NAME] [--json] \
+                     [--output FOLDER]";
+
+struct Options {
+    effort: Effort,
+    kinds: Vec<Kind>,
+    json: bool,
+    output: Option<PathBuf>,
+}
 
 fn main() -> ExitCode {
+    if std::env::args_os().next().is_some_and(|name| name == ADIT) {
+        return control::cli::main();
+    }
+    let options = match options(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(error) => {
+            eprintln!("compare: {error}\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
     if let Err(error) = lab::sandbox::enter() {
         eprintln!("compare: {error}");
         return ExitCode::FAILURE;
     }
-    let rounds = match std::env::args().skip(1).collect::<Vec<_>>().as_slice() {
-        [] => 5,
-        [flag, number] if flag == "--rounds" => number.parse().unwrap_or(0),
-        _ => 0,
+    let outcomes = run(&options.kinds, &options.effort, |what| eprintln!("compare: {what}"));
+    if options.json {
+        outcomes.iter().for_each(|outcome| println!("{}", line(outcome, &options.effort)));
+    } else {
+        print!("{}", table(&outcomes, &options.effort));
+    }
+    for (name, content) in options.output.iter().flat_map(|_| files(&outcomes, &options.effort)) {
+        let file = options.output.clone().unwrap_or_default().join(name);
+        if let Err(error) = std::fs::write(&file, content) {
+            eprintln!("compare: {}: {error} (name a folder that exists)", file.display());
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn options(mut words: impl Iterator<Item = String>) -> Result<Options, String> {
+    let flows = vec![1, 1000, 10_000, 60_000];
+    let effort = Effort { rounds: 5, duration: Duration::from_secs(1), flows };
+    let mut options = Options { effort, kinds: Kind::ALL.to_vec(), json: false, output: None };
+    while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or(format!("{word} takes a value"));
+        match word.as_str() {
+            "--json" => options.json = true,
+            "--output" => options.output = Some(value()?.into()),
+            "--rounds" => options.effort.rounds = number(&value()?)?,
+            "--seconds" => options.effort.duration = Duration::from_secs(number(&value()?)? as u64),
+            "--only" => options.kinds = kinds(&value()?)?,
+            _ => return Err(format!("{word:?} is not an option")),
+        }
+    }
+    Ok(options)
+}
+
+fn number(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=1000).contains(number));
+    number.ok_or(format!("{text:?} is no number from 1 to 1000"))
+}
+
+fn kinds(text: &str) -> Result<Vec<Kind>, String> {
+    let find = |name| {
+        let names = || Kind::ALL.map(Kind::name).join(", ");
+        let kind = Kind::ALL.into_iter().find(|kind| kind.name() == name);
+        kind.ok_or_else(|| format!("{name:?} is no contender; there are {}", names()))
     };
-    if rounds == 0 {
-        eprintln!("compare: usage: compare [--rounds N], with N from 1");
-        return ExitCode::from(2);
-    }
-    let effort = Effort { rounds, duration: Duration::from_secs(2), flows: 1000 };
-    let kinds = [Kind::Adit, Kind::Nftables];
-    match run(&kinds, effort) {
-        Ok(scores) => {
-            print(&kinds, &scores);
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("compare: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn print(kinds: &[Kind], scores: &[Score]) {
-    println!("{:<18} {:>24} {:>24}", "median (min - max)", "TCP Gb/s", "64-byte Mpps, 1k flows");
-    for (kind, score) in kinds.iter().zip(scores) {
-        let tcp = spread(&score.tcp_bits, 1e9);
-        println!("{:<18} {tcp:>24} {:>24}", kind.name(), spread(&score.packets, 1e6));
-    }
-}
-
-fn spread(values: &[f64], unit: f64) -> String {
-    let least = values.iter().copied().fold(f64::INFINITY, f64::min) / unit;
-    let most = values.iter().copied().fold(0.0, f64::max) / unit;
-    format!("{:.2} ({least:.2} - {most:.2})", median(values) / unit)
+    text.split(',').map(find).collect()
 }

@@ -1,144 +1,139 @@
-//! Who is measured: adit as its users run it, and the kernel's nftables with the same translation.
+//! Who is measured: adit as its users run it, and others with the same task.
+
+mod adit;
+mod forward;
+mod haproxy;
+mod nftables;
 
 use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use dataplane::snapshot::DeviceKind;
 use lab::client::{ConnectOutcome, Dial, tcp_connect};
+use lab::sandbox::{self, Privilege};
 use lab::{LabError, Process};
 
-use super::topology::{
-    CLIENT_SIDE, ENDPOINT, NAT_IP, PORT, SERVER, SERVER_PORT, SERVER_SIDE, Topology,
-};
+use super::topology::{ANSWER_PORT, ENDPOINT, Topology};
+pub use adit::NAME as ADIT;
+use forward::Forwarder;
+pub(super) use forward::open_device;
 
 /// A contender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// adit over packet sockets, one worker.
-    Adit,
+    /// adit, one worker, without the kernel's fast path.
+    Adit(DeviceKind),
+    /// adit over packet sockets, one worker, with the kernel's fast path.
+    FastPath,
     /// nftables, destination and source NAT.
     Nftables,
+    /// HAProxy as a TCP proxy, one thread. Knows no UDP.
+    Haproxy,
+    /// Frames copied from one interface to the other with the crate pnet, nothing translated. Its
+    /// hosts' offloads are off, since it knows none.
+    Pnet,
+    /// The same with adit's own devices.
+    Null(DeviceKind),
 }
 
 impl Kind {
-    /// Its name in tables.
+    /// All of them.
+    pub const ALL: [Kind; 8] = [
+        Kind::Adit(DeviceKind::AfPacket),
+        Kind::Adit(DeviceKind::AfXdp),
+        Kind::FastPath,
+        Kind::Nftables,
+        Kind::Haproxy,
+        Kind::Pnet,
+        Kind::Null(DeviceKind::AfPacket),
+        Kind::Null(DeviceKind::AfXdp),
+    ];
+
+    /// Its name in tables and on the command line.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Kind::Adit => "adit (af_packet)",
+            Kind::Adit(DeviceKind::AfPacket) => "adit-af_packet",
+            Kind::Adit(DeviceKind::AfXdp) => "adit-af_xdp",
+            Kind::Adit(DeviceKind::Tap) => "adit-tap",
+            Kind::FastPath => "adit-fast_path",
             Kind::Nftables => "nftables",
+            Kind::Haproxy => "haproxy",
+            Kind::Pnet => "pnet",
+            Kind::Null(DeviceKind::AfPacket) => "null-af_packet",
+            Kind::Null(DeviceKind::AfXdp) => "null-af_xdp",
+            Kind::Null(DeviceKind::Tap) => "null-tap",
         }
+    }
+
+    /// Whether it forwards datagrams.
+    #[must_use]
+    pub fn knows_udp(self) -> bool {
+        self != Kind::Haproxy
     }
 }
 
 /// A contender at work.
 pub(super) struct Contender {
     topology: Topology,
-    // Ends with the contender.
-    _process: Option<Process>,
+    /// What does the work outside of the kernel and of this process.
+    process: Option<Process>,
+    // End with the contender.
+    _forwarder: Option<Forwarder>,
     _directory: Option<Directory>,
 }
 
 impl Contender {
     pub(super) fn start(kind: Kind) -> Result<Contender, LabError> {
+        let needs_root = matches!(
+            kind,
+            Kind::Adit(DeviceKind::AfXdp) | Kind::Null(DeviceKind::AfXdp) | Kind::FastPath
+        );
+        if needs_root && sandbox::entered() != Some(Privilege::Root) {
+            let source = io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "it needs root outside of any sandbox",
+            );
+            return Err(LabError::new("start", kind.name(), source));
+        }
+        let topology = Topology::build(kind.name())?;
         let contender = match kind {
-            Kind::Adit => start_adit(Topology::build("adit")?)?,
-            Kind::Nftables => start_nftables(Topology::build("nft")?)?,
+            Kind::Adit(device) => adit::start(topology, device, false)?,
+            Kind::FastPath => adit::start(topology, DeviceKind::AfPacket, true)?,
+            Kind::Nftables => nftables::start(topology)?,
+            Kind::Haproxy => haproxy::start(topology)?,
+            Kind::Pnet => forward::start_pnet(topology)?,
+            Kind::Null(device) => forward::start_null(topology, device)?,
         };
         wait_until_it_works(kind, &contender.topology)?;
         Ok(contender)
     }
 
+    fn of(topology: Topology) -> Contender {
+        Contender { topology, process: None, _forwarder: None, _directory: None }
+    }
+
     pub(super) fn topology(&self) -> &Topology {
         &self.topology
     }
+
+    /// Processor time that its process has used so far.
+    pub(super) fn processor_time(&mut self) -> Duration {
+        let Some(process) = &mut self.process else { return Duration::ZERO };
+        ticks(process.child().id()).unwrap_or_default()
+    }
 }
 
-fn start_adit(topology: Topology) -> Result<Contender, LabError> {
-    let directory = Directory::create()?;
-    let file = directory.0.join("adit.toml");
-    let socket = directory.0.join("adit.sock");
-    let error = |source| LabError::new("write", file.display().to_string(), source);
-    fs::write(&file, configuration(&socket.display().to_string())).map_err(error)?;
-    let mut command = topology.middle.command(program("adit"))?;
-    command.arg("run").arg("--config").arg(&file).stdout(Stdio::null()).stderr(Stdio::null());
-    let process = Process::start(command)?;
-    Ok(Contender { topology, _process: Some(process), _directory: Some(directory) })
-}
-
-fn configuration(socket: &str) -> String {
-    let pool = "backend_address_pool = \"pool\"";
-    let ports = format!("frontend_port = {PORT}, backend_port = {SERVER_PORT}, {pool}");
-    format!(
-        r#"
-[adit]
-control_socket = "{socket}"
-
-[[virtual_network]]
-name = "consumer"
-address_space = ["10.0.0.0/16"]
-
-[[virtual_network]]
-name = "provider"
-address_space = ["10.1.0.0/16"]
-
-[[device]]
-name = "{CLIENT_SIDE}"
-kind = "af_packet"
-virtual_network = "consumer"
-
-[[device]]
-name = "{SERVER_SIDE}"
-kind = "af_packet"
-virtual_network = "provider"
-
-[[load_balancer]]
-name = "lb"
-virtual_network = "provider"
-backend_address_pool = [{{ name = "pool", backend_addresses = ["{SERVER}"] }}]
-load_balancing_rule = [
-  {{ name = "tcp", protocol = "Tcp", {ports} }},
-  {{ name = "udp", protocol = "Udp", {ports} }},
-]
-
-[[private_link_service]]
-name = "service"
-load_balancer = "lb"
-nat_ip_configurations = [{{ name = "nat", private_ip_address = "{NAT_IP}" }}]
-
-[[private_endpoint]]
-name = "endpoint"
-virtual_network = "consumer"
-private_ip_address = "{ENDPOINT}"
-private_link_service = "service"
-connection_state = "Approved"
-"#
-    )
-}
-
-fn start_nftables(topology: Topology) -> Result<Contender, LabError> {
-    topology.client.peer().add_address(ENDPOINT, 16)?;
-    topology.server.peer().add_address(NAT_IP, 16)?;
-    topology.middle.set_sysctl("ipv4/ip_forward", "1")?;
-    let rules = format!(
-        "table ip nat {{
-            chain pre {{
-                type nat hook prerouting priority -100;
-                ip daddr {ENDPOINT} tcp dport {PORT} dnat to {SERVER}:{SERVER_PORT}
-                ip daddr {ENDPOINT} udp dport {PORT} dnat to {SERVER}:{SERVER_PORT}
-            }}
-            chain post {{
-                type nat hook postrouting priority 100;
-                oifname {SERVER_SIDE} snat to {NAT_IP}
-            }}
-        }}\n"
-    );
-    let mut command = topology.middle.command("nft")?;
-    command.args(["-f", "-"]).stdin(Stdio::piped());
-    feed(command, &rules).map_err(|source| LabError::new("run", "nft", source))?;
-    Ok(Contender { topology, _process: None, _directory: None })
+/// User and system time of a process: fields 14 and 15 of proc_pid_stat(5), in hundredths.
+fn ticks(id: u32) -> Option<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(')')?;
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    let field = |at: usize| fields.get(at)?.parse::<u64>().ok();
+    Some(Duration::from_millis((field(11)? + field(12)?) * 10))
 }
 
 fn feed(mut command: Command, input: &str) -> io::Result<()> {
@@ -152,32 +147,37 @@ fn feed(mut command: Command, input: &str) -> io::Result<()> {
 
 fn wait_until_it_works(kind: Kind, topology: &Topology) -> Result<(), LabError> {
     let deadline = Instant::now() + Duration::from_secs(15);
-    let dial = Dial::to(std::net::SocketAddrV4::new(ENDPOINT, PORT));
+    let dial = Dial::to(std::net::SocketAddrV4::new(ENDPOINT, ANSWER_PORT));
     let dial = dial.within(Duration::from_millis(500));
     while Instant::now() < deadline {
-        if topology.client.run(|| tcp_connect(&dial))?? == ConnectOutcome::Connected {
-            return Ok(());
+        match topology.client.run(|| tcp_connect(&dial))? {
+            Ok(ConnectOutcome::Connected) => return Ok(()),
+            // It may not listen yet.
+            Ok(_) | Err(_) => std::thread::sleep(Duration::from_millis(20)),
         }
     }
     let source = io::Error::new(io::ErrorKind::TimedOut, "no connection in 15 s");
     Err(LabError::new("connect through", kind.name(), source))
 }
 
-/// A program that was built beside this one.
-fn program(name: &str) -> PathBuf {
-    let own = std::env::current_exe().unwrap_or_default();
-    own.with_file_name(name)
-}
-
 /// A temporary directory that is removed in the end.
 struct Directory(PathBuf);
 
 impl Directory {
-    fn create() -> Result<Directory, LabError> {
-        let path = std::env::temp_dir().join(format!("adit-compare-{}", std::process::id()));
+    fn create(name: &str) -> Result<Directory, LabError> {
+        let name = format!("adit-compare-{}-{name}", std::process::id());
+        let path = std::env::temp_dir().join(name);
         let error = |source| LabError::new("create", path.display().to_string(), source);
         fs::create_dir_all(&path).map_err(error)?;
         Ok(Directory(path))
+    }
+
+    /// Writes a file into it.
+    fn write(&self, name: &str, text: &str) -> Result<PathBuf, LabError> {
+        let file = self.0.join(name);
+        let error = |source| LabError::new("write", file.display().to_string(), source);
+        fs::write(&file, text).map_err(error)?;
+        Ok(file)
     }
 }
 

@@ -1,28 +1,37 @@
-//! What the contenders are put under: one TCP connection at full speed, and small UDP packets from
-//! a packet socket, as many as go.
+//! What the contenders are put under: one TCP connection at full speed, small UDP packets of so
+//! many flows, as many as go, short connections, and a ping-pong over one connection.
 
-use std::io::{self, Write};
-use std::net::{SocketAddrV4, UdpSocket};
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddrV4, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use dataplane::device::{Device, Frame};
 use dataplane::io::LinuxPlatform;
 use dataplane::limits::BATCH_FRAMES_MAX;
-use dataplane::snapshot::{DeviceKind, DevicePlan};
-use dataplane::types::{ScopeId, WorkerId};
-use dataplane::worker::{Platform, Queue};
+use dataplane::snapshot::DeviceKind;
 use etherparse::PacketBuilder;
 use lab::LabError;
 use lab::client::{Dial, Session};
 
-use super::topology::{CLIENT, ENDPOINT, PORT, SERVER, SERVER_PORT, Topology};
+use super::contender::{Contender, open_device};
+use super::topology::{ANSWER_PORT, CLIENT, ENDPOINT, SERVER, SINK_PORT, Topology};
 
-/// The first source port of small packets.
-const FIRST_PORT: u16 = 20_000;
+/// Flows differ by their source ports, from this one on.
+const FIRST_PORT: u16 = 1024;
+/// Flows that one source address can have.
+const FLOWS_MAX: u32 = 64_000;
+/// Clients that open and close connections.
+const CLIENTS: usize = 4;
+/// Longest wait for one answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Bytes of a ping.
+const PING_BYTES: usize = 64;
 
 /// Bits per second that a connection moves from the client to the server's application.
 pub(super) fn tcp(topology: &Topology, duration: Duration) -> Result<f64, LabError> {
-    let dial = Dial::to(SocketAddrV4::new(ENDPOINT, PORT)).within(Duration::from_secs(5));
+    let dial = Dial::to(SocketAddrV4::new(ENDPOINT, SINK_PORT)).within(PATIENCE);
     let before = topology.sink.received().bytes;
     let started = Instant::now();
     let sent = topology.client.run(|| -> Result<io::Result<()>, LabError> {
@@ -30,80 +39,190 @@ pub(super) fn tcp(topology: &Topology, duration: Duration) -> Result<f64, LabErr
         Ok(send_until(&session, started + duration))
     })??;
     sent.map_err(|source| LabError::new("send to", ENDPOINT.to_string(), source))?;
-    let bytes = topology.sink.received().bytes - before;
+    let bytes = until_some(started, || Ok(topology.sink.received().bytes - before))?;
     Ok(bytes as f64 * 8.0 / started.elapsed().as_secs_f64())
+}
+
+/// What has arrived by now; on a machine so busy that nothing has, as soon as something does.
+fn until_some(
+    started: Instant,
+    arrived: impl Fn() -> Result<u64, LabError>,
+) -> Result<u64, LabError> {
+    loop {
+        let count = arrived()?;
+        if count > 0 || started.elapsed() > PATIENCE {
+            return Ok(count);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 fn send_until(session: &Session, deadline: Instant) -> io::Result<()> {
     let block = vec![0x5a; 256 * 1024];
     let mut stream = session.stream();
-    while Instant::now() < deadline {
+    loop {
         stream.write_all(&block)?;
+        if Instant::now() >= deadline {
+            return Ok(());
+        }
     }
-    Ok(())
 }
 
-/// Packets per second that reach the server's interface.
+/// What a flood of small packets came to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flood {
+    /// Packets per second that reached the server's interface.
+    pub(super) arrived: f64,
+    /// Processor seconds of contender, generator and kernel on their behalf, for a million packets
+    /// that arrived.
+    pub(super) cost: f64,
+}
+
+/// Small packets of so many flows, for so long.
 pub(super) fn small_packets(
-    topology: &Topology,
+    contender: &mut Contender,
     duration: Duration,
-    flows: u16,
-) -> Result<f64, LabError> {
+    flows: u32,
+) -> Result<Flood, LabError> {
     // A socket that nobody reads: the server's kernel drops at once, without an ICMP answer.
-    let bind = || UdpSocket::bind(SocketAddrV4::new(SERVER, SERVER_PORT));
-    let bound = topology.server.run(bind)?;
-    let _unread = bound.map_err(|source| LabError::new("bind", SERVER.to_string(), source))?;
-    let frames = frames(topology, flows)?;
+    let bind = || [SERVER, ENDPOINT].map(|at| UdpSocket::bind(SocketAddrV4::new(at, SINK_PORT)));
+    // The endpoint's address is the server's where nothing is translated.
+    let _unread = contender.topology().server.run(bind)?;
     // The flows open, and everybody's caches are warm.
-    flood(topology, &frames, duration / 4)?;
-    let before = topology.server.device().counters()?.rx_packets;
+    flood(contender.topology(), duration / 4, flows)?;
+    let count = |contender: &Contender| contender.topology().server.device().counters();
+    let time = |contender: &mut Contender| own_time() + contender.processor_time();
+    let (before, used) = (count(contender)?.rx_packets, time(contender));
     let started = Instant::now();
-    flood(topology, &frames, duration)?;
+    flood(contender.topology(), duration, flows)?;
+    let arrived = until_some(started, || Ok(count(contender)?.rx_packets - before))? as f64;
     let elapsed = started.elapsed().as_secs_f64();
-    let after = topology.server.device().counters()?.rx_packets;
-    Ok((after - before) as f64 / elapsed)
+    let used = (time(contender).saturating_sub(used)).as_secs_f64();
+    Ok(Flood { arrived: arrived / elapsed, cost: used * 1e6 / arrived.max(1.0) })
 }
 
-fn frames(topology: &Topology, flows: u16) -> Result<Vec<Frame>, LabError> {
-    let (from, to) = (topology.client.device().mac()?, topology.client.peer().mac()?);
-    let frame = |flow: u16| {
-        let builder = PacketBuilder::ethernet2(from.0, to.0)
-            .ipv4(CLIENT.octets(), ENDPOINT.octets(), 64)
-            .udp(FIRST_PORT + flow, PORT);
-        let mut bytes = Vec::new();
-        builder.write(&mut bytes, &[0; 18]).expect("a vector takes all bytes");
-        let mut frame = Frame::new();
-        frame.fill(&bytes);
-        frame
-    };
-    Ok((0..flows).map(frame).collect())
+/// Processor time of this process and of all its threads.
+fn own_time() -> Duration {
+    // Nanoseconds on a processor; the first number of each thread's (Linux, schedstats).
+    let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let nanos = threads.filter_map(|thread| {
+        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(nanos.sum())
 }
 
-/// Sends the frames again and again, in batches, from the client's own interface.
-fn flood(topology: &Topology, frames: &[Frame], duration: Duration) -> Result<(), LabError> {
-    let plan = DevicePlan {
-        name: topology.client.device().name().to_owned(),
-        kind: DeviceKind::AfPacket,
-        namespace: None,
-        scope: ScopeId(0),
-    };
+/// A frame of the client's first flow, without a checksum, so that ports can be changed.
+fn frame(topology: &Topology) -> Result<Frame, LabError> {
+    let (from, to) = (topology.client.device().mac()?, target_station(topology)?);
+    let builder = PacketBuilder::ethernet2(from.0, to.0)
+        .ipv4(CLIENT.octets(), ENDPOINT.octets(), 64)
+        .udp(FIRST_PORT, SINK_PORT);
+    let mut bytes = Vec::new();
+    builder.write(&mut bytes, &[0; 18]).expect("a vector takes all bytes");
+    bytes[40..42].fill(0);
+    let mut frame = Frame::new();
+    frame.fill(&bytes);
+    Ok(frame)
+}
+
+/// Whom the client's kernel sends frames for the endpoint to.
+fn target_station(topology: &Topology) -> Result<lab::MacAddr, LabError> {
+    let text = topology.client.run(|| fs::read_to_string("/proc/thread-self/net/arp"))?;
+    let text = text.map_err(|source| LabError::new("read", "/proc/net/arp", source))?;
+    let line = text.lines().find(|line| line.starts_with(&format!("{ENDPOINT} ")));
+    let mac = line.and_then(|line| line.split_whitespace().nth(3)?.parse().ok());
+    mac.ok_or_else(|| {
+        let source = io::Error::new(io::ErrorKind::NotFound, "it has answered no ARP request");
+        LabError::new("find the station of", ENDPOINT.to_string(), source)
+    })
+}
+
+/// Sends packets of all flows in turn, in batches, from the client's own interface.
+fn flood(topology: &Topology, duration: Duration, flows: u32) -> Result<(), LabError> {
     let error = |source| LabError::new("flood from", CLIENT.to_string(), source);
+    let first = frame(topology)?;
     topology
         .client
         .run(|| -> io::Result<()> {
-            let io_error = |error| io::Error::other(format!("{error}"));
-            let mut platform = LinuxPlatform::for_workers(1).map_err(io_error)?.remove(0);
-            let queue = Queue { worker: WorkerId(0), workers: 1 };
-            let mut device = platform.open(&plan, queue).map_err(io_error)?;
-            let batches: Vec<Vec<&Frame>> =
-                frames.chunks(BATCH_FRAMES_MAX).map(|chunk| chunk.iter().collect()).collect();
-            let deadline = Instant::now() + duration;
-            while Instant::now() < deadline {
-                for batch in &batches {
-                    device.transmit(batch);
+            let failed = |error| io::Error::other(format!("{error}"));
+            let mut platform = LinuxPlatform::for_workers(1).map_err(failed)?.remove(0);
+            let name = topology.client.device().name();
+            let mut device =
+                open_device(&mut platform, name, DeviceKind::AfPacket).map_err(failed)?;
+            let mut frames: Vec<Frame> = (0..BATCH_FRAMES_MAX).map(|_| Frame::new()).collect();
+            frames.iter_mut().for_each(|frame| frame.copy_from(&first));
+            let (deadline, mut flow) = (Instant::now() + duration, 0);
+            loop {
+                for frame in &mut frames {
+                    let port = FIRST_PORT + u16::try_from(flow).unwrap_or(0);
+                    frame.bytes_mut()[34..36].copy_from_slice(&port.to_be_bytes());
+                    flow = (flow + 1) % flows.clamp(1, FLOWS_MAX);
+                }
+                device.transmit(&frames.iter().collect::<Vec<_>>());
+                if Instant::now() >= deadline {
+                    return Ok(());
                 }
             }
-            Ok(())
         })?
         .map_err(error)
+}
+
+/// Connections per second that are opened, answered and closed.
+pub(super) fn connections(topology: &Topology, duration: Duration) -> Result<f64, LabError> {
+    let done = AtomicU64::new(0);
+    let started = Instant::now();
+    let client = || {
+        loop {
+            // One that fails is not counted.
+            if exchange_once().is_ok() {
+                done.fetch_add(1, Ordering::Relaxed);
+            }
+            if started.elapsed() >= duration {
+                break;
+            }
+        }
+    };
+    topology.client.run(|| {
+        std::thread::scope(|scope| {
+            for _ in 0..CLIENTS {
+                scope.spawn(client);
+            }
+        });
+    })?;
+    Ok(done.into_inner() as f64 / started.elapsed().as_secs_f64())
+}
+
+fn connect() -> io::Result<TcpStream> {
+    let stream =
+        TcpStream::connect_timeout(&SocketAddrV4::new(ENDPOINT, ANSWER_PORT).into(), PATIENCE)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
+fn exchange_once() -> io::Result<()> {
+    exchange(&mut connect()?)
+}
+
+fn exchange(stream: &mut TcpStream) -> io::Result<()> {
+    stream.write_all(&[0x5a; PING_BYTES])?;
+    stream.read_exact(&mut [0; PING_BYTES])
+}
+
+/// Seconds that each ping took, there and back, one after the other; in ascending order.
+pub(super) fn latencies(topology: &Topology, duration: Duration) -> Result<Vec<f64>, LabError> {
+    let error = |source| LabError::new("ping", ENDPOINT.to_string(), source);
+    let ping = || -> io::Result<Vec<f64>> {
+        let mut stream = connect()?;
+        let (started, mut seconds) = (Instant::now(), Vec::new());
+        while seconds.is_empty() || started.elapsed() < duration {
+            let begin = Instant::now();
+            exchange(&mut stream)?;
+            seconds.push(begin.elapsed().as_secs_f64());
+        }
+        seconds.sort_by(f64::total_cmp);
+        Ok(seconds)
+    };
+    topology.client.run(ping)?.map_err(error)
 }

@@ -2,11 +2,14 @@
 //!
 //! Every contender gets a client and a server of its own, each in a namespace, and stands between
 //! them in a third. All are up at the same time and measured in turn (A B A B), so that what the
-//! machine does meanwhile hits them alike. Needs the program `nft`; adit's is built beside this
-//! one.
+//! machine does meanwhile hits them alike. Generator and servers run on the same processors as what
+//! they measure. Whoever calls [`run`] must also play [`ADIT`].
 
 mod contender;
 mod load;
+mod plot;
+mod report;
+mod serve;
 mod topology;
 
 use std::time::Duration;
@@ -14,53 +17,126 @@ use std::time::Duration;
 use lab::LabError;
 
 use contender::Contender;
-pub use contender::Kind;
+pub use contender::{ADIT, Kind};
+pub use report::{files, line, table};
 
 /// How much is measured.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Effort {
     /// Times that each contender is measured.
     pub rounds: usize,
     /// How long each measurement lasts.
     pub duration: Duration,
-    /// Flows that small packets belong to.
-    pub flows: u16,
+    /// Numbers of flows that small packets belong to, at most 64,000.
+    pub flows: Vec<u32>,
 }
 
-/// What one contender did, measurement by measurement.
+/// The percentiles of latencies that are kept, in tenths.
+pub const PERCENTILES: [usize; 6] = [100, 500, 900, 990, 999, 1000];
+
+/// What one contender did; each list has a value for each round.
 #[derive(Clone, Debug, Default)]
 pub struct Score {
     /// Bits of TCP payload per second, one connection, offloads on.
     pub tcp_bits: Vec<f64>,
-    /// UDP datagrams of 18 bytes (64 bytes on the wire) per second that reached the server.
-    pub packets: Vec<f64>,
+    /// For each number of flows: UDP datagrams of 18 bytes (64 bytes on the wire) per second that
+    /// reached the server.
+    pub packets: Vec<Vec<f64>>,
+    /// For each number of flows: processor seconds for a million of them.
+    pub costs: Vec<Vec<f64>>,
+    /// TCP connections per second that were opened, answered and closed.
+    pub connections: Vec<f64>,
+    /// For each of [`PERCENTILES`]: seconds that a ping of 64 bytes over TCP took.
+    pub latencies: [Vec<f64>; PERCENTILES.len()],
 }
+
+/// A contender and what came of it: without a score if it could not be started, with the reason.
+pub type Outcome = (Kind, Result<Score, String>);
 
 /// Measures the contenders in turn. To be called in a process that has entered the lab's sandbox.
-///
-/// # Errors
-/// A namespace, a program or a connection failed; the error names it.
-pub fn run(kinds: &[Kind], effort: Effort) -> Result<Vec<Score>, LabError> {
-    let contenders: Result<Vec<Contender>, LabError> =
-        kinds.iter().map(|&kind| Contender::start(kind)).collect();
-    let contenders = contenders?;
-    let mut scores = vec![Score::default(); kinds.len()];
-    for _ in 0..effort.rounds {
-        for (contender, score) in contenders.iter().zip(&mut scores) {
-            score.tcp_bits.push(load::tcp(contender.topology(), effort.duration)?);
-        }
-        for (contender, score) in contenders.iter().zip(&mut scores) {
-            let packets = load::small_packets(contender.topology(), effort.duration, effort.flows)?;
-            score.packets.push(packets);
+/// `progress` is told what is done next.
+pub fn run(kinds: &[Kind], effort: &Effort, progress: impl Fn(&str)) -> Vec<Outcome> {
+    let mut running: Vec<(Kind, Running)> = Vec::new();
+    for &kind in kinds {
+        progress(&format!("starting {}", kind.name()));
+        let none = vec![Vec::new(); effort.flows.len()];
+        let score = Score { packets: none.clone(), costs: none, ..Score::default() };
+        let started = Contender::start(kind).map(|contender| (contender, score));
+        running.push((kind, started.map_err(|error| error.to_string())));
+    }
+    let steps: [(&str, Step); 4] =
+        [("TCP", tcp), ("packets", packets), ("connections", connections), ("latency", latency)];
+    for round in 1..=effort.rounds {
+        for (name, step) in steps {
+            for (kind, running) in &mut running {
+                let Ok((contender, score)) = running else { continue };
+                progress(&format!("round {round} of {}: {name} of {}", effort.rounds, kind.name()));
+                if let Err(error) = step(*kind, contender, effort, score) {
+                    *running = Err(error.to_string());
+                }
+            }
         }
     }
-    Ok(scores)
+    let outcome = |(kind, running): (Kind, Running)| (kind, running.map(|(_, score)| score));
+    running.into_iter().map(outcome).collect()
 }
 
-/// The middle value; 0 if there is none.
+/// A contender and its score so far, or why there is none.
+type Running = Result<(Contender, Score), String>;
+
+type Step = fn(Kind, &mut Contender, &Effort, &mut Score) -> Result<(), LabError>;
+
+fn tcp(_: Kind, by: &mut Contender, effort: &Effort, score: &mut Score) -> Result<(), LabError> {
+    score.tcp_bits.push(load::tcp(by.topology(), effort.duration)?);
+    Ok(())
+}
+
+fn packets(
+    kind: Kind,
+    by: &mut Contender,
+    effort: &Effort,
+    score: &mut Score,
+) -> Result<(), LabError> {
+    if !kind.knows_udp() {
+        return Ok(());
+    }
+    let lists = score.packets.iter_mut().zip(&mut score.costs);
+    for (&flows, (packets, costs)) in effort.flows.iter().zip(lists) {
+        let flood = load::small_packets(by, effort.duration, flows)?;
+        packets.push(flood.arrived);
+        costs.push(flood.cost);
+    }
+    Ok(())
+}
+
+fn connections(
+    _: Kind,
+    by: &mut Contender,
+    effort: &Effort,
+    score: &mut Score,
+) -> Result<(), LabError> {
+    score.connections.push(load::connections(by.topology(), effort.duration)?);
+    Ok(())
+}
+
+fn latency(
+    _: Kind,
+    by: &mut Contender,
+    effort: &Effort,
+    score: &mut Score,
+) -> Result<(), LabError> {
+    let seconds = load::latencies(by.topology(), effort.duration)?;
+    for (percentile, list) in PERCENTILES.iter().zip(&mut score.latencies) {
+        let at = percentile * seconds.len() / 1000;
+        list.extend(seconds.get(at.min(seconds.len().saturating_sub(1))));
+    }
+    Ok(())
+}
+
+/// The middle value; `None` if there is none.
 #[must_use]
-pub fn median(values: &[f64]) -> f64 {
+pub fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or(0.0)
+    sorted.get(sorted.len() / 2).copied()
 }

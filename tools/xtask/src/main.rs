@@ -5,6 +5,7 @@
 
 mod bpf;
 mod ci;
+mod compare;
 mod engine_bench;
 mod fuzz;
 mod lexer;
@@ -48,6 +49,11 @@ const COMMANDS: &[Command] = &[
         name: "bpf",
         summary: "build the fast path's program and compare it with the committed object",
         run: bpf::run,
+    },
+    Command {
+        name: "compare",
+        summary: "measure adit beside its peers, in turn",
+        run: compare::run,
     },
     Command { name: "rfc", summary: "write docs/rfc-compliance.md from the tests", run: rfc::run },
     Command { name: "help", summary: "list these commands", run: help },
