@@ -198,6 +198,18 @@ drop_reasons! {
         "adit has ended the packet's connection, and told the sender so with a reset.",
         "Nothing to do: the client must connect anew.", "RFC 9293 3.10.7.1";
 
+    // What would come to lie before a PROXY header.
+    ProxyHeaderEarly, "proxy_header_early",
+        "The client sent before its handshake was done, and the PROXY header was not sent yet.",
+        "Usually harmless: it comes again; else the client is hostile.", "proxy-protocol 2";
+    ProxyHeaderOverlap, "proxy_header_overlap",
+        "The client's data would have taken the place of the PROXY header in front of it.",
+        "The client is hostile: it forges who it is.", "proxy-protocol 2";
+
+    TcpChecksum, "tcp_checksum",
+        "The TCP checksum is wrong, of a segment whose numbers a PROXY header depends on.",
+        "Something corrupts packets between the sender and this device.", "RFC 9293 3.1";
+
     // What ran out.
     NatPortsExhausted, "nat_ports_exhausted",
         "Every port of every NAT IP towards the chosen backend is leased.",
@@ -222,6 +234,9 @@ drop_reasons! {
     FlowTableFull, "flow_table_full",
         "The worker's flow table is full; live flows are never evicted.",
         "Raise `flows_max`.", "I8";
+    ProxyHeadersFull, "proxy_headers_full",
+        "Too many PROXY headers wait for the acknowledgement of their backend.",
+        "Look why backends do not answer, or raise `flows_max`.", "I8";
     NeighborPending, "neighbor_pending",
         "The next hop is not resolved yet and too many packets wait already.",
         "Harmless at the start of a conversation; else see `neighbor_unreachable`.",

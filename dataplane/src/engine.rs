@@ -23,6 +23,7 @@ mod express;
 mod fragment;
 mod hold;
 mod icmp;
+mod insertion;
 mod mss;
 mod path;
 mod problem;
@@ -43,7 +44,7 @@ pub use sessions::Session;
 
 use crate::device::{Batch, Frame, Link};
 use crate::drop_reason::DropReason;
-use crate::flow::FlowTable;
+use crate::flow::{FlowTable, Insertions};
 use crate::generation::Generation;
 use crate::hash::Keys;
 use crate::limits::{BATCH_FRAMES_MAX, DEVICES_MAX};
@@ -149,6 +150,7 @@ pub struct Engine {
     requests: VecDeque<exception::Request>,
     answers: Answers,
     embryos: Embryos,
+    insertions: Insertions,
     announcements: Announcements,
     problems: Problems,
     echo_rate: Rate,
@@ -185,6 +187,7 @@ impl Engine {
             requests: VecDeque::with_capacity(exception::REQUESTS_MAX),
             answers: Answers::new(),
             embryos: Embryos::new(config.flows_max),
+            insertions: Insertions::new(config.flows_max),
             announcements: Announcements::new(),
             problems: Problems::new(),
             echo_rate: Rate::new(),
@@ -215,6 +218,7 @@ impl Engine {
             flows_closed,
             flows: 0,
             flows_unanswered: 0,
+            proxy_headers_waiting: 0,
             ports_resting: 0,
             held: 0,
             ..counters.clone()
@@ -320,6 +324,7 @@ impl Engine {
         let mut steps = ADVANCE_STEPS;
         self.expire(now, &mut steps);
         self.sweep(now, &mut steps);
+        self.insertions.advance(now, &mut steps);
         self.look_after_neighbors(now);
         self.announcements.advance();
         let dropped = self.hold.expire(now);
@@ -337,12 +342,15 @@ impl Engine {
         let has_to_say = !self.requests.is_empty()
             || !self.answers.is_empty()
             || !self.problems.is_empty()
+            || self.insertions.has_to_send()
             || !self.announcements.is_empty();
         let wait = if has_to_say || self.sweep.is_some() {
             Duration::ZERO
         } else if self.counters.held > 0 {
             // The answer may reach another worker, which does not know who waits for it.
             Duration::from_millis(10)
+        } else if !self.insertions.is_empty() {
+            Duration::from_millis(20)
         } else if !(self.flows.is_empty() && self.datagrams.is_empty()) {
             Duration::from_millis(80)
         } else if !self.generation.neighbors.is_empty() {
@@ -360,10 +368,19 @@ impl Engine {
         if let Some(device) = held {
             return Some((device, Origin::Held));
         }
-        let own = self.emit_answer(frame).or_else(|| self.emit_problem(frame));
+        let own = self.emit_header(frame).or_else(|| self.emit_answer(frame));
+        let own = own.or_else(|| self.emit_problem(frame));
         let own = own.or_else(|| self.emit_request(frame));
         let own = own.or_else(|| self.emit_announcement(frame));
         own.map(|device| (device, Origin::Own))
+    }
+
+    /// The next frame of the engine's own that shall leave before the batch that was just
+    /// processed, written into `frame`: which device. To be called until it gives `None`; what is
+    /// left comes from [`Engine::poll_transmit`].
+    #[inline]
+    pub fn poll_ahead(&mut self, frame: &mut Frame) -> Option<DeviceIndex> {
+        if self.insertions.has_to_send() { self.emit_header(frame) } else { None }
     }
 
     /// Hears what became of frames that the engine wanted sent.

@@ -6,11 +6,13 @@
 //! backend, leases no port, reads no configuration.
 
 mod index;
+mod insertion;
 mod record;
 mod state;
 mod table;
 mod wheel;
 
-pub use record::Flow;
+pub use insertion::{Insertions, Underway};
+pub use record::{Flow, Insert};
 pub use state::State;
 pub use table::{FlowTable, Vacancy};

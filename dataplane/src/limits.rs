@@ -71,6 +71,12 @@ pub const HELD_FRAGMENTS_MAX: usize = 128;
 /// comes within that; what was lost does not come at all (RFC 4963 4).
 pub const FRAGMENT_TICKS: u32 = 200;
 
+/// One in so many flows of a worker may wait for the acknowledgement of its PROXY header; and the
+/// least that there is room for.
+pub const HEADERS_SHARE: usize = 8;
+/// See [`HEADERS_SHARE`].
+pub const HEADERS_MIN: usize = 64;
+
 /// Devices of a snapshot at most.
 pub const DEVICES_MAX: usize = if cfg!(loom) { 2 } else { 1_024 };
 

@@ -12,8 +12,11 @@ pub mod icmp;
 mod key;
 mod mss;
 mod parse;
+pub mod proxy;
 pub mod reset;
 mod rewrite;
+mod segment;
+pub mod splice;
 
 pub use glance::Glance;
 pub use key::{FlowKey, hash_plain};

@@ -14,7 +14,7 @@ use alloc::boxed::Box;
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)+) => {
-        /// A worker's counters. All but `held`, `flows` and `generation` only grow.
+        /// A worker's counters. Those of what is now may shrink, the others only grow.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct Counters {
             $($(#[$doc])* pub $name: u64,)+
@@ -54,12 +54,12 @@ counters! {
     forwarded_bytes,
     /// Of the received and forwarded ones: packets that a fast path carried, past the engine.
     shortcut,
-    /// Frames that were for adit itself: ARP.
+    /// Frames that were for adit itself: ARP, and acknowledgements that a PROXY header replaces.
     consumed,
     /// Answers of adit: ARP replies. Each of the packets they answer is counted as consumed.
     replied,
-    /// Frames of adit's own: ARP requests, and what those are told whose packets or connections it
-    /// refuses.
+    /// Frames of adit's own: ARP requests, PROXY headers, and what those are told whose packets or
+    /// connections it refuses.
     originated,
     /// Frames given to the worker that owns their flow.
     handed_over,
@@ -83,6 +83,12 @@ counters! {
     flows_displaced,
     /// Flows that adit ended with resets.
     flows_reset,
+    /// PROXY headers sent in front of a client's bytes: one for each connection.
+    proxy_headers_sent,
+    /// Of those: sent once more, because no acknowledgement had come.
+    proxy_headers_repeated,
+    /// PROXY headers that no backend has acknowledged yet.
+    proxy_headers_waiting,
     /// Ports that rest now, after their flow closed (hold-down).
     ports_resting,
     /// The generation that the worker works with.

@@ -404,6 +404,17 @@ pub enum Persistence {
     SourceIpProtocol,
 }
 
+/// Whose layout a PROXY protocol v2 header has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ProxyDialect {
+    /// Azure Private Link: the link id as a little-endian number.
+    Azure,
+    /// AWS PrivateLink: the endpoint's id as text.
+    Aws,
+    /// Google Cloud Private Service Connect: the connection's id as a big-endian number.
+    Gcp,
+}
+
 /// Where a large table lies in memory, for whoever manages memory. Nothing can be read through it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Area {

@@ -174,6 +174,8 @@ impl<P: Platform> Worker<P> {
 
     fn serve_batch(&mut self, arrival: Arrival, now: Instant) {
         self.engine.process(now, arrival, &mut self.batch, &mut self.verdicts);
+        let (engine, devices) = (&mut self.engine, &mut self.devices);
+        dispatch::send_ahead(&mut self.spare, engine, devices, &self.shared.stats);
         let peers = dispatch::dispatch(
             &self.batch,
             &self.verdicts,

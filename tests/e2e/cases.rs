@@ -14,6 +14,7 @@ mod mtu;
 mod nat_ips;
 mod observe;
 mod outage;
+mod proxy;
 mod quota;
 mod reload;
 mod tenants;
@@ -57,6 +58,7 @@ pub(crate) fn all() -> Vec<Case> {
         chaos::cases().as_slice(),
         trouble::CASES,
         web::CASES,
+        proxy::CASES,
         iperf::CASES,
         arm::CASES,
     ]

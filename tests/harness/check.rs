@@ -7,31 +7,35 @@
 
 mod error;
 mod fragment;
+mod insertion;
 mod leases;
 mod passage;
 mod rewrite;
 
 use dataplane::engine::{Engine, Session};
 use dataplane::generation::Generation;
-use dataplane::snapshot::{Fragments, PoolKey};
+use dataplane::snapshot::{Fragments, PoolKey, Treatment};
 use dataplane::types::DeviceIndex;
 
 use crate::encode::Image;
 use crate::topology::Topology;
 use passage::Ledger;
 pub use passage::{CANARY, Passage, canary};
+use rewrite::Licence;
 
 /// Remembers what passed, to judge what comes back.
 pub struct Checker {
     seed: u64,
     ledger: Ledger,
+    /// Whether a service puts headers in front of streams, or one did.
+    inserts: bool,
 }
 
 impl Checker {
     /// A checker of engines with this seed.
     #[must_use]
     pub fn new(seed: u64) -> Checker {
-        Checker { seed, ledger: Ledger::default() }
+        Checker { seed, ledger: Ledger::default(), inserts: false }
     }
 
     /// Judges a packet that was forwarded.
@@ -43,10 +47,16 @@ impl Checker {
         if is_judged || fragment::check(&self.ledger, passage) {
             return;
         }
-        let mut services = passage.topology.plan.services.iter();
-        let reassembles =
-            services.any(|service| service.treatment.fragments == Fragments::Reassemble);
-        rewrite::check(passage.input, passage.output, reassembles);
+        let any = |cares: fn(&Treatment) -> bool| {
+            passage.topology.plan.services.iter().any(|service| cares(&service.treatment))
+        };
+        let licence = Licence {
+            reassembles: any(|treatment| treatment.fragments == Fragments::Reassemble),
+            inserts: self.inserts || any(|treatment| treatment.proxy_protocol.is_some()),
+        };
+        // Flows keep their header when a configuration wants none any more.
+        self.inserts = licence.inserts;
+        rewrite::check(passage.input, passage.output, licence);
         self.ledger.check(passage);
     }
 
@@ -86,12 +96,12 @@ impl Checker {
     }
 
     /// Judges what changed in a packet that was forwarded, wherever it went, where no service cares
-    /// for fragments.
+    /// for fragments; `inserts`: whether one puts headers in front of streams.
     ///
     /// # Panics
     /// Something changed that should not have, or did not that should have.
-    pub fn rewritten(&self, input: &Image, output: &Image) {
-        rewrite::check(input, output, false);
+    pub fn rewritten(&self, input: &Image, output: &Image, inserts: bool) {
+        rewrite::check(input, output, Licence { reassembles: false, inserts });
     }
 
     /// Judges counters.

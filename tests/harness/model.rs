@@ -13,6 +13,7 @@ mod ending;
 mod expect;
 mod form;
 mod hops;
+mod insertion;
 mod op;
 mod play;
 mod quota;

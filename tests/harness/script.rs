@@ -13,7 +13,7 @@
 //! `mtu NET BYTES`, `resets`, `hold-down TIME`, `refuse reset|silent`, `echo NET on|off`,
 //! `mss auto|off|BYTES`, `icmp-errors drop|translate`, `fragments drop|reassemble`,
 //! `weights N…` (of the backends), `untracked-udp`, `persistence source-ip|source-ip-protocol`,
-//! `ha-ports`,
+//! `ha-ports`, `proxy-protocol none|azure|aws|gcp`,
 //! `icmp-answers [too_big] [time_exceeded] [prohibited]`. Before the start only: `workers N`,
 //! `flows-max N`, `arp manual`, `silent IP…`.
 //!
@@ -236,7 +236,7 @@ impl Runner {
                     next_hop: self.number(router),
                 });
             }
-            ("mss" | "icmp-answers" | "icmp-errors" | "fragments", _) => {
+            ("mss" | "icmp-answers" | "icmp-errors" | "fragments" | "proxy-protocol", _) => {
                 let treatment = topology.plan.services[0].treatment;
                 let treatment = treatment::change(treatment, verb, words);
                 topology.plan.services[0].treatment =

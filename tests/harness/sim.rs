@@ -11,6 +11,7 @@ mod agenda;
 mod chaos;
 mod client;
 mod dial;
+mod header;
 mod host;
 mod intent;
 mod link;

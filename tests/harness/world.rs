@@ -357,6 +357,11 @@ impl World {
             underway.output.bytes = frame.bytes().to_vec();
             underway.output.offload = frame.offload;
         }
+        while let Some(device) = self.engines[worker].poll_ahead(&mut self.spare) {
+            self.engines[worker].settle(Outcome::Originated(1));
+            let image = Image { bytes: self.spare.bytes().to_vec(), ..Image::default() };
+            self.left.push_back(Left { device, kind: Kind::Told, image });
+        }
         for (underway, verdict) in frames.into_iter().zip(&verdicts) {
             self.carry_out(worker, underway, *verdict);
         }

@@ -14,7 +14,7 @@ use dataplane::drop_reason::DropReason;
 use dataplane::snapshot::{
     Ending, Fragments, Gate, IcmpAnswers, IcmpErrors, MssClamp, Refusal, Treatment,
 };
-use dataplane::types::{DeviceIndex, LinkId};
+use dataplane::types::{DeviceIndex, LinkId, ProxyDialect};
 use harness::check::canary;
 use harness::encode::{ArpShape, TCP, UDP, flags, mac_of};
 use harness::icmp::IcmpShape;
@@ -364,9 +364,11 @@ impl Play {
         let icmp_errors = *random.pick(&[IcmpErrors::Drop, IcmpErrors::Translate]);
         let fragments = *random.pick(&[Fragments::Drop, Fragments::Reassemble]);
         let mss_clamp = *random.pick(&[MssClamp::Auto, MssClamp::Off, MssClamp::Bytes(600)]);
+        let dialects = [ProxyDialect::Azure, ProxyDialect::Aws, ProxyDialect::Gcp];
+        let proxy_protocol = random.one_in(2).then(|| *random.pick(&dialects));
         let topology = &mut self.world.topology;
         topology.plan.services[0].treatment =
-            Treatment { mss_clamp, icmp_answers, icmp_errors, fragments };
+            Treatment { mss_clamp, icmp_answers, icmp_errors, fragments, proxy_protocol };
         for endpoint in &mut topology.plan.endpoints {
             endpoint.answers_echo = random.one_in(2);
         }

@@ -224,6 +224,12 @@ pub struct Status {
     pub flows_revoked: u64,
     /// Flows that adit ended with resets to both sides.
     pub flows_reset: u64,
+    /// Connections whose backend got a PROXY header.
+    pub proxy_headers_sent: u64,
+    /// PROXY headers that were sent once more.
+    pub proxy_headers_repeated: u64,
+    /// PROXY headers that no backend has acknowledged yet.
+    pub proxy_headers_waiting: u64,
     /// Ports that rest now, after their flows (hold-down).
     pub ports_resting: u64,
     /// NAT ports that are leased now, those of NAT IPs and backends that were taken away included:
@@ -410,6 +416,8 @@ pub struct Service {
     pub icmp_errors: String,
     /// What becomes of fragments: `drop` or `reassemble`.
     pub fragments: String,
+    /// Whose PROXY header backends of TCP rules get: `none`, `azure`, `aws` or `gcp`.
+    pub proxy_protocol: String,
     /// The load balancer's rules.
     pub rules: Vec<Rule>,
     /// Port leases for each NAT IP, backend and protocol.

@@ -112,6 +112,16 @@ fn status(status: &Status) -> String {
     put(&mut text, format_args!("forwarded      {forwarded}"));
     put(&mut text, format_args!("fast path      {}", fast_path(status)));
     put(&mut text, format_args!("consumed       {} (ARP)", status.consumed));
+    let Status { proxy_headers_sent: sent, proxy_headers_repeated: repeated, .. } = status;
+    if *sent > 0 {
+        let waiting = status.proxy_headers_waiting;
+        put(
+            &mut text,
+            format_args!(
+                "PROXY headers  {sent} sent, {waiting} of them waiting, {repeated} repeats"
+            ),
+        );
+    }
     put(&mut text, format_args!("waiting        {}", status.held));
     let hint = if status.dropped > 0 { " (see `adit drops`)" } else { "" };
     put(&mut text, format_args!("dropped        {}{hint}", status.dropped));
@@ -269,7 +279,8 @@ fn service(service: &Service) -> String {
     };
     let (mss, errors) = (printable(&service.mss_clamp), printable(&service.icmp_errors));
     put(&mut text, format_args!("MSS: {mss}; ICMP answers: {answers}; ICMP errors: {errors}"));
-    put(&mut text, format_args!("fragments: {}", printable(&service.fragments)));
+    let (fragments, proxy) = (printable(&service.fragments), printable(&service.proxy_protocol));
+    put(&mut text, format_args!("fragments: {fragments}; PROXY protocol v2: {proxy}"));
     let mut rules =
         Table::new(&["RULE", "PROTOCOL", "PORT#", "BACKEND PORT#", "IDLE S#", "BY", "BACKENDS"]);
     for rule in &service.rules {

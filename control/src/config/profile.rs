@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use dataplane::snapshot::{Ending, Refusal, Timeouts};
-use dataplane::types::Tick;
+use dataplane::types::{ProxyDialect, Tick};
 
 use super::balance::Lifetime;
 
@@ -75,6 +75,18 @@ impl Profile {
                 tcp_reset: false,
                 ..azure
             },
+        }
+    }
+}
+
+impl Profile {
+    /// Whose PROXY headers backends get if a service wants those of its profile.
+    #[must_use]
+    pub fn dialect(self) -> ProxyDialect {
+        match self {
+            Profile::Azure => ProxyDialect::Azure,
+            Profile::Aws => ProxyDialect::Aws,
+            Profile::Gcp => ProxyDialect::Gcp,
         }
     }
 }

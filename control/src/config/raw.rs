@@ -132,6 +132,7 @@ pub(super) struct RawService {
     pub(super) icmp_answers: Option<Vec<Text>>,
     pub(super) icmp_errors: Option<Text>,
     pub(super) fragments: Option<Text>,
+    pub(super) proxy_protocol: Option<Text>,
     pub(super) place: Place,
 }
 
@@ -343,6 +344,7 @@ fn service(mut section: Section<'_, '_>) -> RawService {
         icmp_answers: section.optional_list("icmp_answers", "[\"too_big\"]"),
         icmp_errors: section.optional("icmp_errors"),
         fragments: section.optional("fragments"),
+        proxy_protocol: section.optional("proxy_protocol"),
         place: section.finish(),
     }
 }

@@ -6,7 +6,7 @@ use dataplane::limits::{BACKENDS_PER_RULE_MAX, DEVICES_MAX};
 use dataplane::snapshot::{
     DeviceKind, Ending, Fragments, IcmpAnswers, IcmpErrors, MssClamp, Refusal, Treatment,
 };
-use dataplane::types::Protocol;
+use dataplane::types::{Protocol, ProxyDialect};
 
 use super::*;
 use crate::state::ConnectionState;
@@ -377,6 +377,8 @@ fn every_rule_of_what_is_not_plain_traffic() {
         ("icmp_answers = \"too_big\"", "icmp_answers", &["a list"]),
         ("icmp_errors = \"pass\"", "icmp_errors", &["translate", "drop"]),
         ("fragments = \"keep\"", "fragments", &["reassemble", "drop"]),
+        ("proxy_protocol = \"v1\"", "proxy_protocol", &["none", "profile", "azure", "gcp"]),
+        ("proxy_protocol = true", "proxy_protocol", &["wrong type"]),
     ];
     for &(line, key, words) in cases {
         assert_fault(&service(line), &path(key), 43, words);
@@ -396,8 +398,19 @@ fn every_rule_of_what_is_not_plain_traffic() {
             icmp_answers: answers,
             icmp_errors: IcmpErrors::Translate,
             fragments: Fragments::Reassemble,
+            proxy_protocol: None,
         }
     );
+    let proxied = |line: &str| treatment(&service(line)).proxy_protocol;
+    assert_eq!(proxied("proxy_protocol = \"AWS\""), Some(ProxyDialect::Aws));
+    assert_eq!(proxied("proxy_protocol = \"none\""), None);
+    assert_eq!(proxied("proxy_protocol = \"profile\""), Some(ProxyDialect::Azure));
+    let of_profile = "profile = \"gcp\"\nproxy_protocol = \"profile\"";
+    assert_eq!(proxied(of_profile), Some(ProxyDialect::Gcp));
+    let udp = service("proxy_protocol = \"azure\"").replace("\"tcp\"", "\"udp\"");
+    let Checked { warnings, .. } = check(&udp).unwrap();
+    let warned = warnings.iter().any(|warning| warning.problem.contains("no TCP rule"));
+    assert!(warned, "{warnings:?}");
     assert_eq!(treatment(&service("mss_clamp = \"OFF\"")).mss_clamp, MssClamp::Off);
 }
 

@@ -14,7 +14,7 @@ use dataplane::snapshot::{
     UdpTracking,
 };
 use dataplane::stats::{Counters, DeviceReport, DeviceState as QueueState};
-use dataplane::types::{DeviceIndex, LinkId, Protocol, ScopeId, ServiceIndex, Tick};
+use dataplane::types::{DeviceIndex, LinkId, Protocol, ProxyDialect, ScopeId, ServiceIndex, Tick};
 use rustix::io::Errno;
 
 use super::crew::{Crew, FastPathState};
@@ -51,6 +51,9 @@ impl Facts<'_> {
             flows_revoked: counters.flows_revoked,
             flows_reset: counters.flows_reset,
             ports_resting: counters.ports_resting,
+            proxy_headers_sent: counters.proxy_headers_sent,
+            proxy_headers_repeated: counters.proxy_headers_repeated,
+            proxy_headers_waiting: counters.proxy_headers_waiting,
             nat_ports_leased: self
                 .generation
                 .pools
@@ -252,6 +255,7 @@ pub(super) fn services(
                 Fragments::Drop => "drop".to_owned(),
                 Fragments::Reassemble => "reassemble".to_owned(),
             },
+            proxy_protocol: proxy_protocol(service.treatment.proxy_protocol),
             rules: rules(balancer, service, ServiceIndex(u32::try_from(at).ok()?), generation),
             nat_ports: nat_ports(balancer, service, (registry, scope), generation),
         })
@@ -385,6 +389,16 @@ fn mss_clamp(clamp: MssClamp) -> String {
         MssClamp::Off => "off".to_owned(),
         MssClamp::Bytes(bytes) => bytes.to_string(),
     }
+}
+
+fn proxy_protocol(dialect: Option<ProxyDialect>) -> String {
+    let name = match dialect {
+        None => "none",
+        Some(ProxyDialect::Azure) => "azure",
+        Some(ProxyDialect::Aws) => "aws",
+        Some(ProxyDialect::Gcp) => "gcp",
+    };
+    name.to_owned()
 }
 
 fn icmp_answers(answers: IcmpAnswers) -> Vec<String> {

@@ -41,6 +41,7 @@ impl Engine {
         flow.last_seen = now;
         flow.timeout_ticks = RESETTING_TICKS;
         self.flows.reschedule(number, now);
+        self.forget_header(number);
         self.counters.flows_reset += 1;
         self.probe(number);
     }
@@ -64,6 +65,7 @@ impl Engine {
         flow.timeout_ticks = hold_down_ticks;
         let hash = flow.key().hash(&self.table_keys);
         self.flows.unlink(number, hash);
+        self.forget_header(number);
         self.flows.reschedule(number, now);
         self.counters.flows_closed += 1;
         self.counters.ports_resting += 1;
@@ -82,6 +84,7 @@ impl Engine {
         if let Some(usage) = self.generation.usages.find(flow.link) {
             usage.close(self.worker);
         }
+        self.forget_header(number);
         self.counters.flows_unanswered -= u64::from(flow.state.is_embryonic());
         match flow.state {
             State::Resting => self.counters.ports_resting -= 1,

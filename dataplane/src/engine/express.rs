@@ -256,7 +256,8 @@ fn carry(
         Direction::Return => flow.client_word(),
     };
     let exit = exits.0.get(hop.device().slot())?;
-    let may_pass = flow.state.is_steady(direction, Glance::flags(plain, protocol))
+    let may_pass = flow.is_plain()
+        && flow.state.is_steady(direction, Glance::flags(plain, protocol))
         && hop != HopWord::NONE
         && u32::from(plain.total_length()) <= exit.mtu;
     if !may_pass {

@@ -15,7 +15,7 @@ use crate::classify::judge_source;
 use crate::device::{Checksum, Frame};
 use crate::drop_reason::DropReason;
 use crate::nat::Holder;
-use crate::packet::icmp::{Message, MessageKind, Quoted};
+use crate::packet::icmp::{Message, MessageKind, Moved, Quoted};
 use crate::packet::{FlowKey, Tuple};
 use crate::snapshot::{Endpoint, IcmpErrors, PoolKey};
 use crate::types::{Direction, FlowIndex, Hop, ScopeId, Tick};
@@ -122,7 +122,12 @@ impl Engine {
             destination_port: back.source_port,
         };
         let outer = (was.destination, was.source);
-        let translated = quoted.translate(frame.bytes(), &was, outer, message.ttl);
+        let inserted = Engine::inserted_bytes(flow);
+        let moved = match sent {
+            Direction::Forward => Moved { sequence: inserted.wrapping_neg(), ..Moved::default() },
+            Direction::Return => Moved { acknowledgement: inserted, ..Moved::default() },
+        };
+        let translated = quoted.translate(frame.bytes(), &was, outer, message.ttl, moved);
         frame.fill(&translated.ok_or(DropReason::Internal)?);
         self.send(frame, hop)
     }

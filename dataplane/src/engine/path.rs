@@ -2,6 +2,7 @@
 //!
 //! The short way (`express`) leaves to it what is not a plain packet of an established flow.
 
+use super::insertion::Fate;
 use super::{Arrival, Engine, Verdict};
 use crate::classify::classify;
 use crate::device::Frame;
@@ -98,15 +99,20 @@ impl Engine {
             Some(hop) => self.judge_egress(hop.device, packet)?,
             None => self.judge_any_egress(neighbor, packet)?,
         }
+        let fate = self.judge_insertion(number, frame, packet, now)?;
         // The packet that opens a flow says nothing about it that is not known.
         if found.is_some() {
             self.touch(number, Direction::Forward, packet, now)?;
             self.lend(number);
         }
+        if fate == Fate::Replaced {
+            return Ok(Verdict::Consume);
+        }
         rewrite.apply(frame.bytes_mut(), packet).ok_or(DropReason::Internal)?;
         if packet.flags.any(TcpFlags::SYN) {
             self.clamp_segments(number, frame, packet);
         }
+        Engine::insert_before(frame, packet, fate).ok_or(DropReason::Internal)?;
         if !packet.is_atomic {
             self.identify(number, frame);
         }
@@ -181,6 +187,7 @@ impl Engine {
         if packet.flags.any(TcpFlags::SYN) {
             self.clamp_segments(number, frame, packet);
         }
+        self.take_out(number, frame, packet);
         if !packet.is_atomic {
             self.identify(number, frame);
         }

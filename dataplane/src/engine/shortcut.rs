@@ -109,6 +109,10 @@ impl Engine {
         let (Some(flow), Some(shortcuts)) = (self.flows.get(number), &self.shortcuts) else {
             return;
         };
+        // Behind a header every packet's numbers change, which no shortcut does.
+        if !flow.is_plain() {
+            return;
+        }
         let installed = shortcuts.epoch_of(number);
         if !matches!(flow.state, State::Udp | State::Established) {
             if !flow.state.is_established() && installed != 0 {

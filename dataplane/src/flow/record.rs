@@ -41,8 +41,28 @@ pub struct Flow {
     neighbor: u16,
     /// What it is doing.
     pub state: State,
-    /// Whether the record is a flow's at all. Seven bits are free.
-    pub(super) live: bool,
+    insert: Mark,
+}
+
+/// What adit puts in front of the bytes that the client sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Insert {
+    /// Nothing.
+    Nothing,
+    /// A header, when the handshake is done.
+    Owed,
+    /// A header of so many bytes, which has been sent: numbers differ by that much.
+    Bytes(u8),
+}
+
+/// An [`Insert`] in one byte, or that the record is no flow's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mark(u8);
+
+impl Mark {
+    const NOTHING: Mark = Mark(0);
+    const OWED: Mark = Mark(254);
+    const VACANT: Mark = Mark(255);
 }
 
 const _: () = assert!(size_of::<Flow>() == 64);
@@ -68,7 +88,7 @@ impl Flow {
             tuple: rewrite.tuple,
             neighbor: 0,
             state: State::opened(key.protocol),
-            live: true,
+            insert: Mark::NOTHING,
         }
     }
 
@@ -169,9 +189,41 @@ impl Flow {
         self.client = HopWord::NONE;
     }
 
+    /// Whether the record is a flow's at all.
+    #[inline(always)]
+    pub(super) fn is_live(&self) -> bool {
+        self.insert != Mark::VACANT
+    }
+
+    /// Whether its packets differ on both sides in their tuples alone. Not that of a vacant record.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.insert == Mark::NOTHING
+    }
+
+    /// What adit puts in front of the bytes that the client sends.
+    #[must_use]
+    pub fn insert(&self) -> Insert {
+        match self.insert {
+            Mark::NOTHING | Mark::VACANT => Insert::Nothing,
+            Mark::OWED => Insert::Owed,
+            Mark(bytes) => Insert::Bytes(bytes),
+        }
+    }
+
+    /// Sets that.
+    pub fn set_insert(&mut self, insert: Insert) {
+        self.insert = match insert {
+            Insert::Nothing => Mark::NOTHING,
+            Insert::Owed => Mark::OWED,
+            Insert::Bytes(bytes) => Mark(bytes.min(Mark::OWED.0 - 1)),
+        };
+    }
+
     /// Ends it; the record is vacant from now on and remembers the one that was vacant before.
     pub(super) fn vacate(&mut self, before: Option<FlowIndex>) {
-        self.live = false;
+        self.insert = Mark::VACANT;
         // No generation has this number: whoever asks for a flow of the one in force finds none.
         self.generation = GenerationNumber(0);
         self.timeout_ticks = before.map_or(u32::MAX, |number| number.0);

@@ -127,14 +127,14 @@ impl FlowTable {
     #[inline]
     #[must_use]
     pub fn get(&self, flow: FlowIndex) -> Option<&Flow> {
-        self.flows.get(flow.slot()).filter(|flow| flow.live)
+        self.flows.get(flow.slot()).filter(|flow| flow.is_live())
     }
 
     /// A live flow by its number, to be changed; not its key.
     #[inline]
     #[must_use]
     pub fn get_mut(&mut self, flow: FlowIndex) -> Option<&mut Flow> {
-        self.flows.get_mut(flow.slot()).filter(|flow| flow.live)
+        self.flows.get_mut(flow.slot()).filter(|flow| flow.is_live())
     }
 
     /// A record by its number, live or not, to be looked at first: a vacant one has the
@@ -174,7 +174,7 @@ impl FlowTable {
     /// Removes a flow, under both keys as far as this table is concerned; its lease is the caller's
     /// to release. `hash` is that of its key.
     pub fn remove(&mut self, number: FlowIndex, hash: u64) -> Option<Flow> {
-        let flow = self.flows.get_mut(number.slot()).filter(|flow| flow.live)?;
+        let flow = self.flows.get_mut(number.slot()).filter(|flow| flow.is_live())?;
         let removed = *flow;
         flow.vacate(self.vacant);
         self.vacant = Some(number);

@@ -240,7 +240,8 @@ impl Quoted {
     }
 
     /// The error of the frame, about a packet with the tuple `was` instead, from and to the
-    /// addresses `outer`, with one hop less to live. `None` if the frame is another.
+    /// addresses `outer`, with one hop less to live, and with TCP's numbers changed by so much.
+    /// `None` if the frame is another.
     #[must_use]
     pub fn translate(
         &self,
@@ -248,6 +249,7 @@ impl Quoted {
         was: &Tuple,
         outer: (Ipv4Addr, Ipv4Addr),
         ttl: u8,
+        moved: Moved,
     ) -> Option<ErrorFrame> {
         let icmp = Icmp::of(frame.get(self.start.checked_sub(icmp::HEADER_BYTES)?..)?)?;
         let quote = frame.get(self.start..self.start + self.kept)?;
@@ -259,7 +261,11 @@ impl Quoted {
         header.set_checksum(rewrite.addresses.update(header.checksum()));
         rest[..2].copy_from_slice(&was.source_port.to_be_bytes());
         rest[2..4].copy_from_slice(&was.destination_port.to_be_bytes());
-        self.update_transport(&rewrite, rest);
+        let numbers = match self.protocol {
+            Protocol::Tcp => moved.apply(rest),
+            Protocol::Udp => Delta::default(),
+        };
+        self.update_transport(rewrite.tuple.and(numbers), rest);
         // No length of the quote: what it would be needed for is cut off.
         let (pointer, word) = match (icmp.kind(), icmp.code()) {
             (icmp::PARAMETER_PROBLEM, _) => (icmp.pointer(), 0),
@@ -272,20 +278,47 @@ impl Quoted {
     }
 
     /// The quoted packet's own checksum, if the quote reaches that far and it has one.
-    fn update_transport(&self, rewrite: &Rewrite, rest: &mut [u8]) {
+    fn update_transport(&self, change: Delta, rest: &mut [u8]) {
         let at = match self.protocol {
             Protocol::Tcp => tcp::CHECKSUM_OFFSET,
             Protocol::Udp => udp::CHECKSUM_OFFSET,
         };
         let Some(field) = rest.get_mut(at..at + 2) else { return };
         let checksum = u16::from_ne_bytes([field[0], field[1]]);
-        let updated = rewrite.tuple.update(checksum);
+        let updated = change.update(checksum);
         let updated = match (self.protocol, checksum, updated) {
             (Protocol::Udp, 0, _) => 0,
             (Protocol::Udp, _, 0) => u16::MAX,
             _ => updated,
         };
         field.copy_from_slice(&updated.to_ne_bytes());
+    }
+}
+
+/// What is added to the numbers of a quoted segment, so that its sender knows them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// To its sequence number.
+    pub sequence: u32,
+    /// To what it acknowledges.
+    pub acknowledgement: u32,
+}
+
+impl Moved {
+    /// Changes them as far as they are quoted. Returns the change of the segment's sum.
+    fn apply(self, segment: &mut [u8]) -> Delta {
+        let numbers = [
+            (tcp::SEQUENCE_OFFSET, self.sequence),
+            (tcp::ACKNOWLEDGEMENT_OFFSET, self.acknowledgement),
+        ];
+        numbers.into_iter().fold(Delta::default(), |change, (at, moved)| {
+            let field = segment.get_mut(at..).and_then(<[u8]>::first_chunk_mut);
+            let Some(field) = field.filter(|_| moved != 0) else { return change };
+            let old = u32::from_be_bytes(*field);
+            let new = old.wrapping_add(moved);
+            *field = new.to_be_bytes();
+            change.and(Delta::of_u32(old.to_be(), new.to_be()))
+        })
     }
 }
 

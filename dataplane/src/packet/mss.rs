@@ -5,53 +5,26 @@
 //! Bounds: one pass over at most 40 bytes of options.
 
 use super::Packet;
-use crate::wire::checksum::Delta;
-use crate::wire::tcp::{self, Tcp};
+use super::segment::SegmentMut;
+use crate::wire::tcp;
 
-const END_OF_OPTIONS: u8 = 0;
-const NO_OPERATION: u8 = 1;
 const MAXIMUM_SEGMENT_SIZE: u8 = 2;
 
 /// Lowers the MSS option of the segment that `packet` was parsed from to `mss_max`.
 pub fn clamp_mss(frame: &mut [u8], packet: &Packet, mss_max: u16) {
-    let Some(segment) = frame.get_mut(usize::from(packet.transport_offset)..) else { return };
-    let Some(at) = find_mss(segment) else { return };
-    let announced = u16::from_be_bytes([segment[at], segment[at + 1]]);
-    if announced <= mss_max {
-        return;
+    let Some(mut segment) = SegmentMut::of(frame, packet) else { return };
+    let Some(at) = find_mss(segment.bytes()) else { return };
+    let announced = u16::from_be_bytes([segment.bytes()[at], segment.bytes()[at + 1]]);
+    if announced > mss_max {
+        segment.put(at, &mss_max.to_be_bytes());
     }
-    segment[at..at + 2].copy_from_slice(&mss_max.to_be_bytes());
-    if packet.partial_checksum {
-        return;
-    }
-    // At an odd place its halves belong to two words of the sum.
-    let (old, new) = match at % 2 {
-        0 => (announced, mss_max),
-        _ => (announced.swap_bytes(), mss_max.swap_bytes()),
-    };
-    let field = tcp::CHECKSUM_OFFSET..tcp::CHECKSUM_OFFSET + 2;
-    let checksum = u16::from_be_bytes([segment[field.start], segment[field.start + 1]]);
-    let updated = Delta::of_u16(old, new).update(checksum);
-    segment[field].copy_from_slice(&updated.to_be_bytes());
 }
 
 /// Where in the segment the value of its MSS option stands; `None` if it has none, or if options
 /// before it contradict themselves.
 fn find_mss(segment: &[u8]) -> Option<usize> {
-    let header_bytes = Tcp::of(segment)?.header_bytes();
-    let mut at = tcp::HEADER_BYTES_MIN;
-    loop {
-        let option = segment.get(at..header_bytes)?;
-        let length = match *option {
-            [END_OF_OPTIONS, ..] | [] => return None,
-            [NO_OPERATION, ..] => 1,
-            [MAXIMUM_SEGMENT_SIZE, 4, _, _, ..] => return Some(at + 2),
-            // Of another length it is malformed; and an option takes two bytes at least.
-            [MAXIMUM_SEGMENT_SIZE, ..] | [_] | [_, 0 | 1, ..] => return None,
-            [_, length, ..] => usize::from(length),
-        };
-        at += length;
-    }
+    let mss = tcp::options(segment).find(|option| option.kind == MAXIMUM_SEGMENT_SIZE)?;
+    (mss.value.len() == 2).then_some(mss.value.start)
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! What a service does with what is not plain traffic that fits: large segments, packets that are
-//! refused, ICMP.
+//! refused, ICMP; and whether it tells backends who asks.
 //!
 //! Every default is what Private Link does, except that TCP's segment size is clamped, because a
 //! path on which large segments vanish without a word serves nobody.
+
+use crate::types::ProxyDialect;
 
 /// The policies of one service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,6 +17,9 @@ pub struct Treatment {
     pub icmp_errors: IcmpErrors,
     /// What becomes of fragments.
     pub fragments: Fragments,
+    /// The PROXY header that backends of TCP rules get in front of what a client sends; `None`:
+    /// none.
+    pub proxy_protocol: Option<ProxyDialect>,
 }
 
 /// What the MSS option of a SYN is lowered to.

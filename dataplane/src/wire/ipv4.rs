@@ -142,6 +142,12 @@ impl<'a> Ipv4Mut<'a> {
         self.0[4..6].copy_from_slice(&id.to_be_bytes());
     }
 
+    /// Sets the bytes of the packet, header included.
+    #[inline(always)]
+    pub fn set_total_length(&mut self, bytes: u16) {
+        self.0[2..4].copy_from_slice(&bytes.to_be_bytes());
+    }
+
     /// Takes one hop off the time to live, which must not be zero.
     #[inline(always)]
     pub fn take_hop(&mut self) {

@@ -50,6 +50,18 @@ pub(super) fn dispatch<D: Device>(
     peers
 }
 
+/// Sends what the engine wants sent before the batch.
+pub(super) fn send_ahead<D: Device>(
+    spare: &mut Frame,
+    engine: &mut Engine,
+    devices: &mut Attachments<D>,
+    stats: &StatsPage,
+) {
+    while let Some(device) = engine.poll_ahead(spare) {
+        transmit(&[spare], Kind::Request, device, engine, devices, stats);
+    }
+}
+
 /// Sends what the engine wants sent by itself: held packets, own requests and answers. Returns the
 /// peers that were given frames, a bit for each.
 pub(super) fn drain<D: Device>(

@@ -26,10 +26,10 @@ pub(super) const CASES: &[Case] = &[
 fn web(world: &mut World) -> Outcome {
     let directory = world.adit.directory().to_owned();
     write_pattern(&directory.join("large"), BYTES)?;
-    let start = |backend| start_nginx(&directory, backend);
+    let start = |backend| start_nginx(&directory, backend, Site::Plain);
     let _running = world.backends.iter().map(start).collect::<Result<Vec<_>, _>>()?;
     let bodies = world.both(|station| {
-        (0..REQUESTS).map(|_| curl(station, "hello")).collect::<Result<Vec<_>, _>>()
+        (0..REQUESTS).map(|_| curl(station, "hello", &[])).collect::<Result<Vec<_>, _>>()
     })?;
     for body in bodies.iter().flatten() {
         let words = String::from_utf8_lossy(body);
@@ -44,7 +44,16 @@ fn web(world: &mut World) -> Outcome {
     world.wait_for_balance()
 }
 
-fn write_pattern(file: &Path, bytes: u64) -> std::io::Result<()> {
+/// How nginx is asked, and whom it names.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Site {
+    /// As any web server; it names the station that it sees.
+    Plain,
+    /// Behind PROXY headers; it names the client and the address that it dialled.
+    Proxied,
+}
+
+pub(super) fn write_pattern(file: &Path, bytes: u64) -> std::io::Result<()> {
     let mut writer = BufWriter::new(File::create(file)?);
     let mut chunk = vec![0; 100_000];
     for at in (0..bytes).step_by(chunk.len()) {
@@ -56,18 +65,26 @@ fn write_pattern(file: &Path, bytes: u64) -> std::io::Result<()> {
 
 /// nginx as one process in the foreground, with all its files in a directory of its own. Its user
 /// is the sandbox's root, who may be an ordinary user outside, and the only one that is known.
-fn start_nginx(files: &Path, backend: &Backend) -> Result<Process, Failure> {
+pub(super) fn start_nginx(files: &Path, backend: &Backend, site: Site) -> Result<Process, Failure> {
     let station = &backend.station;
     let own = files.join(format!("nginx-{}", station.name()));
     fs::create_dir(&own)?;
     let paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
     let paths = paths.map(|name| format!("{name}_temp_path {}/{name};", own.display())).join(" ");
+    let (listen, client) = match site {
+        Site::Plain => ("", "$remote_addr"),
+        Site::Proxied => (
+            " proxy_protocol",
+            "$proxy_protocol_addr:$proxy_protocol_port at \
+             $proxy_protocol_server_addr:$proxy_protocol_server_port",
+        ),
+    };
     let text = format!(
         "daemon off; master_process off; user root root;\n\
          pid {own}/pid; error_log {own}/error.log;\n\
          events {{}}\nhttp {{ access_log off; sendfile on; {paths}\nserver {{\n\
-         listen {}:{}; root {};\n\
-         location = /hello {{ return 200 \"{} saw $remote_addr\\n\"; }} }} }}\n",
+         listen {}:{}{listen}; root {};\n\
+         location = /hello {{ return 200 \"{} saw {client}\\n\"; }} }} }}\n",
         station.address(),
         port::NGINX.1,
         files.display(),
@@ -101,15 +118,16 @@ fn command(station: &Station, path: &str) -> Result<std::process::Command, Failu
     Ok(command)
 }
 
-fn curl(station: &Station, path: &str) -> Result<Vec<u8>, Failure> {
-    let output = command(station, path)?.output()?;
+/// What curl prints of a page.
+pub(super) fn curl(station: &Station, path: &str, more: &[&str]) -> Result<Vec<u8>, Failure> {
+    let output = command(station, path)?.args(more).output()?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "curl ended with {}: {said}", output.status);
     Ok(output.stdout)
 }
 
 /// The large file, each byte compared.
-fn download(station: &Station) -> Result<(), Failure> {
+pub(super) fn download(station: &Station) -> Result<(), Failure> {
     let mut command = command(station, "large")?;
     command.stdout(Stdio::piped());
     let mut process = Process::start(command)?;

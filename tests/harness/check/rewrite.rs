@@ -3,28 +3,40 @@
 
 use dataplane::device::Checksum;
 
+use super::insertion;
 use crate::encode::{Image, TCP, UDP, flags};
 use crate::observe::{Transport, observe};
 use crate::sum::{add, pseudo_header, same, sum};
 
-/// `reassembles`: a service cares for fragments.
-pub(super) fn check(input: &Image, output: &Image, reassembles: bool) {
+/// What services do that changes more of a packet.
+#[derive(Clone, Copy)]
+pub(super) struct Licence {
+    /// One cares for fragments.
+    pub(super) reassembles: bool,
+    /// One puts PROXY headers in front of streams.
+    pub(super) inserts: bool,
+}
+
+pub(super) fn check(input: &Image, output: &Image, licence: Licence) {
     let before = observe(&input.bytes).transport();
     let after = observe(&output.bytes).transport();
-    assert_eq!(input.offload, output.offload, "I5: offload");
-    assert_eq!(input.bytes.len(), output.bytes.len(), "I5: length");
-    check_untouched(&input.bytes, &output.bytes, &before, reassembles);
+    let is_cut = licence.inserts && insertion::is_cut(&before, &after);
+    if !is_cut {
+        assert_eq!(input.offload, output.offload, "I5: offload");
+        assert_eq!(input.bytes.len(), output.bytes.len(), "I5: length");
+    }
+    check_untouched(&input.bytes, &output.bytes, &before, licence);
     assert_eq!(after.ttl, before.ttl - 1, "I5: time to live");
     assert_eq!(sum(&output.bytes[14..after.transport_at]), u16::MAX, "I6: header checksum");
     if input.offload.checksum == Checksum::Complete {
         check_complete(&input.bytes, &output.bytes, &before, &after);
     } else {
-        check_partial(&before, &after);
+        check_partial(&before, &after, is_cut);
     }
 }
 
 /// Every byte but stations, TTL, header checksum, addresses, ports and the transport checksum.
-fn check_untouched(input: &[u8], output: &[u8], before: &Transport, reassembles: bool) {
+fn check_untouched(input: &[u8], output: &[u8], before: &Transport, licence: Licence) {
     let transport = before.transport_at;
     let checksum = transport + if before.protocol == UDP { 6 } else { 16 };
     for (at, (old, new)) in input.iter().zip(output).enumerate() {
@@ -36,9 +48,11 @@ fn check_untouched(input: &[u8], output: &[u8], before: &Transport, reassembles:
         };
         // What is a fragment or may become one leaves with an identification of adit's own.
         let is_atomic = input[20] & 0x40 != 0;
-        let may_change = may_change || reassembles && !is_atomic && matches!(at, 18 | 19);
+        let may_change = may_change || licence.reassembles && !is_atomic && matches!(at, 18 | 19);
         let may_change = may_change || old != new && is_lowered_mss(input, output, before, at);
-        assert!(may_change || old == new, "I5: byte {at} was {old:#x} and is {new:#x}");
+        let is_moved = || licence.inserts && insertion::may_change(input, output, before, at);
+        let may_change = may_change || old == new || is_moved();
+        assert!(may_change, "I5: byte {at} was {old:#x} and is {new:#x}");
     }
 }
 
@@ -73,11 +87,13 @@ fn check_complete(input: &[u8], output: &[u8], before: &Transport, after: &Trans
     assert!(!absent, "I6: a computed 0 is sent as 0xFFFF");
 }
 
-fn check_partial(before: &Transport, after: &Transport) {
+fn check_partial(before: &Transport, after: &Transport, is_cut: bool) {
     // How much the field differs from the sum of the pseudo-header must stay; its length cancels
-    // out.
+    // out, unless it changes.
     let error = |packet: &Transport| {
-        let pseudo = pseudo_header(packet.source, packet.destination, packet.protocol, 0);
+        let length = if is_cut { packet.end - packet.transport_at } else { 0 };
+        let length = u16::try_from(length).unwrap();
+        let pseudo = pseudo_header(packet.source, packet.destination, packet.protocol, length);
         add(packet.checksum, !pseudo)
     };
     assert!(same(error(before), error(after)), "I6: a partial checksum stays a correct partial");

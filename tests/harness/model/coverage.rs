@@ -21,10 +21,12 @@ pub struct Coverage {
     pub(super) counters: Counters,
 }
 
-/// Only a bug of adit's reaches the first; the others need services that reassemble fragments or
-/// translate ICMP, and those are not in the model: scripts and random operations show them.
-const OUT_OF_REACH: [DropReason; 8] = [
+/// Only a bug of adit's reaches the first, and the second needs more flows than worlds have; the
+/// others need services that reassemble fragments or translate ICMP, and those are not in the
+/// model: scripts and random operations show them.
+const OUT_OF_REACH: [DropReason; 9] = [
     DropReason::Internal,
+    DropReason::ProxyHeadersFull,
     DropReason::FragmentTiny,
     DropReason::FragmentOverlap,
     DropReason::FragmentLimit,
@@ -64,6 +66,8 @@ impl Coverage {
             ("flows_displaced", counters.flows_displaced),
             ("flows_reset", counters.flows_reset),
             ("ports_resting", counters.ports_resting),
+            ("proxy_headers_sent", counters.proxy_headers_sent),
+            ("proxy_headers_repeated", counters.proxy_headers_repeated),
         ]
     }
 

@@ -30,6 +30,8 @@ pub(super) struct Draw {
     next_link: u32,
     /// How services begin to end flows.
     endings: Vec<u32>,
+    /// Whose headers services begin with.
+    proxies: Vec<u32>,
 }
 
 impl Draw {
@@ -52,8 +54,10 @@ impl Draw {
         };
         let endings = if random.one_in(2) { 2 } else { 0 };
         let endings = (0..endings).map(|_| random.word() % 8).collect();
+        let proxies = if random.one_in(2) { 2 } else { 0 };
+        let proxies = (0..proxies).map(|_| random.word() % 4).collect();
         let (plain, batch) = (*random.pick(&[2, 8, 50]), *random.pick(&[1, 2, 5, 30]));
-        (shape, Draw { random, weights, plain, batch, next_link: 1_000, endings })
+        (shape, Draw { random, weights, plain, batch, next_link: 1_000, endings, proxies })
     }
 
     /// The next operation of a world whose model is this.
@@ -61,6 +65,10 @@ impl Draw {
         if let Some(value) = self.endings.pop() {
             let of = u32::try_from(self.endings.len()).unwrap();
             return Op::Set { knob: Knob::Endings, of, value, late: false };
+        }
+        if let Some(value) = self.proxies.pop() {
+            let of = u32::try_from(self.proxies.len()).unwrap();
+            return Op::Set { knob: Knob::Proxy, of, value, late: false };
         }
         let mut at = self.random.below(self.weights.iter().sum());
         let mut kind = 0;

@@ -28,7 +28,7 @@ pub(super) struct Rest {
 }
 
 /// A segment of adit's own, without its flags and numbers.
-fn own(from: Socket, to: Socket, (from_mac, to_mac): (Mac, Mac)) -> Shape {
+pub(super) fn own(from: Socket, to: Socket, (from_mac, to_mac): (Mac, Mac)) -> Shape {
     let shape = Shape::new(TCP, from, to).to_station(MacAddr::from(to_mac));
     Shape { from_mac: MacAddr::from(from_mac), fragment_flags: 2, window: 0, ..shape }
 }
@@ -114,6 +114,7 @@ impl Model {
         (flow.last_seen, flow.timeout, flow.judged) = (self.now, RESETTING, 0);
         let (worker, number) = (flow.worker, flow.number);
         self.workers[worker].probes.push(number);
+        self.forget_header(key);
         self.workers[worker].counters.flows_reset += 1;
     }
 

@@ -110,10 +110,6 @@ impl Seen for Look<'_> {
         Some((Choice { nat: flow.nat(), backend: flow.backend() }, number))
     }
 
-    fn moved(&self) -> u64 {
-        self.engine.counters().flows_moved
-    }
-
     fn resets(&self, key: &Key) -> bool {
         let extent = u32::try_from(self.engine.flows().extent()).unwrap();
         let mut flows = (0..extent).filter_map(|at| self.engine.flows().get(FlowIndex(at)));
@@ -129,6 +125,10 @@ impl Seen for Look<'_> {
                 && flow.backend().0 == *backend
                 && flow.key().protocol as u8 == *protocol
         })
+    }
+
+    fn moved(&self) -> u64 {
+        self.engine.counters().flows_moved
     }
 
     fn displaced(&self) -> u64 {
@@ -413,6 +413,7 @@ impl<'r> Play<'r> {
             if worker == 0 {
                 self.model.announce();
             }
+            self.model.send_headers(worker);
             self.model.probe(worker);
             let mut expected = std::mem::take(&mut self.model.workers[worker].requests);
             let mut requests = Vec::new();
@@ -515,8 +516,9 @@ impl<'r> Play<'r> {
         }
         for worker in 0..self.engines.len() {
             let unanswered = self.model.count_unanswered(worker) as u64;
+            let headers = self.model.count_headers(worker) as u64;
             let expected = &mut self.model.workers[worker].counters;
-            expected.flows_unanswered = unanswered;
+            (expected.flows_unanswered, expected.proxy_headers_waiting) = (unanswered, headers);
             agree("the counters", &*expected, self.engines[worker].counters())?;
             self.compare_flows(worker)?;
         }

@@ -24,6 +24,7 @@ use super::ending::Rest;
 use super::expect::{Socket, translate};
 use super::form::{self, Form, Mac, Packet};
 use super::hops::{Held, Hops};
+use super::insertion::{Fate, Lead};
 use super::state::State;
 use super::unanswered::Note;
 use super::wanted::{Local, Takers, grant, is_pool, local, rule_for, scope_of, wants};
@@ -52,6 +53,7 @@ pub(super) struct Flow {
     pub(super) client: Option<(DeviceIndex, Mac)>,
     /// 0 if adit has ended it.
     pub(super) judged: u32,
+    pub(super) lead: Lead,
 }
 
 impl Flow {
@@ -78,6 +80,8 @@ pub(super) struct Worker {
     pub(super) counters: Counters,
     /// Records of flows whose sides are to be asked.
     pub(super) probes: Vec<u32>,
+    /// Flows whose headers are to be sent.
+    pub(super) headers: Vec<Key>,
     /// Flows that nobody had answered when they were opened.
     pub(super) notes: VecDeque<Note>,
     /// When expired flows were last collected.
@@ -145,6 +149,7 @@ impl Model {
             held: Vec::new(),
             requests: Vec::new(),
             probes: Vec::new(),
+            headers: Vec::new(),
             notes: VecDeque::new(),
             counters: Counters { generation: 1, ..Counters::default() },
             collected: now,
@@ -280,13 +285,15 @@ impl Model {
                 }
             }
         }
+        let fate = self.lead_forward(&key, packet, input)?;
         // The packet that opens a flow says nothing about it that is not known.
         if !is_new {
             self.touch(&key, Direction::Forward, packet);
         }
+        let Fate::Passes(edits) = fate else { return Ok(Verdict::Consume.into()) };
         let from = hop.map_or([0; 6], |(device, _)| self.workers[worker].links[&device].mac.0);
         let stations = (from, hop.map_or([0; 6], |(_, mac)| mac));
-        let image = translate(input, packet, (choice.nat, choice.backend), stations);
+        let image = translate(input, packet, (choice.nat, choice.backend), stations, &edits);
         match hop {
             Some((device, _)) => Ok(sent(device, image, packet)),
             None => self.wait_for(worker, next_hop, image),
@@ -323,6 +330,7 @@ impl Model {
             worker,
             client: None,
             judged: self.workers[worker].generation,
+            lead: self.lead(worker, endpoint.link, key.1),
         };
         self.flows.insert(key, flow);
         self.workers[worker].counters.flows += 1;
@@ -387,8 +395,9 @@ impl Model {
         let (device, mac) = self.flows[&key].client.ok_or(DropReason::ClientUnknown)?;
         let from = self.judge_egress(worker, device, packet)?;
         self.touch(&key, Direction::Return, packet);
+        let edits = self.lead_back(&key, packet, input);
         let (_, _, client, endpoint) = key;
-        let image = translate(input, packet, (endpoint, client), (from, mac));
+        let image = translate(input, packet, (endpoint, client), (from, mac), &edits);
         Ok(sent(device, image, packet))
     }
 
@@ -505,6 +514,7 @@ impl Model {
             }
         }
         self.collect(worker, seen);
+        self.repeat_headers(worker);
         self.look_after_hops(worker);
         if worker == 0 {
             self.announcements.advance();

@@ -15,7 +15,9 @@ use dataplane::snapshot::{
     Quota, QuotaPlan, Refusal, RoutePlan, RulePlan, ScopePlan, ServicePlan, Timeouts, Treatment,
     UdpTracking,
 };
-use dataplane::types::{DeviceIndex, LinkId, MacAddress, Prefix, Protocol, ScopeId, ServiceIndex};
+use dataplane::types::{
+    DeviceIndex, LinkId, MacAddress, Prefix, Protocol, ProxyDialect, ScopeId, ServiceIndex,
+};
 
 /// Letters of the devices.
 pub(super) const DEVICES: [char; 4] = ['a', 'b', 'p', 'q'];
@@ -89,10 +91,12 @@ pub(super) enum Knob {
     Space,
     /// Routes to two of the backends, by bits.
     Routes,
+    /// Of a service: whose PROXY headers its backends get, if any.
+    Proxy,
 }
 
 /// A knob, its name, how many of it there are and how many positions it has.
-pub(super) const KNOBS: [(Knob, &str, u32, u32); 16] = [
+pub(super) const KNOBS: [(Knob, &str, u32, u32); 17] = [
     (Knob::Backends, "backends", 2, 32),
     (Knob::NatIps, "nat-ips", 2, 8),
     (Knob::Leaving, "leaving", 2, 16),
@@ -109,6 +113,7 @@ pub(super) const KNOBS: [(Knob, &str, u32, u32); 16] = [
     (Knob::Device, "device", 4, 4),
     (Knob::Space, "space", 3, 2),
     (Knob::Routes, "routes", 1, 4),
+    (Knob::Proxy, "proxy", 2, 4),
 ];
 
 /// A backend's address.
@@ -156,7 +161,9 @@ impl Setup {
             Knob::Service => ENDPOINTS[of as usize].2,
             Knob::Device => 1,
             Knob::Weights | Knob::Balance | Knob::Timeouts | Knob::Endings => 0,
-            Knob::Gate | Knob::Space | Knob::Routes | Knob::Leaving | Knob::Quota => 0,
+            Knob::Gate | Knob::Space | Knob::Routes | Knob::Leaving | Knob::Quota | Knob::Proxy => {
+                0
+            }
         };
         self.knobs.get(&(knob, of)).copied().unwrap_or(usual)
     }
@@ -240,12 +247,17 @@ impl Setup {
             nat_ips.push(nat_ip(service, 0));
         }
         let scope = u16::try_from(self.get(Knob::Provider, service)).unwrap();
+        let dialects = [ProxyDialect::Azure, ProxyDialect::Aws, ProxyDialect::Gcp];
+        let proxy_protocol = match self.get(Knob::Proxy, service) {
+            0 => None,
+            dialect => Some(dialects[dialect as usize - 1]),
+        };
         let rules = self.bits(Knob::Rules, service).map(rule).collect();
         ServicePlan {
             scope: ScopeId(scope),
             nat_ips,
             refusal,
-            treatment: Treatment::default(),
+            treatment: Treatment { proxy_protocol, ..Treatment::default() },
             rules,
         }
     }

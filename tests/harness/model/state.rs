@@ -57,6 +57,11 @@ impl State {
         State { resetting: true, ..self }
     }
 
+    /// Whether a reset was the last that was heard of it.
+    pub(super) fn is_reset(self) -> bool {
+        self.reset && !self.is_closed()
+    }
+
     pub(super) fn is_resetting(self) -> bool {
         self.resetting
     }

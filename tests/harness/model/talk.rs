@@ -5,9 +5,11 @@ use dataplane::types::DeviceIndex;
 use pnet_base::MacAddr;
 
 use super::draw::{Draw, station};
+use super::insertion::Lead;
 use super::op::Op;
 use super::rules::{Flow, Key, Model};
 use crate::encode::{Shape, Sum, TCP, UDP, flags};
+use crate::random::Random;
 use crate::script::packet::{Described, pattern};
 
 /// The MTUs that devices have.
@@ -23,6 +25,9 @@ impl Draw {
         let returns = self.say(flow, &mut shape);
         if self.random.one_in(4) {
             self.edge(flow, returns, &mut shape);
+        }
+        if shape.flags & flags::SYN != 0 && self.random.one_in(2) {
+            self.hurry(&mut shape);
         }
         let mut device = match (returns, flow.client) {
             (true, _) if flow.provider == 2 && self.random.one_in(2) => DeviceIndex(3),
@@ -61,7 +66,60 @@ impl Draw {
         };
         (shape.sequence, shape.acknowledgement) = (random.word(), random.word());
         shape.flags = if random.one_in(25) { *random.pick(&odd) } else { says };
+        self.near(flow, returns, shape);
         returns
+    }
+
+    /// Numbers near the header in front of a stream, and options that it matters to.
+    fn near(&mut self, flow: &Flow, returns: bool, shape: &mut Shape) {
+        let random = &mut self.random;
+        let (first, length) = match &flow.lead {
+            Lead::Owed(Some(first)) => (*first, 0),
+            Lead::Sent(length, Some(underway)) => (underway.first, *length),
+            Lead::Sent(length, None) => (0, *length),
+            Lead::Nothing | Lead::Owed(None) => return,
+        };
+        if random.one_in(5) {
+            return;
+        }
+        let near = |random: &mut Random| match random.below(6) {
+            0 => first.wrapping_sub(1 + random.word() % 60),
+            1 => first.wrapping_add(random.word() % (length + 1)),
+            2 => first.wrapping_add(length),
+            3 => first.wrapping_add(length + random.word() % 90),
+            _ => first,
+        };
+        match returns {
+            true => shape.acknowledgement = near(random),
+            false => shape.sequence = near(random),
+        }
+        if !returns && random.one_in(2) {
+            shape.payload.clear();
+        }
+        shape.window = *random.pick(&[0, 30, 60, 40_000]);
+        let mut option = match random.below(6) {
+            0 => vec![1; random.below(4)],
+            1 => [&[1, 1, 8, 10][..], &random.word().to_be_bytes(), &[0, 0, 0, 9]].concat(),
+            _ => return,
+        };
+        if returns {
+            let count = random.below(3);
+            option.extend([5, u8::try_from(2 + 8 * count).unwrap()]);
+            (0..2 * count).for_each(|_| option.extend(near(random).to_be_bytes()));
+        }
+        option.resize(option.len().next_multiple_of(4), u8::from(random.one_in(2)));
+        shape.tcp_options = option;
+    }
+
+    /// Options of a SYN that give bytes another place, or the first ones another time.
+    fn hurry(&mut self, shape: &mut Shape) {
+        let options = [
+            vec![34, 6, 1, 2, 3, 4, 1, 1],
+            vec![1, 1, 254, 6, 0xf9, 0x89, 7, 7],
+            vec![30, 4, 0, 0x81, 254, 4, 1, 1],
+            vec![34, 2, 34, 9],
+        ];
+        shape.tcp_options = self.random.pick(&options).clone();
     }
 
     /// One thing that is at the edge of the usual, or a little beyond.

@@ -1,6 +1,7 @@
 //! The lines of scripts that change what the service does with what is not plain traffic that fits.
 
 use dataplane::snapshot::{Fragments, IcmpAnswers, IcmpErrors, MssClamp, Treatment};
+use dataplane::types::ProxyDialect;
 
 /// The treatment after a line.
 ///
@@ -36,6 +37,16 @@ pub(super) fn change(
                 _ => return Err("fragments is drop or reassemble"),
             };
             Ok(Treatment { fragments, ..treatment })
+        }
+        ("proxy-protocol", [word]) => {
+            let proxy_protocol = match *word {
+                "none" => None,
+                "azure" => Some(ProxyDialect::Azure),
+                "aws" => Some(ProxyDialect::Aws),
+                "gcp" => Some(ProxyDialect::Gcp),
+                _ => return Err("proxy-protocol is none, azure, aws or gcp"),
+            };
+            Ok(Treatment { proxy_protocol, ..treatment })
         }
         ("icmp-answers", words) => {
             let mut icmp_answers = IcmpAnswers::default();

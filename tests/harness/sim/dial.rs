@@ -1,9 +1,12 @@
 //! Connections as they are meant, and how far each has come: what both applications and the
 //! checkers know of them.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use super::agenda::Nanos;
+use super::header::Header;
+use super::intent::TCP_PORTS;
 use super::pattern::Stream;
 
 /// How a connection ends.
@@ -68,13 +71,30 @@ pub(super) struct Dials {
     pub(super) all: Vec<Dial>,
     /// Bytes of theirs that arrived.
     pub(super) bytes: u64,
+    /// Tenant and endpoint of each link id that backends were told.
+    links: BTreeMap<Vec<u8>, (usize, Ipv4Addr)>,
 }
 
 impl Dials {
+    pub(super) fn new(all: Vec<Dial>) -> Dials {
+        Dials { all, bytes: 0, links: BTreeMap::new() }
+    }
+
     /// One side's stream of a connection.
     pub(super) fn stream(&self, dial: usize, answers: bool) -> Stream {
         let tenant = u8::try_from(self.all[dial].tenant).unwrap();
         Stream { tenant, dial: u32::try_from(dial).unwrap(), answers }
+    }
+
+    /// A backend was told who asks.
+    pub(super) fn judge_header(&mut self, dial: usize, header: &Header) {
+        let known = &self.all[dial];
+        let said = (header.client.1, header.endpoint);
+        let is_its = said == (known.port, (known.endpoint, TCP_PORTS.0));
+        assert!(is_its, "header: {header:?} is not of {known:?}");
+        let place = (known.tenant, known.endpoint);
+        let first = *self.links.entry(header.link.clone()).or_insert(place);
+        assert_eq!(first, place, "header: a link id is of one endpoint");
     }
 
     /// Bytes arrived at an application: they must be what the true peer sent, from where the last

@@ -24,6 +24,8 @@ pub(super) struct Service {
     pub(super) backends: BTreeSet<Ipv4Addr>,
     /// In seconds: established, half open, closing, UDP.
     pub(super) timeouts: [u64; 4],
+    /// Whose PROXY headers its backends want, if any.
+    pub(super) proxy: Option<&'static str>,
 }
 
 /// A tenant's private endpoint.
@@ -185,4 +187,7 @@ fn write_service(text: &mut String, number: usize, service: &Service) {
         let _ = writeln!(text, "  {{ name = \"nat{at}\", private_ip_address = \"{nat_ip}\" }},");
     }
     text.push_str("]\n");
+    if let Some(dialect) = service.proxy {
+        let _ = writeln!(text, "proxy_protocol = \"{dialect}\"");
+    }
 }

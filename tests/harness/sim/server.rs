@@ -8,6 +8,7 @@ use smoltcp::socket::{tcp, udp};
 
 use super::client::{BUFFER, datagrams, stream};
 use super::dial::{Dials, Ending};
+use super::header;
 use super::intent::{TCP_PORTS, UDP_PORTS};
 use super::pattern::{CELL, Stream, first_dial};
 
@@ -24,6 +25,8 @@ struct Desk {
     sent: usize,
     /// How many it served before.
     turn: u64,
+    /// Bytes of the header before the stream; `None` if it wants none.
+    header: Option<Vec<u8>>,
 }
 
 /// See the module's documentation.
@@ -31,11 +34,12 @@ pub(super) struct Server {
     address: Ipv4Addr,
     desks: Vec<Desk>,
     datagrams: Option<SocketHandle>,
+    wants_header: bool,
 }
 
 impl Server {
-    pub(super) fn new(address: Ipv4Addr) -> Server {
-        Server { address, desks: Vec::new(), datagrams: None }
+    pub(super) fn new(address: Ipv4Addr, wants_header: bool) -> Server {
+        Server { address, desks: Vec::new(), datagrams: None, wants_header }
     }
 
     /// Does what can be done now; says whether it did anything.
@@ -59,6 +63,7 @@ impl Server {
             let socket = sockets.get_mut::<tcp::Socket>(desk.handle);
             if socket.state() == tcp::State::Closed {
                 (desk.dial, desk.sent, desk.turn) = (None, 0, desk.turn + 1);
+                desk.header = self.wants_header.then(Vec::new);
                 socket.listen(TCP_PORTS.1).expect("a closed socket can listen");
             }
             listening += usize::from(socket.state() == tcp::State::Listen);
@@ -68,21 +73,44 @@ impl Server {
             let mut socket = stream();
             socket.listen(TCP_PORTS.1).expect("a fresh socket can listen");
             let handle = sockets.add(socket);
-            self.desks.push(Desk { handle, dial: None, sent: 0, turn: 0 });
+            let header = self.wants_header.then(Vec::new);
+            self.desks.push(Desk { handle, dial: None, sent: 0, turn: 0, header });
         }
         count > 0
     }
 }
 
 impl Desk {
+    fn has_header(&self) -> bool {
+        let length = |header: &Vec<u8>| header::length(header) == Some(header.len());
+        self.header.as_ref().is_none_or(length)
+    }
+
+    /// Takes the header off the stream, if there is to be one and it is there.
+    fn read_header(&mut self, socket: &mut tcp::Socket<'_>) -> bool {
+        if self.has_header() || socket.recv_queue() < header::START {
+            return false;
+        }
+        let start = socket.peek(header::START).expect("so much waits");
+        let length = header::length(start).expect("header: the stream begins with one");
+        if socket.recv_queue() < length {
+            return false;
+        }
+        let mut header = vec![0; length];
+        let count = socket.recv_slice(&mut header).expect("so much waits");
+        assert_eq!(count, length, "it waited");
+        self.header = Some(header);
+        true
+    }
+
     fn serve(
         &mut self,
         (address, number): (Ipv4Addr, usize),
         socket: &mut tcp::Socket<'_>,
         dials: &mut Dials,
     ) -> bool {
-        let mut worked = false;
-        if self.dial.is_none() && socket.recv_queue() >= CELL {
+        let mut worked = self.read_header(socket);
+        if self.dial.is_none() && self.has_header() && socket.recv_queue() >= CELL {
             let bytes = socket.peek(CELL).expect("so much waits");
             let dial = first_dial(bytes).map(|dial| dial as usize);
             let dial = dial.filter(|&dial| dial < dials.all.len());
@@ -91,6 +119,10 @@ impl Desk {
             let known = dials.all[dial].served_by.replace(place);
             let is_first = known.is_none_or(|known| known == place);
             assert!(is_first, "stream: two servers serve one client");
+            if let Some(bytes) = &self.header {
+                let header = header::decode(bytes).expect("header: it is one");
+                dials.judge_header(dial, &header);
+            }
             self.dial = Some(dial);
         }
         let Some(dial) = self.dial else { return false };

@@ -33,6 +33,8 @@ pub(super) struct Swarm {
     pub(super) scatters: bool,
     /// Whether adit's kernel puts segments together.
     pub(super) merges: bool,
+    /// Whose PROXY headers backends want, if any.
+    pub(super) proxy: Option<&'static str>,
     pub(super) faults: Faults,
     pub(super) mtus: Vec<usize>,
     /// What happens, each as likely as its number says.
@@ -99,6 +101,7 @@ impl Swarm {
             latency: *random.pick(&[1, 30, 2_000]),
             scatters: random.one_in(2),
             merges: random.one_in(2),
+            proxy: random.one_in(2).then(|| *random.pick(&["azure", "aws", "gcp"])),
             faults: faults(random, is_mild),
             mtus: Vec::new(),
             acts: Vec::new(),

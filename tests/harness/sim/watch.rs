@@ -15,6 +15,7 @@ use dataplane::limits::{BATCH_FRAMES_MAX, HELD_FRAMES_MAX};
 use pnet_base::MacAddr;
 
 use super::agenda::{Nanos, SECOND};
+use super::header;
 use super::intent::{Intent, TCP_PORTS, UDP_PORTS};
 use super::nic::{Deed, Fate};
 use super::pattern::tenant_of;
@@ -209,8 +210,18 @@ impl Watch {
     }
 
     /// What adit says to those whose connections it ends: nothing of anybody's, in its own name.
+    /// And the headers that tell backends who asks: of the flow that they go ahead of.
     fn tell(&self, moment: &Moment<'_>, network: usize, said: &Transport) {
-        assert!(said.protocol == TCP && said.payload.is_empty(), "adit has no data: {said:?}");
+        assert_eq!(said.protocol, TCP, "adit has nothing else to say: {said:?}");
+        if !said.payload.is_empty() {
+            let header = header::decode(&said.payload).expect("adit has no data but headers");
+            let inside = self.insides.get(&outside(network, said));
+            let inside = inside.expect("I1: a header goes ahead of a flow");
+            let (tenant, client, endpoint, _) = *inside;
+            assert_eq!((header.client, header.endpoint), (client, endpoint), "I1: whose header");
+            let state = moment.intent.endpoint(tenant, endpoint.0).map(|endpoint| endpoint.state);
+            assert_eq!(state, Some(ConnectionState::Approved), "I11: {header:?} was sent");
+        }
         assert_eq!(said.from_mac, self.own[network], "it left in its device's name");
         assert!(moment.intent.is_local(network, said.source), "I1: {said:?} in {network}");
     }
@@ -235,7 +246,8 @@ impl Watch {
         arrival.has_left = true;
         let (ingress, is_intact) = (arrival.network, arrival.is_intact);
         let input = arrival.image.clone();
-        self.checker.rewritten(&input, image);
+        let inserts = moment.intent.services.iter().any(|service| service.proxy.is_some());
+        self.checker.rewritten(&input, image, inserts);
         let input = observe(&input.bytes).transport();
         assert_eq!(output.from_mac, self.own[network], "it left in its device's name");
         // A flipped bit in a port makes it a packet of another flow, with a wrong checksum.

@@ -113,7 +113,7 @@ impl World {
         let seats = crew(config, &program.cell);
         let workers: Vec<_> =
             seats.into_iter().map(|seat| Worker::new(seat, bench.clone())).collect();
-        let dials = Dials { all: plan_dials(&swarm, &intent, &mut random), bytes: 0 };
+        let dials = Dials::new(plan_dials(&swarm, &intent, &mut random));
         let hosts = hosts(&swarm, &intent, &dials, &mut random);
         let own = (0..networks).map(|at| MacAddr::from(link(at, 0).mac.0)).collect();
         let (watch, trace) = (Watch::new(seed, own, swarm.workers), Trace::new(lines));
@@ -471,6 +471,7 @@ fn intent(swarm: &Swarm) -> Intent {
         nat_ips: (0..swarm.nat_ips).map(nat_ip).collect(),
         backends: (0..swarm.backends).map(backend).collect(),
         timeouts: [300, 30, 30, 240],
+        proxy: swarm.proxy,
     };
     let services = (0..swarm.providers).map(service).collect();
     let intent = Intent::new(swarm.tenants, services);
@@ -533,9 +534,14 @@ fn hosts(swarm: &Swarm, intent: &Intent, dials: &Dials, random: &mut Random) -> 
             add(tenant, client(number), App::Client(Client::new(dials, host)));
         }
     }
+    let wants_header = swarm.proxy.is_some();
     for service in &intent.services {
         for number in 0..swarm.backends {
-            add(service.network, backend(number), App::Server(Server::new(backend(number))));
+            add(
+                service.network,
+                backend(number),
+                App::Server(Server::new(backend(number), wants_header)),
+            );
         }
     }
     hosts

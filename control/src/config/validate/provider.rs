@@ -7,7 +7,7 @@ use dataplane::limits::NAT_IPS_MAX;
 use dataplane::snapshot::Refusal;
 
 use super::super::profile::{FlowSettings, Profile};
-use super::super::raw::{RawConfig, RawNatIp, RawService, Text};
+use super::super::raw::{RawConfig, RawLoadBalancer, RawNatIp, RawService, Text};
 use super::super::reader::Place;
 use super::super::valid::{NatIp, PrivateLinkService, VirtualNetwork};
 use super::address::{Use, claimed_host};
@@ -34,6 +34,7 @@ pub(super) fn services(
 ) -> Vec<Option<PrivateLinkService>> {
     let mut per_balancer: HashMap<usize, usize> = HashMap::new();
     let services = raw.services.iter().map(|raw_service| {
+        warn_of_proxy_protocol(context, raw, raw_service);
         let balancer = context.resolve(&names.load_balancers, raw_service.load_balancer.as_ref());
         if let (Some(balancer), Some(text)) = (balancer, &raw_service.load_balancer) {
             let count = per_balancer.entry(balancer).or_default();
@@ -48,6 +49,24 @@ pub(super) fn services(
         service(context, networks, raw_service, balancer, network)
     });
     services.collect()
+}
+
+/// A header in front of nothing: it is for TCP.
+fn warn_of_proxy_protocol(context: &mut Context, raw: &RawConfig, service: &RawService) {
+    let Some(text) = &service.proxy_protocol else { return };
+    let name = service.load_balancer.as_ref().map(|name| &name.value);
+    let same = |other: &&RawLoadBalancer| other.name.as_ref().map(|name| &name.value) == name;
+    let Some(balancer) = raw.load_balancers.iter().find(same) else { return };
+    let rules = balancer.rules.iter().map(|rule| &rule.protocol);
+    let nat_rules = balancer.inbound_nat_rules.iter().map(|rule| &rule.protocol);
+    let is_udp = |protocol: &Option<Text>| {
+        protocol.as_ref().is_some_and(|protocol| protocol.value.eq_ignore_ascii_case("udp"))
+    };
+    let is_none = text.value.eq_ignore_ascii_case("none");
+    if !is_none && !balancer.rules.is_empty() && rules.chain(nat_rules).all(is_udp) {
+        let problem = "proxy_protocol has no effect: the load balancer has no TCP rule";
+        context.warn(&text.place, problem, "it is about TCP: leave it out");
+    }
 }
 
 fn service(

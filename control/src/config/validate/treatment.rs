@@ -1,8 +1,10 @@
 //! What a service does with what is not plain traffic that fits: the MSS, refusals, ICMP,
-//! fragments.
+//! fragments; and whether it tells backends who asks.
 
 use dataplane::snapshot::{Fragments, IcmpAnswers, IcmpErrors, MssClamp, Treatment};
+use dataplane::types::ProxyDialect;
 
+use super::super::profile::Profile;
 use super::super::raw::{RawService, Text};
 use super::super::reader::{Located, NumberOrWord};
 use super::{Context, value};
@@ -44,12 +46,36 @@ pub(super) fn treatment(context: &mut Context, raw: &RawService) -> Option<Treat
         None => Some(Fragments::default()),
         Some(text) => value::word(context, text, &words),
     };
+    let proxy_protocol = match &raw.proxy_protocol {
+        None => Some(None),
+        Some(text) => proxy_protocol(context, text, raw.profile.as_ref()),
+    };
     Some(Treatment {
         mss_clamp: mss_clamp?,
         icmp_answers: icmp_answers?,
         icmp_errors: icmp_errors?,
         fragments: fragments?,
+        proxy_protocol: proxy_protocol?,
     })
+}
+
+/// Whose PROXY header backends get, if any.
+fn proxy_protocol(
+    context: &mut Context,
+    text: &Text,
+    profile: Option<&Text>,
+) -> Option<Option<ProxyDialect>> {
+    // A profile that does not exist is reported where flows are judged.
+    let is = |word: &str| profile.is_some_and(|profile| profile.value.eq_ignore_ascii_case(word));
+    let profile = Profile::WORDS.iter().find(|(word, _)| is(word)).map(|(_, profile)| *profile);
+    let words = [
+        ("none", None),
+        ("profile", Some(profile.unwrap_or_default().dialect())),
+        ("azure", Some(Profile::Azure.dialect())),
+        ("aws", Some(Profile::Aws.dialect())),
+        ("gcp", Some(Profile::Gcp.dialect())),
+    ];
+    value::word(context, text, &words)
 }
 
 fn mss_clamp(context: &mut Context, raw: &Located<NumberOrWord>) -> Option<MssClamp> {
