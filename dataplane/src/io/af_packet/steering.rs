@@ -3,7 +3,7 @@
 //! For packets to a NAT IP that is the one whose home the port's block is (`nat::Home`): a port
 //! that was leased elsewhere, because a home was full, goes astray and is handed over. For all
 //! others it is the owner of the client's address and port (`FlowKey::owner`). What is no TCP or
-//! UDP in a plain IPv4 header, and fragments but the first, go to one worker. Classic BPF: any
+//! UDP in a plain IPv4 header, and fragments, go to one worker, in their order. Classic BPF: any
 //! process may set it.
 //!
 //! Bounds: [`NAT_IPS_MAX`] addresses are told apart; answers to others are handed over.
@@ -86,7 +86,7 @@ fn plain_only() -> Vec<sock_filter> {
         jumps(IF_EQUAL, 6, 1, 0),
         jumps(IF_EQUAL, 17, 0, 2),
         does(LOAD_HALF, HEADER + 6),
-        jumps(IF_ANY_BIT, 0x1fff, 0, 1),
+        jumps(IF_ANY_BIT, 0x3fff, 0, 1),
         does(RETURN, 0),
     ]
 }
