@@ -166,6 +166,7 @@ mod tests {
                 "cargo fmt --all --check",
                 "cargo clippy --workspace --all-targets --locked -- -D warnings",
                 "cargo xtask tidy",
+                "cargo xtask bpf",
                 "cargo check -p dataplane --no-default-features --locked",
                 "cargo check -p dataplane --no-default-features --locked \
                  --target x86_64-unknown-none",

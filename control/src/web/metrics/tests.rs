@@ -27,6 +27,7 @@ fn said() -> Said {
         "flows_displaced": 0, "flows_revoked": 0, "flows_moved": 0,
         "fast_path": { "state": "off", "detail": null }, "shortcut": 0,
         "flows_reset": 2, "ports_resting": 0,
+        "proxy_headers_sent": 0, "proxy_headers_repeated": 0, "proxy_headers_waiting": 0,
         "nat_ports_leased": 5, "received": 50, "received_bytes": 5000, "forwarded": 40,
         "forwarded_bytes": 4000, "consumed": 8, "held": 0, "dropped": 2,
     });
@@ -34,6 +35,9 @@ fn said() -> Said {
         "name": "pe-\"a\"", "virtual_network": "a", "private_ip_address": "10.0.0.5",
         "private_link_service": "web", "connection_state": "Approved", "description": "",
         "request_message": null, "link_id": 7,
+        "flows": 5, "flows_reserved": 0, "flows_max": null,
+        "refused": { "endpoint_flows_max": 0, "nat_ports_exhausted": 0, "flow_table_full": 0,
+            "room_reserved": 0 },
     });
     let pool = |nat_ip: &str, leased: u32| {
         json!({ "nat_ip": nat_ip, "backend": "10.1.0.10", "protocol": "tcp", "leased": leased,
@@ -43,6 +47,7 @@ fn said() -> Said {
         "name": "web", "load_balancer": "lb", "virtual_network": "p",
         "nat_ips": ["10.1.0.4", "10.1.0.6"], "leaving_nat_ips": [], "private_endpoints": ["pe-a"],
         "mss_clamp": "auto", "icmp_answers": [], "icmp_errors": "drop", "fragments": "drop",
+        "proxy_protocol": "none",
         "rules": [{ "name": "http", "kind": "load_balancing", "load_distribution": "Default",
             "enable_connection_tracking": false, "protocol": "tcp",
             "frontend_port": 80, "backend_port": 8080,

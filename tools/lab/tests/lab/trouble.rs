@@ -158,7 +158,10 @@ fn proxy_malformed() -> Outcome {
         ("a huge length", &huge),
     ] {
         let answer = answer_to(&world, &[bytes, GET].concat());
-        assert_eq!(answer, Err(ErrorKind::ConnectionReset), "{what}");
+        // A reset that comes before the client is done leaves nobody to say that to.
+        let resets = [ErrorKind::ConnectionReset, ErrorKind::NotConnected];
+        let is_reset = answer.as_ref().err().is_some_and(|kind| resets.contains(kind));
+        assert!(is_reset, "{what}: {answer:?}");
     }
     assert!(server.headers().is_empty());
     // A header that is never finished keeps nobody else waiting.
