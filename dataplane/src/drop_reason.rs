@@ -165,6 +165,9 @@ drop_reasons! {
         "The TCP packet belongs to no flow and does not open one.",
         "The connection idled out or adit restarted: the client must connect anew.",
         "RFC 5382 REQ-5";
+    TcpUnanswered, "tcp_unanswered",
+        "The backend sends data of a connection that it has not accepted yet.",
+        "Nothing to do: it is late data of an earlier connection from the same NAT port.", "I1";
     UnsolicitedFromProvider, "unsolicited_from_provider",
         "The provider's packet belongs to no flow; only consumers open connections.",
         "Look why the backend answers so late: the flow idled out, or a reload ended it.",

@@ -466,6 +466,7 @@ impl Engine {
         verdict
     }
 
+    /// Packets wait in vain.
     fn drop_held(&mut self, count: usize) {
         self.settle(Outcome::Dropped(DropReason::NeighborUnreachable, count));
     }

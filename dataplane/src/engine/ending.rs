@@ -41,7 +41,7 @@ impl Engine {
         flow.last_seen = now;
         flow.timeout_ticks = RESETTING_TICKS;
         self.flows.reschedule(number, now);
-        self.forget_header(number);
+        self.forget_pending(number);
         self.counters.flows_reset += 1;
         self.probe(number);
     }
@@ -65,7 +65,7 @@ impl Engine {
         flow.timeout_ticks = hold_down_ticks;
         let hash = flow.key().hash(&self.table_keys);
         self.flows.unlink(number, hash);
-        self.forget_header(number);
+        self.forget_pending(number);
         self.flows.reschedule(number, now);
         self.counters.flows_closed += 1;
         self.counters.ports_resting += 1;
@@ -84,13 +84,23 @@ impl Engine {
         if let Some(usage) = self.generation.usages.find(flow.link) {
             usage.close(self.worker);
         }
-        self.forget_header(number);
+        self.forget_pending(number);
         self.counters.flows_unanswered -= u64::from(flow.state.is_embryonic());
         match flow.state {
             State::Resting => self.counters.ports_resting -= 1,
             _ => self.counters.flows_closed += 1,
         }
         self.count_flows();
+    }
+
+    /// Nothing that waits to be sent for a flow is sent any more.
+    fn forget_pending(&mut self, number: FlowIndex) {
+        self.forget_header(number);
+        let dropped = self.hold.forget(number);
+        if dropped > 0 {
+            self.drop_held(dropped);
+            self.count_held();
+        }
     }
 
     /// Live flows: all records but those that only keep a port.

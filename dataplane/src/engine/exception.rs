@@ -54,15 +54,15 @@ impl Engine {
         neighbor.map(|_| Verdict::Consume).ok_or(DropReason::ArpNotForUs)
     }
 
-    /// Keeps a rewritten packet until its next hop is known, and asks for that.
+    /// Keeps a flow's rewritten packet until its next hop is known, and asks for that.
     pub(super) fn wait_for(
         &mut self,
-        neighbor: NeighborIndex,
+        (flow, neighbor): (FlowIndex, NeighborIndex),
         frame: &Frame,
         now: Tick,
     ) -> Result<Verdict, DropReason> {
         self.request(neighbor, now);
-        match self.hold.push(neighbor, frame, now) {
+        match self.hold.push((flow, neighbor), frame, now) {
             true => Ok(Verdict::Hold),
             false => Err(DropReason::NeighborPending),
         }

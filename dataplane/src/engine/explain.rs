@@ -197,7 +197,7 @@ impl Engine {
             Some(number) => self.foresee_flow(number, now, seen)?,
             None => {
                 let grant = self.grant(&key, endpoint, true, seen)?;
-                self.foresee_room(&grant, hash, seen)?;
+                self.foresee_room(&grant, hash, now, seen)?;
                 grant.backend.next_hop
             }
         };
@@ -248,9 +248,10 @@ impl Engine {
         &self,
         grant: &Grant,
         hash: u64,
+        now: Tick,
         seen: &mut Explanation,
     ) -> Result<(), DropReason> {
-        seen.displaces = self.foresee_way(grant, hash)?;
+        seen.displaces = self.foresee_way(grant, hash, now)?;
         let Generation { snapshot, pools, .. } = &*self.generation;
         let service = snapshot.service(grant.service).ok_or(DropReason::Internal)?;
         let (backend, protocol) = (grant.backend.address, grant.protocol);

@@ -239,7 +239,7 @@ impl Engine {
         set_identification(frame.bytes_mut(), id).ok_or(DropReason::Internal)?;
         match hop {
             Some(hop) => self.send(frame, hop),
-            None => self.wait_for(neighbor, frame, now),
+            None => self.wait_for((number, neighbor), frame, now),
         }
     }
 

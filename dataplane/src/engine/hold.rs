@@ -2,7 +2,9 @@
 //!
 //! Memory is fixed at start: [`HELD_FRAMES_MAX`] frames of [`HELD_FRAME_BYTES_MAX`] bytes, no more
 //! than [`HELD_FRAMES_PER_NEIGHBOR_MAX`] for one neighbor, so that one dead backend does not take
-//! all the room; eight can. Order among the packets for one neighbor is kept.
+//! all the room; eight can. Order among the packets for one neighbor is kept. A packet waits no
+//! longer than its flow lives: it leaves under the flow's lease, which may be another's afterwards
+//! (I2).
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -10,12 +12,13 @@ use alloc::vec;
 
 use crate::device::{Frame, Offload};
 use crate::limits::{HELD_FRAME_BYTES_MAX, HELD_FRAMES_MAX, HELD_FRAMES_PER_NEIGHBOR_MAX};
-use crate::types::{NeighborIndex, Tick};
+use crate::types::{FlowIndex, NeighborIndex, Tick};
 
 /// How long a packet waits at most, in ticks: two seconds, two requests.
 const WAIT_TICKS: u32 = 200;
 
 struct Held {
+    flow: FlowIndex,
     neighbor: NeighborIndex,
     since: Tick,
     offload: Offload,
@@ -42,8 +45,13 @@ impl Hold {
         self.waiting.len()
     }
 
-    /// Keeps a copy of a rewritten frame; `false` if there is no room for it.
-    pub(super) fn push(&mut self, neighbor: NeighborIndex, frame: &Frame, now: Tick) -> bool {
+    /// Keeps a copy of a rewritten frame of a flow; `false` if there is no room for it.
+    pub(super) fn push(
+        &mut self,
+        (flow, neighbor): (FlowIndex, NeighborIndex),
+        frame: &Frame,
+        now: Tick,
+    ) -> bool {
         let length = frame.bytes().len();
         let same = self.waiting.iter().filter(|held| held.neighbor == neighbor).count();
         if length > HELD_FRAME_BYTES_MAX || same >= HELD_FRAMES_PER_NEIGHBOR_MAX {
@@ -54,7 +62,7 @@ impl Hold {
         };
         bytes[..length].copy_from_slice(frame.bytes());
         let offload = frame.offload;
-        self.waiting.push_back(Held { neighbor, since: now, offload, length, bytes });
+        self.waiting.push_back(Held { flow, neighbor, since: now, offload, length, bytes });
         true
     }
 
@@ -81,6 +89,15 @@ impl Hold {
         let before = self.waiting.len();
         while self.waiting.front().is_some_and(|held| now.since(held.since) >= WAIT_TICKS) {
             self.free.extend(self.waiting.pop_front().map(|held| held.bytes));
+        }
+        before - self.waiting.len()
+    }
+
+    /// Gives up on the packets of a flow that is over; how many.
+    pub(super) fn forget(&mut self, flow: FlowIndex) -> usize {
+        let before = self.waiting.len();
+        while let Some(at) = self.waiting.iter().position(|held| held.flow == flow) {
+            self.free.extend(self.waiting.remove(at).map(|held| held.bytes));
         }
         before - self.waiting.len()
     }

@@ -220,7 +220,7 @@ impl Engine {
         }
     }
 
-    /// The flow is over, or its record.
+    /// The flow is over, or its record: its header is not sent any more.
     pub(super) fn forget_header(&mut self, number: FlowIndex) {
         self.insertions.forget(number);
         self.count_headers();

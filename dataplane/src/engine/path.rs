@@ -9,7 +9,7 @@ use crate::device::Frame;
 use crate::drop_reason::DropReason;
 use crate::flow::State;
 use crate::nat::Holder;
-use crate::packet::{FlowKey, Packet, Parsed, TcpFlags, parse};
+use crate::packet::{FlowKey, Packet, Parsed, TcpFlags, parse, splice};
 use crate::snapshot::{Local, PoolKey};
 use crate::types::{
     DeviceIndex, Direction, EndpointIndex, FlowIndex, Hop, NeighborIndex, PoolIndex, Tick,
@@ -118,7 +118,7 @@ impl Engine {
         }
         match hop {
             Some(hop) => self.send(frame, hop),
-            None => self.wait_for(neighbor, frame, now),
+            None => self.wait_for((number, neighbor), frame, now),
         }
     }
 
@@ -178,6 +178,9 @@ impl Engine {
         }
         self.revalidate(number, now)?;
         let flow = self.flows.get(number).ok_or(DropReason::Internal)?;
+        if flow.state == State::Opening && brings_data(frame, packet) {
+            return Err(DropReason::TcpUnanswered);
+        }
         let rewrite = flow.rewrite(Direction::Return);
         let client = flow.client().ok_or(DropReason::ClientUnknown)?;
         self.judge_egress(client.device, packet)?;
@@ -254,4 +257,14 @@ impl Engine {
 /// Whether a packet is the first of a TCP connection.
 pub(super) fn opens(packet: &Packet) -> bool {
     packet.flags.any(TcpFlags::SYN) && !packet.flags.any(TcpFlags::ACK)
+}
+
+/// Whether a segment brings data without opening or ending anything. From a backend that has not
+/// answered the client's SYN it belongs to whoever had the port before, maybe another tenant (I1).
+/// A bare acknowledgement passes: by it a client learns that the backend still believes in an
+/// earlier connection, and resets that (RFC 9293 3.10.7.3).
+#[cold]
+fn brings_data(frame: &Frame, packet: &Packet) -> bool {
+    let is_plain = !packet.flags.any(TcpFlags::SYN) && !packet.flags.any(TcpFlags::RST);
+    is_plain && splice::read(frame.bytes(), packet).is_some_and(|(_, bytes)| bytes > 0)
 }

@@ -14,11 +14,14 @@ use crate::flow::{Flow, Vacancy};
 use crate::generation::Generation;
 use crate::nat::{Holder, Lack, Pool, Usage};
 use crate::snapshot::Service;
-use crate::types::{FlowIndex, Lease, LinkId, Tick};
+use crate::types::{FlowIndex, Lease, LinkId, Protocol, Tick};
 
 /// Expired flows that a full table is searched for, for each flow that it refuses: timers looked
 /// at.
 const RECLAIM_STEPS: u32 = 64;
+
+/// How long the answer to a datagram may be under way, in ticks: 1 s.
+const ANSWER_TICKS: u32 = 100;
 
 /// How a newcomer stands to what is reserved.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -72,7 +75,9 @@ impl Engine {
         let (backend, protocol) = (grant.backend.address, grant.protocol);
         let frees_port = frees_port(&generation, service, grant);
         let is_freed = |flow: &Flow| {
-            frees_port(flow) && may_displace(&generation, flow, (grant.link, standing))
+            frees_port(flow)
+                && is_quiet(flow, grant.link, now)
+                && may_displace(&generation, flow, (grant.link, standing))
         };
         let leased = if self.make_room(is_freed) {
             let vacancy = self.vacancy((grant, standing), hash, now)?;
@@ -169,7 +174,12 @@ impl Engine {
 
     /// Whether [`Engine::make_way`] would find a record and a port, and whether only because an
     /// unanswered flow gives way.
-    pub(super) fn foresee_way(&self, grant: &Grant, hash: u64) -> Result<bool, DropReason> {
+    pub(super) fn foresee_way(
+        &self,
+        grant: &Grant,
+        hash: u64,
+        now: Tick,
+    ) -> Result<bool, DropReason> {
         let generation = &*self.generation;
         let flows = generation.usages.find(grant.link).map_or(0, Usage::flows);
         if flows >= grant.quota.most {
@@ -194,7 +204,8 @@ impl Engine {
             return Ok(displaces);
         }
         let frees_port = frees_port(generation, service, grant);
-        let is_freed = |flow: &Flow| frees_port(flow) && gives_way(flow);
+        let is_freed =
+            |flow: &Flow| frees_port(flow) && is_quiet(flow, grant.link, now) && gives_way(flow);
         if self.may_have_port((service, grant), standing, 1) && self.can_make_room(is_freed) {
             return Ok(true);
         }
@@ -210,6 +221,14 @@ fn frees_port(generation: &Generation, service: &Service, grant: &Grant) -> impl
         let is_way = (key.scope, key.backend, key.protocol) == (service.scope, backend, protocol);
         is_way && service.nat_ips.contains(&key.nat_ip)
     }
+}
+
+/// Whether an unanswered flow's port may be another endpoint's at once: not while an answer to its
+/// datagram may be under way, which would reach the wrong tenant (I1). What is late in TCP is told
+/// by the state of the flow that has the port by then.
+fn is_quiet(flow: &Flow, newcomer: LinkId, now: Tick) -> bool {
+    let is_tcp = flow.key().protocol == Protocol::Tcp;
+    is_tcp || flow.link == newcomer || now.since(flow.last_seen) >= ANSWER_TICKS
 }
 
 /// Whether an unanswered flow may give way to a newcomer: not if it is of another endpoint's

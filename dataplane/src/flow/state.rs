@@ -103,6 +103,10 @@ impl State {
         if let State::Udp = self {
             return flags.0 == 0;
         }
+        // Whether it is an answer at all is not told by flags.
+        if let (State::Opening, Direction::Return) = (self, direction) {
+            return false;
+        }
         let is_usual = has_sense(flags) && !flags.any(TcpFlags::RST) && !flags.any(TcpFlags::SYN);
         is_usual && self.after(direction, flags) as u8 == self as u8
     }

@@ -14,9 +14,13 @@ use super::expect::Socket;
 use super::quota::{Newcomer, is_unprotected};
 use super::rules::{COLLECT_TICKS, Flow, Key, Model, PoolKey};
 use super::wanted::{Takers, affinity, port_behind, takers, wants};
+use crate::encode::TCP;
 
 /// A full table is searched for an expired flow in no more steps than these.
 const RECLAIM_STEPS: u64 = 64;
+
+/// The answer to a datagram may be under way for so long.
+const ANSWER_TICKS: u64 = 100;
 
 /// A worker that is none of the model's: it holds what is squatted.
 pub(super) const SQUATTER: WorkerId = WorkerId(63);
@@ -121,12 +125,17 @@ impl Model {
         let may_take = |model: &Model, way: &Way<'_>| {
             model.may_take(worker, newcomer, (model.free_ports(way), Some(at)))
         };
-        let gives_way =
-            |way: &Way<'_>, flow: &Flow| way.is_of(flow) && is_unprotected(flow, &protected);
+        // While a datagram's answer may come, its port is nobody else's.
+        let is_quiet = |model: &Model, flow: &Flow| {
+            flow.link == link || key.1 == TCP || model.now >= flow.last_seen + ANSWER_TICKS
+        };
+        let gives_way = |model: &Model, way: &Way<'_>, flow: &Flow| {
+            way.is_of(flow) && is_quiet(model, flow) && is_unprotected(flow, &protected)
+        };
         let is_dry = |backend: &Ipv4Addr| {
             let way = way(*backend);
             !may_take(self, &way)
-                && !self.would_give_way(worker, |flow| gives_way(&way, flow))
+                && !self.would_give_way(worker, |flow| gives_way(self, &way, flow))
                 && self.why_dry(&way) == seen.verdict()
         };
         let towards = match before {
@@ -136,7 +145,7 @@ impl Model {
         };
         let way = way(towards.ok_or(DropReason::Internal)?);
         if !may_take(self, &way) {
-            self.give_way(worker, |flow| gives_way(&way, flow));
+            self.give_way(worker, |model, flow| gives_way(model, &way, flow));
             if !may_take(self, &way) {
                 return Err(match self.why_dry(&way) {
                     Verdict::Drop(reason) => reason,
@@ -256,7 +265,7 @@ impl Model {
             return Ok(());
         }
         let protected = self.protected(worker, newcomer);
-        self.give_way(worker, |flow| is_unprotected(flow, &protected));
+        self.give_way(worker, |_, flow| is_unprotected(flow, &protected));
         if has_room(self) {
             return Ok(());
         }

@@ -44,12 +44,16 @@ fn reset(me: Mac, packet: &Packet, input: &Image) -> Shape {
     if packet.has(flags::ACK) {
         return Shape { flags: flags::RST, sequence: acknowledgement, ..shape };
     }
-    let header = usize::from(input.bytes[packet.transport_at + 12] >> 4) * 4;
-    let data = packet.covered_end - packet.transport_at - header;
     let ends = u32::from(packet.has(flags::SYN)) + u32::from(packet.has(flags::FIN));
-    let said = u32::try_from(data).unwrap() + ends;
+    let said = u32::try_from(data(packet, input)).unwrap() + ends;
     let acknowledgement = sequence.wrapping_add(said);
     Shape { flags: flags::RST | flags::ACK, acknowledgement, ..shape }
+}
+
+/// Bytes of data in a segment.
+pub(super) fn data(packet: &Packet, input: &Image) -> usize {
+    let header = usize::from(input.bytes[packet.transport_at + 12] >> 4) * 4;
+    packet.covered_end - packet.transport_at - header
 }
 
 /// Whether it was refused by the configuration or for want of room, not for its form.
@@ -115,6 +119,7 @@ impl Model {
         let (worker, number) = (flow.worker, flow.number);
         self.workers[worker].probes.push(number);
         self.forget_header(key);
+        self.drop_held(worker, |held| held.key == *key);
         self.workers[worker].counters.flows_reset += 1;
     }
 

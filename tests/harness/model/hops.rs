@@ -24,8 +24,9 @@ const FORGOTTEN: u64 = 4_000;
 /// Ticks that a packet waits.
 const WAIT: u64 = 200;
 
-/// A packet that waits.
+/// A packet of a flow that waits.
 pub(super) struct Held {
+    pub(super) key: Key,
     pub(super) next_hop: (u16, Ipv4Addr),
     pub(super) since: u64,
     pub(super) image: Image,

@@ -20,7 +20,7 @@ use dataplane::types::{DeviceIndex, Direction, LinkId, Timeouts, WorkerId};
 
 use super::announce::Announcements;
 use super::choices::{Choice, SQUATTER, Seen};
-use super::ending::Rest;
+use super::ending::{Rest, data};
 use super::expect::{Socket, translate};
 use super::form::{self, Form, Mac, Packet};
 use super::hops::{Held, Hops};
@@ -28,7 +28,7 @@ use super::insertion::{Fate, Lead};
 use super::state::State;
 use super::unanswered::Note;
 use super::wanted::{Local, Takers, grant, is_pool, local, rule_for, scope_of, wants};
-use crate::encode::{Image, TCP, UDP};
+use crate::encode::{Image, TCP, UDP, flags};
 
 /// Scope, protocol, client and endpoint: what a flow is known by on its client's side.
 pub(super) type Key = (u16, u8, Socket, Socket);
@@ -296,7 +296,7 @@ impl Model {
         let image = translate(input, packet, (choice.nat, choice.backend), stations, &edits);
         match hop {
             Some((device, _)) => Ok(sent(device, image, packet)),
-            None => self.wait_for(worker, next_hop, image),
+            None => self.wait_for(&key, next_hop, image),
         }
     }
 
@@ -392,6 +392,10 @@ impl Model {
         }
         let key = key.ok_or(nobody)?;
         self.revalidate(&key, seen)?;
+        let is_plain = !packet.has(flags::SYN) && !packet.has(flags::RST);
+        if self.flows[&key].state.is_opening() && is_plain && data(packet, input) > 0 {
+            return Err(DropReason::TcpUnanswered);
+        }
         let (device, mac) = self.flows[&key].client.ok_or(DropReason::ClientUnknown)?;
         let from = self.judge_egress(worker, device, packet)?;
         self.touch(&key, Direction::Return, packet);
@@ -418,7 +422,7 @@ impl Model {
         let (now, timeouts) = (self.now, self.timeouts(key));
         let flow = self.flows.get_mut(key).expect("a flow that is touched lives");
         let state = flow.state.after(direction, packet);
-        if state != flow.state || !packet.has(crate::encode::flags::RST) {
+        if state != flow.state || !packet.has(flags::RST) {
             flow.last_seen = now;
         }
         flow.state = state;
@@ -478,15 +482,18 @@ impl Model {
         self.leases.remove(&(flow.pool(), flow.choice.nat.1));
         self.workers[flow.worker].counters.flows -= 1;
         self.workers[flow.worker].counters.flows_closed += 1;
+        // Its packets would leave under a lease that is not its own any more.
+        self.drop_held(flow.worker, |held| held.key == *key);
     }
 
     /// A packet waits until its next hop is known, if there is room.
     fn wait_for(
         &mut self,
-        worker: usize,
+        key: &Key,
         next_hop: (u16, Ipv4Addr),
         image: Image,
     ) -> Result<Expected, DropReason> {
+        let worker = self.flows[key].worker;
         self.ask(worker, next_hop);
         let Worker { held, counters, .. } = &mut self.workers[worker];
         let same = held.iter().filter(|held| held.next_hop == next_hop).count();
@@ -494,7 +501,7 @@ impl Model {
         if !fits || same >= HELD_FRAMES_PER_NEIGHBOR_MAX || held.len() >= HELD_FRAMES_MAX {
             return Err(DropReason::NeighborPending);
         }
-        held.push(Held { next_hop, since: self.now, image });
+        held.push(Held { key: *key, next_hop, since: self.now, image });
         counters.held += 1;
         Ok(Verdict::Hold.into())
     }

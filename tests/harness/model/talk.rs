@@ -60,6 +60,8 @@ impl Draw {
         }
         let odd = [flags::SYN, flags::RST, flags::FIN | flags::ACK, flags::SYN | flags::ACK];
         let (says, returns) = match flow.state.name() {
+            // Sometimes the rest of an earlier connection.
+            "opening" if random.one_in(12) => (flags::ACK, true),
             "opening" => (flags::SYN | flags::ACK, true),
             "answered" => (flags::ACK, false),
             _ => (*random.pick(&[flags::ACK, flags::ACK | flags::PSH]), random.one_in(2)),

@@ -65,12 +65,12 @@ impl Model {
     }
 
     /// The oldest unanswered flow of this kind gives way; those before it go to the queue's end.
-    pub(super) fn give_way(&mut self, worker: usize, has: impl Fn(&Flow) -> bool) -> bool {
+    pub(super) fn give_way(&mut self, worker: usize, has: impl Fn(&Model, &Flow) -> bool) -> bool {
         let mut passed_over = 0;
         for _ in 0..self.workers[worker].notes.len().min(LOOKED_AT_MAX) {
             let Some(note) = self.workers[worker].notes.pop_front() else { break };
             let Some(key) = self.noted(worker, note) else { continue };
-            if has(&self.flows[&key]) {
+            if has(self, &self.flows[&key]) {
                 self.displace(&key);
                 return true;
             }

@@ -82,8 +82,12 @@ fn describe(bytes: &[u8]) -> String {
             let flags: String =
                 flags.filter(|(at, _)| seen.flags >> at & 1 == 1).map(|f| f.1).collect();
             let (source, destination) = (seen.source, seen.destination);
+            let numbers = match seen.protocol {
+                TCP => numbers(&bytes[seen.transport_at..]),
+                _ => String::new(),
+            };
             format!(
-                "{protocol} {source}:{} > {destination}:{} [{flags}] {} bytes, {} > {}",
+                "{protocol} {source}:{} > {destination}:{} [{flags}]{numbers} {} bytes, {} > {}",
                 seen.source_port,
                 seen.destination_port,
                 seen.payload.len(),
@@ -99,4 +103,11 @@ fn describe(bytes: &[u8]) -> String {
         Observed::Fragment(_) => format!("a fragment of {} bytes", bytes.len()),
         Observed::Other => format!("something of {} bytes", bytes.len()),
     }
+}
+
+/// The sequence and acknowledgement numbers of a segment, and its window.
+fn numbers(segment: &[u8]) -> String {
+    let word =
+        |at: usize| segment[at..at + 4].iter().fold(0, |word, byte| word << 8 | u32::from(*byte));
+    format!(" seq {} ack {} win {}", word(4), word(8), word(12) & 0xffff)
 }
