@@ -6,8 +6,11 @@
 
 mod args;
 mod client;
+mod rates;
 mod render;
 mod table;
+mod top;
+mod watch;
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -21,7 +24,7 @@ pub use args::{ArmCommand, Cli, Command, Connection};
 
 use crate::api::{Request, Response};
 use crate::{config, daemon, demo};
-use client::ClientError;
+use client::{Client, ClientError};
 
 /// How a command ended, other than well.
 enum Ending {
@@ -74,7 +77,13 @@ fn run(command: Command) -> Result<(), Ending> {
             ask(&connection, &Request::Access { identity })
         }
         Command::Check { file, json } => check(&file, json),
-        Command::Status(connection) => ask(&connection, &Request::Status {}),
+        Command::Status { watch: None, connection } => ask(&connection, &Request::Status {}),
+        Command::Status { watch: Some(interval), connection } => {
+            watch::run(&connection, interval, &mut io::stdout().lock()).map_err(Ending::failed)
+        }
+        Command::Top { interval, place } => {
+            top::run(&place.socket, interval).map_err(Ending::failed)
+        }
         Command::Endpoints(connection) => ask(&connection, &Request::Endpoints {}),
         Command::Services(connection) => ask(&connection, &Request::Services {}),
         Command::Sessions { filter, connection } => {
@@ -114,7 +123,7 @@ fn write(bytes: &[u8]) -> Result<(), Ending> {
 fn ask(connection: &Connection, request: &Request) -> Result<(), Ending> {
     // Columns are as wide as all of a list needs, so its parts are shown together.
     let mut list = Vec::new();
-    let result = client::ask(&connection.socket, request, |response, raw| {
+    let mut show = |response: Response, raw: &str| {
         let text = match response {
             _ if connection.json => format!("{raw}\n"),
             Response::Sessions { sessions, last, more } => {
@@ -129,8 +138,10 @@ fn ask(connection: &Connection, request: &Request) -> Result<(), Ending> {
         write(text.as_bytes()).map_err(|ending| match ending {
             Ending::Failed(text) | Ending::Unreachable(text) => ClientError::Refused(text),
         })
-    });
-    result.map_err(|error| match error {
+    };
+    let asked = Client::connect(&connection.place.socket)
+        .and_then(|mut client| client.ask(request, &mut show));
+    asked.map_err(|error| match error {
         ClientError::Unreachable(text) => Ending::Unreachable(text),
         ClientError::Refused(text) => Ending::Failed(text),
     })

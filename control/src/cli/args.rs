@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -53,7 +54,24 @@ pub enum Command {
     /// Make the daemon read its configuration file again, whole or not at all
     Reload(Connection),
     /// Show how the daemon, its workers, devices and next hops are
-    Status(Connection),
+    Status {
+        /// Show it again and again, every so many seconds, until interrupted
+        #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1",
+            value_parser = seconds)]
+        watch: Option<Duration>,
+        /// How to reach the daemon
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Watch it all live: rates, endpoints, services, backends, NAT ports and drops
+    Top {
+        /// Seconds between two looks
+        #[arg(short, long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
+        interval: Duration,
+        /// How to reach the daemon
+        #[command(flatten)]
+        place: Place,
+    },
     /// Show private endpoints and the state of their connections
     Endpoints(Connection),
     /// Show private link services: rules, backends and how many NAT ports are leased
@@ -174,12 +192,20 @@ pub enum ArmCommand {
     },
 }
 
-/// How to reach the daemon, and how to show what it says.
+/// How to reach the daemon.
 #[derive(Clone, Debug, Args)]
-pub struct Connection {
+pub struct Place {
     /// Control socket of the daemon
     #[arg(long, value_name = "PATH", env = "ADIT_SOCKET", default_value = CONTROL_SOCKET)]
     pub socket: PathBuf,
+}
+
+/// How to reach the daemon, and how to show what it says.
+#[derive(Clone, Debug, Args)]
+pub struct Connection {
+    /// Where it is
+    #[command(flatten)]
+    pub place: Place,
     /// Show the daemon's answer as it is, in JSON: one object a line, of which `sessions` may have
     /// several
     #[arg(long)]
@@ -274,6 +300,14 @@ impl From<ProtocolName> for Protocol {
             ProtocolName::Udp => Protocol::Udp,
         }
     }
+}
+
+/// Seconds between two looks: a tenth to an hour.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    let range = 0.1..=3600.0;
+    let is_possible = range.contains(&seconds);
+    is_possible.then(|| Duration::from_secs_f64(seconds)).ok_or("0.1 to 3600".to_owned())
 }
 
 fn limit(text: &str) -> Result<usize, String> {

@@ -8,6 +8,7 @@ use crate::api::{
     NextHop, Packet, Response, RuleKind, Service, Session, Status, Worker,
 };
 use crate::arm::Access;
+use crate::cli::rates::Pace;
 use crate::cli::table::{Table, printable};
 use crate::config::{Checked, ConfigError};
 
@@ -144,7 +145,27 @@ fn fast_path(status: &Status) -> String {
     }
 }
 
-fn span(seconds: u64) -> String {
+/// The status with what it grew by in a second, and a line between it and the next.
+pub(super) fn watched(status: &Status, pace: &Pace) -> String {
+    let rate = |value: Option<f64>| value.map_or("-".to_owned(), |rate| format!("{rate:.1}"));
+    let line = |packets, bytes: Option<f64>| {
+        let bits = bytes.map(|bytes| bytes * 8.0);
+        format!("{} packets/s, {} bit/s", rate(packets), rate(bits))
+    };
+    let mut text = self::status(status);
+    text.push('\n');
+    let received = line(pace.received, pace.received_bytes);
+    let forwarded = line(pace.forwarded, pace.forwarded_bytes);
+    put(&mut text, format_args!("received       {received}"));
+    put(&mut text, format_args!("forwarded      {forwarded}"));
+    put(&mut text, format_args!("new flows      {}/s", rate(pace.opened)));
+    put(&mut text, format_args!("dropped        {}/s", rate(pace.dropped)));
+    text.push_str("---\n");
+    text
+}
+
+/// A time that has passed.
+pub(super) fn span(seconds: u64) -> String {
     let (days, hours) = (seconds / 86_400, seconds / 3600 % 24);
     let (minutes, seconds) = (seconds / 60 % 60, seconds % 60);
     match (days, hours, minutes) {

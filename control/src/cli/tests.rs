@@ -31,7 +31,7 @@ fn commands_become_requests() {
     assert_eq!(filter.endpoint.as_deref(), Some("pe-a"));
     assert_eq!(filter.protocol, Some(Protocol::Tcp));
     assert_eq!((filter.limit, filter.backend), (SESSIONS_LIMIT, None));
-    assert_eq!(connection.socket, Path::new("/tmp/x"));
+    assert_eq!(connection.place.socket, Path::new("/tmp/x"));
     let Ok(Command::Approve { endpoint, message, .. }) = parse("adit approve pe-a -m ok") else {
         panic!("approve")
     };

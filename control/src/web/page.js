@@ -28,6 +28,17 @@ const shape = (name, attributes, text) => {
   return made;
 };
 
+// Text with `commands` in it, which are shown as such.
+const prose = (name, text) => {
+  const made = element(name);
+  text.split("`").forEach((part, at) => made.append(at % 2 ? element("code", part) : part));
+  return made;
+};
+
+// Rows and boxes that are drawn at most; a thousand would be no picture, and slow.
+const ROWS_MAX = 200;
+const BOXES_MAX = 20;
+
 // What a counter grew by in a second.
 const rates = (now, then, seconds, key, value) => {
   const old = new Map((then || []).map((item) => [key(item), value(item)]));
@@ -55,13 +66,16 @@ const draw = (view) => {
 const connections = (view) => {
   const body = by("connections");
   const focused = document.activeElement && document.activeElement.dataset.decide;
-  const rows = view.endpoints.map((endpoint) => {
+  // Who waits comes first; else the order stays.
+  const waits = (endpoint) => (endpoint.connection_state === "Pending" ? 0 : 1);
+  const sorted = [...view.endpoints].sort((a, b) => waits(a) - waits(b));
+  const rows = sorted.slice(0, ROWS_MAX).map((endpoint) => {
     const row = element("tr");
-    row.append(element("th", endpoint.name, { scope: "row" }), element("td", endpoint.virtual_network));
+    row.append(element("th", endpoint.name, { scope: "row" }), element("td", endpoint.virtual_network, { class: "keep" }));
     row.append(element("td", endpoint.private_ip_address, { class: "address" }), element("td", endpoint.private_link_service));
     row.append(element("td", endpoint.connection_state, { class: endpoint.connection_state }));
     row.append(element("td", endpoint.request_message ? `${endpoint.description} (“${endpoint.request_message}”)` : endpoint.description));
-    const cell = element("td");
+    const cell = element("td", undefined, { class: "keep" });
     for (const [decision, state] of [["approve", "Approved"], ["reject", "Rejected"]]) {
       if (endpoint.connection_state === state || endpoint.connection_state === "Disconnected") continue;
       const word = decision === "approve" ? "Approve" : "Reject";
@@ -73,6 +87,15 @@ const connections = (view) => {
     row.append(cell);
     return row;
   });
+  if (!rows.length) {
+    rows.push(element("tr"));
+    rows[0].append(element("td", "There is no private endpoint.", { colspan: 7 }));
+  } else if (sorted.length > rows.length) {
+    const more = element("tr");
+    more.append(prose("td", `${count(sorted.length - rows.length)} more: \`adit endpoints\` has all.`));
+    more.firstChild.setAttribute("colspan", 7);
+    rows.push(more);
+  }
   body.replaceChildren(...rows);
   if (focused) body.querySelector(`[data-decide="${CSS.escape(focused)}"]`)?.focus();
 };
@@ -97,9 +120,11 @@ const decide = async (decision, endpoint) => {
 const topology = (view) => {
   const columns = [[], [], [], [], []];
   const heads = ["Consumers", "Endpoints", "Services", "NAT IPs", "Backends"];
+  const hidden = columns.map(() => new Set());
   const place = new Map();
   const add = (column, key, title, lines, share) => {
     if (place.has(key)) return;
+    if (columns[column].length >= BOXES_MAX) { hidden[column].add(key); return; }
     const node = { column, at: columns[column].length, title, lines, share };
     columns[column].push(node);
     place.set(key, node);
@@ -145,11 +170,14 @@ const topology = (view) => {
   const y = (node) => top + (node.at + (rows - columns[node.column].length) / 2) * step;
   const svg = by("topology");
   const title = svg.querySelector("title");
-  title.textContent = view.endpoints.map((e) => `${e.virtual_network} reaches ${e.private_link_service} by ${e.name}, ${e.connection_state}`).join("; ") || "No endpoint";
+  title.textContent = view.endpoints.slice(0, BOXES_MAX).map((e) => `${e.virtual_network} reaches ${e.private_link_service} by ${e.name}, ${e.connection_state}`).join("; ") || "No endpoint";
   svg.setAttribute("viewBox", `-1 0 ${full.width + 2} ${full.height}`);
   svg.setAttribute("width", full.width + 2);
   const parts = [title];
-  heads.forEach((head, column) => parts.push(shape("text", { x: column * (width + gap), y: 16, class: "head" }, head)));
+  heads.forEach((head, column) => {
+    const more = hidden[column].size ? ` (and ${count(hidden[column].size)} more)` : "";
+    parts.push(shape("text", { x: column * (width + gap), y: 16, class: "head" }, head + more));
+  });
   for (const [from, to, kind] of joins) {
     const [a, b] = [place.get(from), place.get(to)];
     if (!a || !b) continue;
@@ -186,14 +214,27 @@ const ports = (view) => {
       for (const backend of backends) {
         const pool = service.nat_ports.find((p) => `${p.nat_ip} ${p.protocol}` === name && p.backend === backend);
         const share = pool ? 100 * pool.leased / pool.ports : 0;
-        const cell = element("td", pool ? `${count(pool.leased)} (${percent(share)})` : "–", { class: "heat" });
-        cell.style.setProperty("--heat", `${Math.min(80, share > 0 ? 8 + share * 0.72 : 0)}%`);
+        const cell = element("td", pool ? `${count(pool.leased)} (${percent(share)})` : "–", { class: share >= 95 ? "heat hot" : share >= 80 ? "heat warm" : "heat" });
+        // Never so dark that the text on it could not be read.
+        cell.style.setProperty("--heat", `${share > 0 ? Math.min(42, 8 + share * 0.34) : 0}%`);
         row.append(cell);
       }
       table.append(row);
     }
+    // Each pool counts every newcomer that found no port in any of them.
+    const refused = backends.map((backend) => {
+      const of = (protocol) => Math.max(0, ...service.nat_ports.filter((p) => p.backend === backend && p.protocol === protocol).map((p) => p.refused));
+      return of("tcp") + of("udp");
+    });
+    if (refused.some((number) => number > 0)) {
+      const row = element("tr");
+      row.append(element("th", "Refused", { scope: "row" }));
+      refused.forEach((number) => row.append(element("td", count(number), { class: number > 0 ? "number Rejected" : "number" })));
+      table.append(row);
+    }
     return table;
   });
+  if (!tables.length) tables.push(element("p", "There is no private link service."));
   by("ports").replaceChildren(...tables);
 };
 
@@ -202,7 +243,7 @@ const drops = (view, measured) => {
   const rows = seen.map((drop) => {
     const row = element("tr");
     row.append(element("td", count(drop.count), { class: "number" }), element("td", Math.round(measured.drops.get(drop.metric)), { class: "number" }));
-    row.append(element("td"), element("td", drop.sentence), element("td", drop.cure));
+    row.append(element("td"), prose("td", drop.sentence), prose("td", drop.cure));
     row.children[2].append(element("code", drop.metric));
     return row;
   });

@@ -12,6 +12,7 @@ mod lexer;
 mod manifest;
 mod miri;
 mod model;
+mod picture;
 mod rfc;
 mod rooms;
 mod sim;
@@ -56,6 +57,7 @@ const COMMANDS: &[Command] = &[
         run: compare::run,
     },
     Command { name: "rfc", summary: "write docs/rfc-compliance.md from the tests", run: rfc::run },
+    Command { name: "picture", summary: "draw what a terminal showed as SVG", run: picture::run },
     Command { name: "help", summary: "list these commands", run: help },
 ];
 
