@@ -139,8 +139,11 @@ fn a_flood_that_nobody_answers_takes_no_port_from_anybody() {
         let kept = world.pour(Flood::new(B, protocol), clients(0, 40_000), |_, _| {});
         let flood = Flood { reach: Reach::First, ..Flood::new(A, protocol) };
         let flooded = world.pour(flood, clients(0, 100_000), |_, _| {});
-        assert_eq!((kept.forwarded, flooded.forwarded), (40_000, 100_000), "{protocol:?}");
-        // While a datagram's answer may be under way its port is no other tenant's (I1).
+        assert_eq!(kept.forwarded, 40_000);
+        // A handshake that nobody answers gives way at once. The port of a datagram is no other
+        // client's while its answer may be under way (I1).
+        let taken = if protocol == Protocol::Tcp { 100_000 } else { PORTS - 40_000 };
+        assert_eq!(flooded.forwarded, taken, "{protocol:?}");
         if protocol == Protocol::Udp {
             let early = world.pour(Flood::new(B, protocol), clients(40_000, 10), |_, _| {});
             assert_eq!(early.dropped, exhausted(10));
@@ -150,7 +153,8 @@ fn a_flood_that_nobody_answers_takes_no_port_from_anybody() {
         let again = world.pour(Flood::new(B, protocol), clients(0, 64_512), |_, _| {});
         assert_eq!(again.forwarded, 64_512);
         assert_eq!(leased(&world), PORTS);
-        assert_eq!(world.engines[0].counters().flows_displaced, 100_000);
+        let displaced = usize::try_from(world.engines[0].counters().flows_displaced);
+        assert_eq!(displaced, Ok(taken));
         assert!(world.sessions().iter().all(|flow| flow.key.scope == ScopeId(1)));
         world.check_tables();
     }

@@ -76,7 +76,7 @@ impl Engine {
         let frees_port = frees_port(&generation, service, grant);
         let is_freed = |flow: &Flow| {
             frees_port(flow)
-                && is_quiet(flow, grant.link, now)
+                && is_quiet(flow, now)
                 && may_displace(&generation, flow, (grant.link, standing))
         };
         let leased = if self.make_room(is_freed) {
@@ -204,8 +204,7 @@ impl Engine {
             return Ok(displaces);
         }
         let frees_port = frees_port(generation, service, grant);
-        let is_freed =
-            |flow: &Flow| frees_port(flow) && is_quiet(flow, grant.link, now) && gives_way(flow);
+        let is_freed = |flow: &Flow| frees_port(flow) && is_quiet(flow, now) && gives_way(flow);
         if self.may_have_port((service, grant), standing, 1) && self.can_make_room(is_freed) {
             return Ok(true);
         }
@@ -223,12 +222,11 @@ fn frees_port(generation: &Generation, service: &Service, grant: &Grant) -> impl
     }
 }
 
-/// Whether an unanswered flow's port may be another endpoint's at once: not while an answer to its
-/// datagram may be under way, which would reach the wrong tenant (I1). What is late in TCP is told
-/// by the state of the flow that has the port by then.
-fn is_quiet(flow: &Flow, newcomer: LinkId, now: Tick) -> bool {
-    let is_tcp = flow.key().protocol == Protocol::Tcp;
-    is_tcp || flow.link == newcomer || now.since(flow.last_seen) >= ANSWER_TICKS
+/// Whether an unanswered flow's port may be another's at once: not while an answer to its datagram
+/// may be under way, which would reach the wrong client, maybe another tenant's (I1). What is late
+/// in TCP is told by the state of the flow that has the port by then.
+fn is_quiet(flow: &Flow, now: Tick) -> bool {
+    flow.key().protocol == Protocol::Tcp || now.since(flow.last_seen) >= ANSWER_TICKS
 }
 
 /// Whether an unanswered flow may give way to a newcomer: not if it is of another endpoint's

@@ -126,9 +126,8 @@ impl Model {
             model.may_take(worker, newcomer, (model.free_ports(way), Some(at)))
         };
         // While a datagram's answer may come, its port is nobody else's.
-        let is_quiet = |model: &Model, flow: &Flow| {
-            flow.link == link || key.1 == TCP || model.now >= flow.last_seen + ANSWER_TICKS
-        };
+        let is_quiet =
+            |model: &Model, flow: &Flow| key.1 == TCP || model.now >= flow.last_seen + ANSWER_TICKS;
         let gives_way = |model: &Model, way: &Way<'_>, flow: &Flow| {
             way.is_of(flow) && is_quiet(model, flow) && is_unprotected(flow, &protected)
         };
