@@ -81,8 +81,8 @@ pub(super) struct Watch {
     outsides: BTreeMap<Inside, Use>,
     /// Flows for which a SYN came, whether or not it passed.
     opened: BTreeSet<Inside>,
-    /// Where hosts were heard of: in ARP under port 0, clients in each of their flows.
-    stations: BTreeMap<(usize, Socket), Vec<MacAddr>>,
+    /// Where hosts were heard of: in ARP under protocol and port 0, clients by each of their ports.
+    stations: BTreeMap<(usize, u8, Socket), Vec<MacAddr>>,
     /// adit's own, by network.
     own: Vec<MacAddr>,
     tallies: Vec<Tally>,
@@ -188,8 +188,8 @@ impl Watch {
     /// Where an address was heard of: what adit may have learned.
     fn hear(&mut self, moment: &Moment<'_>, network: usize, bytes: &[u8]) {
         let is_intact = self.arrival(bytes).is_intact;
-        let (socket, mac) = match observe(bytes) {
-            Observed::Arp { sender, sender_mac, .. } => ((sender, 0), sender_mac),
+        let (protocol, socket, mac) = match observe(bytes) {
+            Observed::Arp { sender, sender_mac, .. } => (0, (sender, 0), sender_mac),
             Observed::Transport(input) if moment.intent.is_tenant(network) => {
                 if opens(&input) {
                     // It may begin another flow, even if it is never seen to pass.
@@ -197,11 +197,11 @@ impl Watch {
                     self.outsides.remove(&inside);
                     self.opened.insert(inside);
                 }
-                ((input.source, input.source_port), input.from_mac)
+                (input.protocol, (input.source, input.source_port), input.from_mac)
             }
             _ => return,
         };
-        let known = self.stations.entry((network, socket)).or_default();
+        let known = self.stations.entry((network, protocol, socket)).or_default();
         known.retain(|&other| other != mac);
         known.push(mac);
         if is_intact && known.len() > STATIONS {
@@ -209,8 +209,8 @@ impl Watch {
         }
     }
 
-    fn is_station(&self, network: usize, socket: Socket, mac: MacAddr) -> bool {
-        self.stations.get(&(network, socket)).is_some_and(|known| known.contains(&mac))
+    fn is_station(&self, at: (usize, u8, Socket), mac: MacAddr) -> bool {
+        self.stations.get(&at).is_some_and(|known| known.contains(&mac))
     }
 
     /// What adit says to those whose connections it ends: nothing of anybody's, in its own name.
@@ -287,7 +287,7 @@ impl Watch {
         let used = (input.destination_port, output.destination_port);
         assert_eq!(used, ports, "I1: a rule covers it");
         assert_eq!(input.source.octets()[..2], [10, 0], "its source is of its network");
-        let known = self.is_station(egress, (output.destination, 0), output.to_mac);
+        let known = self.is_station((egress, 0, (output.destination, 0)), output.to_mac);
         assert!(known, "{} answered for the backend", output.to_mac);
         let (outside, inside) = (outside(egress, output), inside(ingress, input));
         if opens(input) {
@@ -351,7 +351,7 @@ impl Watch {
         }
         let state = moment.intent.endpoint(egress, output.source).map(|endpoint| endpoint.state);
         assert_eq!(state, Some(ConnectionState::Approved), "I11: {output:?} passed");
-        let known = self.is_station(egress, seen.1, output.to_mac);
+        let known = self.is_station((egress, output.protocol, seen.1), output.to_mac);
         assert!(known, "I1: {} is the client's station", output.to_mac);
         assert_eq!(output.flags, input.flags, "I5: flags");
         if let Some(used) = self.outsides.get_mut(&inside) {
