@@ -19,9 +19,9 @@ pub use explanation::{Decision, Explanation, Judgement, Refusal};
 pub use lines::{Line, Lines};
 pub use request::{Packet, Protocol, Request, SESSIONS_LIMIT, SESSIONS_LIMIT_MAX, SessionFilter};
 pub use response::{
-    Answer, AnswerResult, Backend, Device, DeviceState, Drop, Endpoint, ErrorCode, Failure,
-    FastPath, FastPathState, LeavingNatIp, NatPorts, NextHop, Refusals, Response, Rule, RuleKind,
-    Service, Session, Status, Worker,
+    Answer, AnswerResult, Backend, BackendProbe, Device, DeviceState, Drop, Endpoint, ErrorCode,
+    Failure, FastPath, FastPathState, LeavingNatIp, NatPorts, NextHop, Refusals, Response, Rule,
+    RuleKind, RuleProbe, Service, Session, Status, Worker,
 };
 pub use session_id::SessionId;
 

@@ -6,7 +6,8 @@
 
 use dataplane::limits;
 use dataplane::snapshot::{
-    Balance, EndpointPlan, Plan, QuotaPlan, RoutePlan, RulePlan, ScopePlan, ServicePlan, Snapshot,
+    Balance, EndpointPlan, Plan, ProbeSourcePlan, QuotaPlan, RoutePlan, RulePlan, ScopePlan,
+    ServicePlan, Snapshot,
 };
 use dataplane::types::{ScopeId, ServiceIndex};
 
@@ -64,6 +65,7 @@ fn plan(config: &Config, registry: &Registry) -> Option<Plan> {
     let endpoints: Option<Vec<EndpointPlan>> = endpoints.collect();
     let devices = registry.devices().to_vec();
     let quotas = quotas(config, registry)?;
+    let probe_sources = probe_sources(config, registry)?;
     let leaving_nat_ips = registry.departures().plan(config);
     Some(Plan {
         devices,
@@ -72,6 +74,7 @@ fn plan(config: &Config, registry: &Registry) -> Option<Plan> {
         endpoints: endpoints?,
         leaving_nat_ips,
         quotas,
+        probe_sources,
     })
 }
 
@@ -106,12 +109,28 @@ fn plan_service(
         scope: scope_at(config, registry, balancer.virtual_network)?,
         nat_ips: service.nat_ips.iter().map(|nat_ip| nat_ip.address).collect(),
         refusal: service.flows.refusal,
-        rules: rules(balancer, service)?,
+        rules: rules(balancer, service, registry)?,
         treatment: service.treatment,
     })
 }
 
-fn rules(balancer: &LoadBalancer, service: &PrivateLinkService) -> Option<Vec<RulePlan>> {
+/// Where probes of load balancers come from.
+fn probe_sources(config: &Config, registry: &Registry) -> Option<Vec<ProbeSourcePlan>> {
+    let mut plans = Vec::new();
+    for (at, balancer) in config.load_balancers.iter().enumerate() {
+        let is_probed = balancer.rules.iter().any(|rule| balancer.probe_of(rule).is_some());
+        let Some(address) = config.probe_source(at).filter(|_| is_probed) else { continue };
+        let scope = scope_at(config, registry, balancer.virtual_network)?;
+        plans.push(ProbeSourcePlan { scope, address });
+    }
+    Some(plans)
+}
+
+fn rules(
+    balancer: &LoadBalancer,
+    service: &PrivateLinkService,
+    registry: &Registry,
+) -> Option<Vec<RulePlan>> {
     let mut plans = Vec::new();
     for rule in &balancer.rules {
         let pool = balancer.pools.get(rule.pool)?;
@@ -120,7 +139,7 @@ fn rules(balancer: &LoadBalancer, service: &PrivateLinkService) -> Option<Vec<Ru
             port: rule.frontend_port,
             backend_port: rule.backend_port,
             backends: pool.addresses().collect(),
-            balance: rule.balance(pool),
+            balance: balancer.balance(rule, pool, registry.health()),
             timeouts: service.flows.timeouts(&rule.lifetime),
             ending: service.flows.ending(&rule.lifetime),
         };

@@ -8,6 +8,7 @@ mod balance;
 mod error;
 mod name;
 mod plain;
+mod probe;
 mod profile;
 mod raw;
 mod reader;
@@ -18,6 +19,7 @@ mod validate;
 pub use error::{ConfigError, ConfigErrors};
 pub use name::{InterfaceName, Name};
 pub(crate) use plain::plain;
+pub use probe::{NoHealthyBackends, Probe, ProbeProtocol};
 pub use profile::{FlowSettings, Profile};
 pub use valid::{
     AdminState, Binding, Config, Device, FastPathUse, InboundNatRule, Lifetime, LoadBalancer,

@@ -12,6 +12,7 @@ mod crew;
 mod exhaustion;
 mod explain;
 mod inquiry;
+mod prober;
 mod publisher;
 mod server;
 mod sessions;
@@ -102,12 +103,13 @@ pub fn run(configuration: &Path, options: &ArmOptions) -> Result<(), DaemonError
     let (memory, api) = arm::prepare(options, &socket_path)?;
     let daemon = start(&path, checked.config, memory)?;
     let api = api.map(|api| arm::serve(api, &daemon)).transpose()?;
+    let prober = prober::start(&daemon)?;
     let control = server::serve(&socket, &daemon)?;
     if let Some(address) = http {
         web::announce(web::serve(address, &daemon)?);
     }
     log(format_args!("ready, control socket {}", socket_path.display()));
-    let outcome = supervise(&daemon, &events, &[Some(control), api]);
+    let outcome = supervise(&daemon, &events, &[Some(control), Some(prober), api]);
     // No request may start something once the workers end; the last one is waited for.
     let controller = daemon.controller.lock();
     drop(socket);
@@ -195,7 +197,7 @@ fn supervise(
             daemon.crew.revive(worker)?;
         }
         if servers.iter().flatten().any(JoinHandle::is_finished) {
-            let problem = "a thread that serves clients ended by itself: a bug of adit";
+            let problem = "a thread of adit ended by itself, which is a bug";
             return Err(DaemonError::new(problem, "please report it with the lines above"));
         }
         let devices = {

@@ -11,6 +11,7 @@ pub mod compile;
 pub mod config;
 pub mod daemon;
 pub mod demo;
+pub(crate) mod probe;
 pub mod resource;
 pub mod state;
 pub mod store;

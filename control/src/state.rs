@@ -9,10 +9,12 @@
 //! reload makes the next [`Registry`] beside the old one and may throw it away.
 
 mod departure;
+mod health;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dataplane::limits::DEVICES_MAX;
@@ -21,6 +23,7 @@ use dataplane::types::{LinkId, ScopeId};
 use serde::{Deserialize, Serialize};
 
 pub use departure::{Departure, Departures, Stage};
+pub use health::{Health, Probed};
 
 use crate::config::{Config, Name, PrivateEndpoint};
 
@@ -154,6 +157,7 @@ pub struct Registry {
     devices: Vec<Option<DevicePlan>>,
     connections: BTreeMap<Name, Connection>,
     departures: Departures,
+    health: Arc<Health>,
     /// The next link id, or 0 when all are used.
     next_link: u32,
 }
@@ -166,6 +170,7 @@ impl Default for Registry {
             devices: Vec::new(),
             connections: BTreeMap::new(),
             departures: Departures::default(),
+            health: Arc::default(),
             next_link: LINK_FIRST,
         }
     }
@@ -191,12 +196,13 @@ impl Registry {
         Ok(next)
     }
 
-    /// The same with the NAT IPs that leave when `new` takes the place of `old`; the time is that
-    /// since the start of the run.
+    /// The same with the NAT IPs that leave, and the backends that are healthy, when `new` takes
+    /// the place of `old`; the time is that since the start of the run.
     #[must_use]
-    pub fn depart(&self, old: &Config, new: &Config, now: Duration) -> Registry {
+    pub fn replace(&self, old: &Config, new: &Config, now: Duration) -> Registry {
         let departures = self.departures.next(old, new, now);
-        Registry { departures, ..self.clone() }
+        let health = Arc::new(self.health.next(old, new));
+        Registry { departures, health, ..self.clone() }
     }
 
     /// The same with other NAT IPs that leave.
@@ -209,6 +215,18 @@ impl Registry {
     #[must_use]
     pub fn departures(&self) -> &Departures {
         &self.departures
+    }
+
+    /// The same with other verdicts of probes.
+    #[must_use]
+    pub fn with_health(&self, health: Health) -> Registry {
+        Registry { health: Arc::new(health), ..self.clone() }
+    }
+
+    /// What probes say of backends.
+    #[must_use]
+    pub fn health(&self) -> &Health {
+        &self.health
     }
 
     /// The number of a virtual network, if it was ever configured.

@@ -26,6 +26,7 @@ mod icmp;
 mod insertion;
 mod mss;
 mod path;
+mod probe;
 mod problem;
 mod rate;
 mod revalidate;
@@ -71,6 +72,8 @@ pub enum Verdict {
     Reply(DeviceIndex),
     /// It was for adit itself.
     Consume,
+    /// It answers a health probe: give its packet to whoever probes.
+    TakeUp,
     /// The engine has a copy, to be sent when its next hop is known.
     Hold,
     /// Give it to the worker that owns its flow.
@@ -458,7 +461,7 @@ impl Engine {
             Err(reason) => self.refuse(reason, arrival, frame, now),
         };
         match verdict {
-            Verdict::Consume | Verdict::Reply(_) => self.counters.consumed += 1,
+            Verdict::Consume | Verdict::TakeUp | Verdict::Reply(_) => self.counters.consumed += 1,
             Verdict::Drop(reason) => self.counters.dropped[reason.slot()] += 1,
             // Counted when it is known what became of them.
             Verdict::Forward(_) | Verdict::HandOver(_) | Verdict::Hold => {}

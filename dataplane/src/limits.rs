@@ -27,6 +27,12 @@ pub const BLOCKS_PER_POOL: usize = PORTS_PER_POOL / PORTS_PER_BLOCK;
 /// Frames that wait for one worker from one other at most.
 pub const HANDOVER_FRAMES_MAX: usize = if cfg!(loom) { 2 } else { 256 };
 
+/// Frames of health probes that wait for the workers, and answers that wait for whoever probes.
+pub const PROBE_FRAMES_MAX: usize = if cfg!(loom) { 2 } else { 256 };
+
+/// Bytes of such a frame at most; whoever probes asks for no larger ones.
+pub const PROBE_FRAME_BYTES_MAX: usize = 1_536;
+
 /// NAT IPs of one service.
 pub const NAT_IPS_MAX: usize = 8;
 

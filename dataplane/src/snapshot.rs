@@ -24,8 +24,8 @@ use crate::hash::FixedMap;
 
 pub use crate::types::{Ending, Persistence, Timeouts};
 pub use plan::{
-    Balance, DeviceKind, DevicePlan, EndpointPlan, LeavingPlan, Plan, PlanError, QuotaPlan,
-    RoutePlan, RulePlan, ScopePlan, ServicePlan, UdpTracking,
+    Balance, DeviceKind, DevicePlan, EndpointPlan, LeavingPlan, Plan, PlanError, ProbeSourcePlan,
+    QuotaPlan, RoutePlan, RulePlan, ScopePlan, ServicePlan, UdpTracking,
 };
 pub use quota::{Quota, Reserves};
 pub use spread::Spread;
@@ -43,6 +43,8 @@ pub enum Local {
     Endpoint(EndpointIndex),
     /// A NAT IP of a service: packets to it return.
     NatIp,
+    /// An address that health probes come from, and nothing else.
+    ProbeSource,
 }
 
 /// Whether a connection carries traffic. Only `Approved` does (I11).
@@ -248,8 +250,10 @@ struct Scope {
 pub struct Snapshot {
     devices: Box<[Option<DevicePlan>]>,
     scopes: Box<[Scope]>,
-    /// Endpoints by their index, NAT IPs as [`NAT_IP`].
+    /// Endpoints by their index, NAT IPs as [`NAT_IP`], others as [`PROBE_SOURCE`].
     locals: FixedMap,
+    /// Addresses that health probes come from, NAT IPs among them.
+    probe_sources: Box<[ProbeSourcePlan]>,
     by_nat_ip: HashMap<(ScopeId, Ipv4Addr), ServiceIndex>,
     reassembles: bool,
     reserves: Reserves,
@@ -267,6 +271,9 @@ pub const ANY_PORT: u16 = 0;
 
 /// Stands for a NAT IP where endpoints are numbered.
 const NAT_IP: u32 = u32::MAX - 1;
+
+/// Stands for an address that only probes come from where endpoints are numbered.
+const PROBE_SOURCE: u32 = u32::MAX - 2;
 
 #[inline(always)]
 fn local_key(scope: ScopeId, address: Ipv4Addr) -> (u64, u32) {
@@ -321,6 +328,7 @@ impl Snapshot {
         let (high, low) = local_key(scope, address);
         match self.locals.get(high, low)? {
             NAT_IP => Some(Local::NatIp),
+            PROBE_SOURCE => Some(Local::ProbeSource),
             endpoint => Some(Local::Endpoint(EndpointIndex(endpoint))),
         }
     }
@@ -389,6 +397,20 @@ impl Snapshot {
     #[must_use]
     pub fn backend_at(&self, scope: ScopeId, address: Ipv4Addr) -> Option<&Backend> {
         self.backend(*self.backend_of.get(&ScopedAddress { scope, address })?)
+    }
+
+    /// The addresses that health probes come from.
+    #[must_use]
+    pub fn probe_sources(&self) -> &[ProbeSourcePlan] {
+        &self.probe_sources
+    }
+
+    /// Whether a TCP segment between these addresses can answer a health probe: it goes to where
+    /// probes come from, and comes from a backend.
+    #[must_use]
+    pub fn is_probed(&self, scope: ScopeId, source: Ipv4Addr, backend: Ipv4Addr) -> bool {
+        let probes = ProbeSourcePlan { scope, address: source };
+        self.probe_sources.contains(&probes) && self.backend_at(scope, backend).is_some()
     }
 
     /// Every next hop that some backend needs; [`NeighborIndex`] is the position.

@@ -12,6 +12,7 @@ mod dispatch;
 mod handover;
 mod inquiry;
 mod platform;
+mod probe;
 mod seat;
 
 use alloc::sync::Arc;
@@ -19,6 +20,7 @@ use core::time::Duration;
 
 pub use inquiry::{Finding, Inquiry};
 pub use platform::{Platform, Queue};
+pub use probe::{ProbeFrame, ProbeRings};
 pub use seat::{CrewConfig, Seat, SessionPage, Shared, Ticket, crew};
 
 use crate::device::{Batch, Frame};
@@ -182,7 +184,7 @@ impl<P: Platform> Worker<P> {
             &mut self.engine,
             &mut self.devices,
             &self.handover,
-            &self.shared.stats,
+            &self.shared,
         );
         self.wake(peers);
     }
@@ -217,6 +219,8 @@ impl<P: Platform> Worker<P> {
         let is_behind = self.engine.advance(now);
         self.advanced = (!is_behind).then(|| now.tick());
         self.shared.inquiries.answer(&mut self.engine, now);
+        let (engine, devices) = (&mut self.engine, &mut self.devices);
+        dispatch::send_probes(&mut self.spare, engine, devices, &self.shared);
         self.drain();
         self.answer_sessions(now);
         self.shared.stats.write(self.engine.counters());

@@ -14,6 +14,7 @@ mod mtu;
 mod nat_ips;
 mod observe;
 mod outage;
+mod probes;
 mod proxy;
 mod quota;
 mod reload;
@@ -58,6 +59,7 @@ pub(crate) fn all() -> Vec<Case> {
         chaos::cases().as_slice(),
         trouble::CASES,
         web::CASES,
+        probes::CASES,
         proxy::CASES,
         iperf::CASES,
         arm::CASES,

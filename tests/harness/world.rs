@@ -370,7 +370,7 @@ impl World {
 
     fn carry_out(&mut self, worker: usize, mut underway: Underway, verdict: Verdict) {
         match verdict {
-            Verdict::Drop(_) | Verdict::Consume => {}
+            Verdict::Drop(_) | Verdict::Consume | Verdict::TakeUp => {}
             Verdict::Hold => {
                 let packets = [&underway.input, &underway.output];
                 let is_later = matches!(observe(&packets[0].bytes), Observed::Fragment(_));

@@ -40,7 +40,7 @@ pub struct Explanation {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
     /// What about: `device`, `destination`, `flow`, `source`, `approval`, `rule`, `backend`,
-    /// `room`, `nat_ip` or `next_hop`.
+    /// `probe`, `room`, `nat_ip` or `next_hop`.
     pub about: String,
     /// How it turned out.
     pub judgement: Judgement,

@@ -235,6 +235,10 @@ pub struct Status {
     /// NAT ports that are leased now, those of NAT IPs and backends that were taken away included:
     /// one for each flow, and those that rest.
     pub nat_ports_leased: u64,
+    /// Backends that are probed, once for each probe.
+    pub backends_probed: u64,
+    /// How many of them may take new flows.
+    pub backends_healthy: u64,
     /// What has become of the kernel's fast path.
     pub fast_path: FastPath,
     /// Frames received from devices.
@@ -466,6 +470,8 @@ pub struct Rule {
     pub enable_connection_tracking: bool,
     /// The backends.
     pub backends: Vec<Backend>,
+    /// What asks them how they are.
+    pub probe: Option<RuleProbe>,
     /// Seconds that an established TCP flow, or a UDP flow, may idle.
     pub idle_timeout_seconds: f64,
 }
@@ -483,6 +489,49 @@ pub struct Backend {
     pub admin_state: String,
     /// Whether it takes new flows.
     pub takes_flows: bool,
+    /// What the rule's probe says of it.
+    pub probe: Option<BackendProbe>,
+}
+
+/// What a health probe asks.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RuleProbe {
+    /// Its name.
+    pub name: String,
+    /// `Tcp`, `Http` or `Https`.
+    pub protocol: String,
+    /// The port that it asks.
+    pub port: u16,
+    /// The path that it asks for, if it asks for one.
+    pub request_path: Option<String>,
+    /// Seconds between two attempts at a backend.
+    pub interval_seconds: f64,
+    /// Attempts in a row that change a verdict.
+    pub probe_threshold: u32,
+    /// `AllProbedDown` or `AllProbedUp`.
+    pub no_healthy_backends_behavior: String,
+}
+
+/// What a health probe says of a backend.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BackendProbe {
+    /// `up`, `down`, `unknown` before the first attempt, or `presumed` to be up because it took
+    /// flows before it was probed.
+    pub state: String,
+    /// For how long.
+    pub seconds: f64,
+    /// Attempts in a row that would change it; more than the threshold after flapping.
+    pub missing: u32,
+    /// Attempts that it answered.
+    pub successes: u64,
+    /// Attempts that it did not.
+    pub failures: u64,
+    /// How often the verdict changed.
+    pub changes: u64,
+    /// What went wrong last.
+    pub last_error: Option<String>,
+    /// How long ago.
+    pub last_error_seconds_ago: Option<f64>,
 }
 
 /// Leases of one port pool.

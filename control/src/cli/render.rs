@@ -1,11 +1,12 @@
 //! Answers as people read them.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::net::Ipv4Addr;
 
 use crate::api::{
     Backend, Decision, Device, DeviceState, Drop, Endpoint, Explanation, FastPathState, Judgement,
-    NextHop, Packet, Response, RuleKind, Service, Session, Status, Worker,
+    NextHop, Packet, Response, Rule, RuleKind, RuleProbe, Service, Session, Status, Worker,
 };
 use crate::arm::Access;
 use crate::cli::rates::Pace;
@@ -112,7 +113,15 @@ fn status(status: &Status) -> String {
     put(&mut text, format_args!("received       {received}"));
     put(&mut text, format_args!("forwarded      {forwarded}"));
     put(&mut text, format_args!("fast path      {}", fast_path(status)));
-    put(&mut text, format_args!("consumed       {} (ARP)", status.consumed));
+    put(&mut text, format_args!("consumed       {} (ARP, answers to probes)", status.consumed));
+    if status.backends_probed > 0 {
+        let Status { backends_healthy, backends_probed, .. } = status;
+        let hint = if backends_healthy < backends_probed { " (see `adit services`)" } else { "" };
+        let healthy = format_args!(
+            "probes         {backends_healthy} of {backends_probed} backends are healthy{hint}"
+        );
+        put(&mut text, healthy);
+    }
     let Status { proxy_headers_sent: sent, proxy_headers_repeated: repeated, .. } = status;
     if *sent > 0 {
         let waiting = status.proxy_headers_waiting;
@@ -322,6 +331,7 @@ fn service(service: &Service) -> String {
         ]);
     }
     text.push_str(&rules.render("There is no rule."));
+    text.push_str(&probes(&service.rules));
     let mut ports =
         Table::new(&["NAT IP", "BACKEND", "PROTOCOL", "LEASED#", "PORTS#", "USED#", "REFUSED#"]);
     for pool in &service.nat_ports {
@@ -339,13 +349,54 @@ fn service(service: &Service) -> String {
     text + &ports.render("There is no port pool: no rule has a backend.")
 }
 
+/// What probes say of backends, once for each probe; nothing if there is none.
+fn probes(rules: &[Rule]) -> String {
+    let header =
+        ["PROBE", "ASKS", "BACKEND", "STATE", "FOR", "TO CHANGE#", "OK#", "FAILED#", "LAST ERROR"];
+    let mut table = Table::new(&header);
+    let mut seen = BTreeSet::new();
+    for rule in rules {
+        let Some(asks) = &rule.probe else { continue };
+        for backend in &rule.backends {
+            let Some(probe) = &backend.probe else { continue };
+            if !seen.insert((&asks.name, backend.address)) {
+                continue;
+            }
+            let error = probe.last_error.as_ref().map(|error| {
+                let ago = probe.last_error_seconds_ago.unwrap_or_default();
+                format!("{error} ({ago:.1} s ago)")
+            });
+            table.row([
+                asks.name.clone(),
+                question(asks),
+                backend.address.to_string(),
+                probe.state.clone(),
+                format!("{:.1} s", probe.seconds),
+                probe.missing.to_string(),
+                probe.successes.to_string(),
+                probe.failures.to_string(),
+                error.unwrap_or_else(|| "-".to_owned()),
+            ]);
+        }
+    }
+    if seen.is_empty() { String::new() } else { table.render("") }
+}
+
+/// What a probe asks, and how often.
+fn question(probe: &RuleProbe) -> String {
+    let path = probe.request_path.as_deref().unwrap_or_default();
+    let RuleProbe { protocol, port, interval_seconds, .. } = probe;
+    format!("{protocol} {port}{path} each {interval_seconds} s")
+}
+
 /// A backend with what is unusual about it: `10.1.0.10 x3 (Down, not resolved)`.
 fn backend(backend: &Backend) -> String {
     let weight = if backend.weight == 1 { String::new() } else { format!(" x{}", backend.weight) };
     let admin = Some(printable(&backend.admin_state)).filter(|state| state != "None");
+    let probed = backend.probe.as_ref().map(|probe| format!("probe: {}", printable(&probe.state)));
     let idle = (!backend.takes_flows).then(|| "takes no new flows".to_owned());
     let silent = (!backend.resolved).then(|| "not resolved".to_owned());
-    let remarks: Vec<String> = [admin, idle, silent].into_iter().flatten().collect();
+    let remarks: Vec<String> = [admin, probed, idle, silent].into_iter().flatten().collect();
     let remarks =
         if remarks.is_empty() { String::new() } else { format!(" ({})", remarks.join(", ")) };
     format!("{}{weight}{remarks}", backend.address)

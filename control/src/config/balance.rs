@@ -99,6 +99,8 @@ pub struct Rule {
     pub backend_port: u16,
     /// Position of its pool in the load balancer.
     pub pool: usize,
+    /// Position of its probe in the load balancer.
+    pub probe: Option<usize>,
     /// What of a client's packet decides which backend serves it.
     pub persistence: Persistence,
     /// Whether UDP flows stay with their backend.
@@ -108,12 +110,16 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// How it spreads flows over a pool.
-    #[must_use]
-    pub fn balance(&self, pool: &Pool) -> Balance {
+    /// How it spreads flows over those of a pool that are healthy.
+    pub(super) fn balance(
+        &self,
+        pool: &Pool,
+        is_healthy: impl Fn(&PoolBackend) -> bool,
+    ) -> Balance {
         let weight = |backend: &PoolBackend| match backend.admin_state {
-            AdminState::None | AdminState::Up => backend.weight,
-            AdminState::Down => 0,
+            AdminState::None if is_healthy(backend) => backend.weight,
+            AdminState::Up => backend.weight,
+            AdminState::None | AdminState::Down => 0,
         };
         Balance {
             persistence: self.persistence,

@@ -64,6 +64,8 @@ pub(super) struct RawLoadBalancer {
     pub(super) pools: Vec<RawPool>,
     pub(super) rules: Vec<RawRule>,
     pub(super) inbound_nat_rules: Vec<RawInboundNatRule>,
+    pub(super) probes: Vec<RawProbe>,
+    pub(super) probe_source_ip_address: Option<Text>,
     pub(super) place: Place,
 }
 
@@ -91,6 +93,7 @@ pub(super) struct RawRule {
     pub(super) backend_address_pool: Option<Text>,
     pub(super) load_distribution: Option<Text>,
     pub(super) enable_connection_tracking: Option<Located<bool>>,
+    pub(super) probe: Option<Text>,
     pub(super) lifetime: RawLifetime,
     pub(super) place: Place,
 }
@@ -103,6 +106,21 @@ pub(super) struct RawInboundNatRule {
     pub(super) backend_ip_address: Option<Text>,
     pub(super) backend_port: Option<Located<i64>>,
     pub(super) lifetime: RawLifetime,
+    pub(super) place: Place,
+}
+
+/// An entry of `probe`.
+pub(super) struct RawProbe {
+    pub(super) name: Option<Text>,
+    pub(super) protocol: Option<Text>,
+    pub(super) port: Option<Located<i64>>,
+    pub(super) request_path: Option<Text>,
+    pub(super) interval_in_seconds: Option<Located<i64>>,
+    pub(super) interval: Option<Text>,
+    pub(super) number_of_probes: Option<Located<i64>>,
+    pub(super) probe_threshold: Option<Located<i64>>,
+    pub(super) no_healthy_backends_behavior: Option<Text>,
+    pub(super) send_proxy_protocol: Option<Located<bool>>,
     pub(super) place: Place,
 }
 
@@ -263,6 +281,8 @@ fn load_balancer(mut section: Section<'_, '_>) -> RawLoadBalancer {
         }),
         rules: all(&mut section, "load_balancing_rule", rule),
         inbound_nat_rules: all(&mut section, "inbound_nat_rule", inbound_nat_rule),
+        probes: all(&mut section, "probe", probe),
+        probe_source_ip_address: section.optional("probe_source_ip_address"),
         place: section.finish(),
     }
 }
@@ -276,7 +296,24 @@ fn rule(mut section: Section<'_, '_>) -> RawRule {
         backend_address_pool: section.required("backend_address_pool", "\"pool\""),
         load_distribution: section.optional("load_distribution"),
         enable_connection_tracking: section.optional("enable_connection_tracking"),
+        probe: section.optional("probe"),
         lifetime: lifetime(&mut section),
+        place: section.finish(),
+    }
+}
+
+fn probe(mut section: Section<'_, '_>) -> RawProbe {
+    RawProbe {
+        name: section.required("name", "\"health\""),
+        protocol: section.required("protocol", "\"Tcp\" (or \"Http\", \"Https\")"),
+        port: section.required("port", "8080"),
+        request_path: section.optional("request_path"),
+        interval_in_seconds: section.optional("interval_in_seconds"),
+        interval: section.optional("interval"),
+        number_of_probes: section.optional("number_of_probes"),
+        probe_threshold: section.optional("probe_threshold"),
+        no_healthy_backends_behavior: section.optional("no_healthy_backends_behavior"),
+        send_proxy_protocol: section.optional("send_proxy_protocol"),
         place: section.finish(),
     }
 }

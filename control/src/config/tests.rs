@@ -12,6 +12,7 @@ use super::*;
 use crate::state::ConnectionState;
 
 mod balancer;
+mod probe;
 
 /// Every kind of resource once or twice, one key a line.
 const GOOD: &str = r#"[adit]

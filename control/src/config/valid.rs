@@ -7,16 +7,17 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use dataplane::snapshot::{DeviceKind, Quota, Treatment};
+use dataplane::snapshot::{Balance, DeviceKind, Quota, Treatment};
 use dataplane::types::Prefix;
 
 pub use super::balance::{
     AdminState, InboundNatRule, Lifetime, Pool, PoolBackend, Rule, RuleProtocol,
 };
 use super::name::{InterfaceName, Name};
+use super::probe::{NoHealthyBackends, Probe};
 use super::profile::FlowSettings;
 use super::reader::Located;
-use crate::state::ConnectionState;
+use crate::state::{ConnectionState, Health};
 
 /// A whole, valid configuration.
 #[derive(Clone, Debug)]
@@ -144,9 +145,35 @@ pub struct LoadBalancer {
     pub rules: Vec<Rule>,
     /// Ports that lead to one backend each; none is a rule's.
     pub inbound_nat_rules: Vec<InboundNatRule>,
+    /// Its health probes.
+    pub probes: Vec<Probe>,
+    /// The address that probes come from; `None`: a NAT IP of the first service that leads here.
+    pub probe_source: Option<Ipv4Addr>,
 }
 
 impl LoadBalancer {
+    /// The probe of a rule.
+    #[must_use]
+    pub fn probe_of(&self, rule: &Rule) -> Option<&Probe> {
+        self.probes.get(rule.probe?)
+    }
+
+    /// How a rule spreads flows over a pool, of whose backends `health` knows.
+    #[must_use]
+    pub fn balance(&self, rule: &Rule, pool: &Pool, health: &Health) -> Balance {
+        let Some(probe) = self.probe_of(rule) else { return rule.balance(pool, |_| true) };
+        let is_up = |backend: &PoolBackend| match backend.admin_state {
+            AdminState::None => health.is_up(&self.name, &probe.name, backend.address),
+            AdminState::Up => true,
+            AdminState::Down => false,
+        };
+        let is_anyone_up = pool.backends.iter().any(is_up);
+        if !is_anyone_up && probe.no_healthy_backends == NoHealthyBackends::AllProbedUp {
+            return rule.balance(pool, |_| true);
+        }
+        rule.balance(pool, is_up)
+    }
+
     /// Whether a rule of either kind can lead to an address.
     #[must_use]
     pub fn has_backend(&self, address: Ipv4Addr) -> bool {
@@ -250,6 +277,15 @@ impl Config {
     #[must_use]
     pub fn endpoints(&self) -> &[PrivateEndpoint] {
         &self.endpoints
+    }
+
+    /// The address that probes of a load balancer come from; `None` if no service leads to it.
+    #[must_use]
+    pub fn probe_source(&self, load_balancer: usize) -> Option<Ipv4Addr> {
+        let mut services = self.services.iter();
+        let service = services.find(|service| service.load_balancer == load_balancer)?;
+        let own = self.load_balancers.get(load_balancer)?.probe_source;
+        own.or_else(|| service.nat_ips.first().map(|nat_ip| nat_ip.address))
     }
 
     /// How many flows an endpoint shall get and may have.

@@ -8,6 +8,7 @@ mod address;
 mod balancer;
 mod consumer;
 mod network;
+mod probe;
 mod provider;
 mod quota;
 mod treatment;

@@ -14,6 +14,7 @@ use dataplane::types::GenerationNumber;
 
 use super::crew::Crew;
 use super::exhaustion::Exhaustion;
+use super::prober::Probing;
 use super::publisher::{Lag, Publisher};
 use super::{log, view};
 use crate::api::{Device, ErrorCode, Failure, Request, Response};
@@ -73,6 +74,7 @@ pub(super) struct Controller {
     crew: Option<Arc<Crew>>,
     started: Instant,
     exhaustion: Exhaustion,
+    probing: Arc<Probing>,
 }
 
 impl Controller {
@@ -93,6 +95,9 @@ impl Controller {
         let config = compose(&estate, &file).map_err(of_clash)?;
         let (snapshot, registry) = compile::compile(&config, memory.registry())?;
         let store = memory.into_store(&registry)?;
+        let started = Instant::now();
+        let probing = Probing::new(seed, started);
+        probing.follow(&config, &registry);
         Ok(Controller {
             path: path.to_owned(),
             file,
@@ -102,8 +107,9 @@ impl Controller {
             registry,
             publisher: Publisher::new(snapshot, seed),
             crew: None,
-            started: Instant::now(),
+            started,
             exhaustion: Exhaustion::default(),
+            probing: Arc::new(probing),
         })
     }
 
@@ -131,6 +137,35 @@ impl Controller {
 
     pub(super) fn device_count(&self) -> usize {
         self.config.devices().len()
+    }
+
+    /// What is known of probed backends.
+    pub(super) fn probing(&self) -> &Arc<Probing> {
+        &self.probing
+    }
+
+    /// Puts in force what probes say, if that is not in force yet. Flows of TCP stay where they
+    /// are.
+    pub(super) fn follow_health(&mut self) {
+        let health = self.probing.health();
+        if *self.registry.health() == health {
+            return;
+        }
+        let registry = self.registry.with_health(health);
+        let Ok(snapshot) = compile::snapshot(&self.config, &registry) else { return };
+        // Refused while a worker is behind; then the next look tries again.
+        drop(self.put_in_force(snapshot, Next::of(registry, None)));
+    }
+
+    /// Everything that is looked at.
+    pub(super) fn scene(&self) -> view::Scene<'_> {
+        view::Scene {
+            config: &self.config,
+            registry: &self.registry,
+            generation: self.publisher.current(),
+            probing: &self.probing,
+            now: self.uptime(),
+        }
     }
 
     /// Frees what workers have let go of.
@@ -183,6 +218,7 @@ impl Controller {
                     configuration: &self.path,
                     uptime: self.uptime(),
                     flows_max: self.config.settings().flows_max.value,
+                    probed: self.probing.count(),
                 };
                 Ok(Response::Status(Box::new(status.status())))
             }
@@ -190,9 +226,7 @@ impl Controller {
                 let endpoints = view::endpoints(&self.config, &self.registry, generation);
                 Ok(Response::Endpoints { endpoints })
             }
-            Request::Services {} => Ok(Response::Services {
-                services: view::services(&self.config, &self.registry, generation, self.uptime()),
-            }),
+            Request::Services {} => Ok(Response::Services { services: self.scene().services() }),
             Request::Drops { all } => Ok(view::drops(&crew.counters(), *all)),
             Request::Approve { endpoint, message } => {
                 self.decide(endpoint, Decision::Approve, message.as_deref())
@@ -219,7 +253,7 @@ impl Controller {
         let own = self.estate.own.clone();
         let estate = Estate { own, ..Estate::new(self.estate.home.clone(), &checked.config) };
         let config = compose(&estate, &checked.config).map_err(of_clash).map_err(invalid)?;
-        let registry = self.registry.depart(&self.config, &config, self.uptime());
+        let registry = self.registry.replace(&self.config, &config, self.uptime());
         let (snapshot, registry) = compile::compile(&config, &registry).map_err(invalid)?;
         let generation = self.put_in_force(snapshot, Next::of(registry, Some(config)))?;
         self.estate = estate;
@@ -234,8 +268,9 @@ impl Controller {
     }
 
     /// Lets go of NAT IPs that were taken away and have drained, closes those whose time is over,
-    /// and says what is to be said of ports that ran out.
+    /// puts in force what probes say, and says what is to be said of ports that ran out.
     pub(super) fn tend(&mut self) {
+        self.follow_health();
         self.exhaustion
             .look(self.publisher.current(), &self.registry, self.started.elapsed())
             .iter()
@@ -346,6 +381,7 @@ impl Controller {
                 self.registry = next.registry;
                 if let Some(config) = next.config {
                     self.config = config;
+                    self.probing.follow(&self.config, &self.registry);
                 }
             }
         }

@@ -10,7 +10,7 @@ use dataplane::io::{KernelFastPath, LinuxPlatform, Waker, pin_to_cpu, usable_cpu
 use dataplane::publish::Cell;
 use dataplane::stats::Counters;
 use dataplane::types::GenerationNumber;
-use dataplane::worker::{CrewConfig, Platform, Seat, Shared, Worker, crew};
+use dataplane::worker::{CrewConfig, Platform, ProbeRings, Seat, Shared, Worker, crew};
 use parking_lot::Mutex;
 
 use super::{DaemonError, log};
@@ -120,6 +120,11 @@ impl Crew {
     /// What each shares with control, in the order of their numbers.
     pub(super) fn shared(&self) -> &[Arc<Shared>] {
         &self.shared
+    }
+
+    /// The rings of health probes' frames, the same for all workers.
+    pub(super) fn probe_rings(&self) -> Option<Arc<ProbeRings>> {
+        self.shared.first().map(|shared| Arc::clone(&shared.probes))
     }
 
     /// Makes every worker look at what control wants.

@@ -8,9 +8,8 @@ use dataplane::types::{Persistence, ScopeId};
 
 use super::controller::Controller;
 use super::sessions::Names;
-use super::view;
 use crate::api::{Decision, ErrorCode, Explanation, Failure, Judgement, Packet, Refusal, Rule};
-use crate::config::{Name, PrivateLinkService, suggest};
+use crate::config::{AdminState, Name, PrivateLinkService, suggest};
 
 /// A packet that is asked about, and the worker that knows its flow.
 pub(super) struct Asked {
@@ -54,8 +53,7 @@ impl Controller {
 
     /// The rules of a service.
     fn rules_of(&self, service: &Name) -> Vec<Rule> {
-        let (config, registry) = (self.config(), self.registry());
-        let services = view::services(config, registry, self.generation(), self.uptime());
+        let services = self.scene().services();
         let own = services.into_iter().find(|candidate| candidate.name == service.as_str());
         own.map_or_else(Vec::new, |own| own.rules)
     }
@@ -68,7 +66,7 @@ impl Controller {
         let rules = service.map_or_else(Vec::new, |service| self.rules_of(&service.name));
         let scribe = Scribe { snapshot, names: &names, of, service, rules: &rules };
         let decisions = scribe.decisions();
-        let refusal = of.outcome.err().map(refusal);
+        let refusal = of.outcome.err().map(|reason| scribe.refusal(reason));
         Explanation {
             passes: refusal.is_none(),
             decisions,
@@ -86,15 +84,6 @@ impl Controller {
     }
 }
 
-fn refusal(reason: DropReason) -> Refusal {
-    Refusal {
-        metric: reason.metric().to_owned(),
-        sentence: reason.sentence().to_owned(),
-        cure: reason.cure().to_owned(),
-        source: reason.source().to_owned(),
-    }
-}
-
 /// Writes decisions down.
 struct Scribe<'s> {
     snapshot: &'s Snapshot,
@@ -105,6 +94,23 @@ struct Scribe<'s> {
 }
 
 impl Scribe<'_> {
+    fn refusal(&self, reason: DropReason) -> Refusal {
+        let cure = match self.probe() {
+            Some(_) => {
+                "mend what the backends answer to the probe, or what it asks; admin_state = \"Up\" \
+                 lets a backend take flows whatever the probe says, and \
+                 no_healthy_backends_behavior = \"AllProbedUp\" all of them when none is healthy"
+            }
+            None => reason.cure(),
+        };
+        Refusal {
+            metric: reason.metric().to_owned(),
+            sentence: reason.sentence().to_owned(),
+            cure: cure.to_owned(),
+            source: reason.source().to_owned(),
+        }
+    }
+
     /// All decisions that were made, in their order.
     fn decisions(&self) -> Vec<Decision> {
         let mut list = Vec::new();
@@ -123,6 +129,7 @@ impl Scribe<'_> {
         passes("room", of.displaces.then(|| gives_way.to_owned()));
         passes("nat_ip", self.nat_ip());
         list.extend(self.next_hop());
+        list.extend(self.probe());
         list.extend(of.outcome.err().map(|reason| {
             let about = about(reason);
             // A decision that a later look overturned stands once, as what it is now.
@@ -143,6 +150,9 @@ impl Scribe<'_> {
                 Some(format!("{address} in {network} is private endpoint {name}; it {leads}"))
             }
             Local::NatIp => Some(format!("{address} in {network} is a NAT IP: an answer")),
+            Local::ProbeSource => {
+                Some(format!("{address} in {network} is where health probes come from"))
+            }
         }
     }
 
@@ -185,6 +195,28 @@ impl Scribe<'_> {
             "rule {name} takes {protocol} {port}, to port {to}; {open} of {backends} backends take \
             new flows; idle for {idle} s at most"
         ))
+    }
+
+    /// What a probe says of the backends, where they are why there is none.
+    fn probe(&self) -> Option<Decision> {
+        let lacks = self.of.outcome == Err(DropReason::NoHealthyBackend);
+        let rule = self.rule_view().filter(|_| lacks)?;
+        let asks = rule.probe.as_ref()?;
+        let backends = rule.backends.iter().map(|backend| {
+            let address = backend.address;
+            if backend.admin_state == AdminState::Down.name() {
+                return format!("{address} is Down by its administrator");
+            }
+            let Some(probe) = &backend.probe else { return format!("{address} is not known") };
+            let (state, seconds) = (&probe.state, probe.seconds);
+            let error = probe.last_error.as_ref().filter(|_| state == "down");
+            let error = error.map_or_else(String::new, |error| format!(": {error}"));
+            format!("{address} is {state} for {seconds:.1} s{error}")
+        });
+        let backends: Vec<String> = backends.collect();
+        let (name, protocol, port) = (&asks.name, &asks.protocol, asks.port);
+        let sentence = format!("{name} asks {protocol} {port}; {}", backends.join("; "));
+        Some(decision("probe", Judgement::Refused, sentence))
     }
 
     fn backend(&self) -> Option<String> {

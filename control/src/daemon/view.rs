@@ -18,9 +18,12 @@ use dataplane::types::{DeviceIndex, LinkId, Protocol, ProxyDialect, ScopeId, Ser
 use rustix::io::Errno;
 
 use super::crew::{Crew, FastPathState};
+use super::prober::Probing;
 use crate::api;
-use crate::config::{AdminState, Config, Lifetime, LoadBalancer, PrivateLinkService};
-use crate::state::{Departure, Registry, Stage};
+use crate::config::{
+    AdminState, Config, Lifetime, LoadBalancer, PrivateLinkService, Probe, ProbeProtocol, Rule,
+};
+use crate::state::{Departure, Probed, Registry, Stage};
 
 /// What a status is made of.
 pub(super) struct Facts<'f> {
@@ -30,6 +33,8 @@ pub(super) struct Facts<'f> {
     pub(super) configuration: &'f Path,
     pub(super) uptime: Duration,
     pub(super) flows_max: usize,
+    /// Backends that are probed, and how many of them may take new flows.
+    pub(super) probed: (usize, usize),
 }
 
 impl Facts<'_> {
@@ -60,6 +65,8 @@ impl Facts<'_> {
                 .iter()
                 .map(|pool| u64::from(pool.leased()))
                 .sum(),
+            backends_probed: self.probed.0 as u64,
+            backends_healthy: self.probed.1 as u64,
             fast_path: self.fast_path(),
             received: counters.received,
             received_bytes: counters.received_bytes,
@@ -227,12 +234,24 @@ pub(super) fn refusals(generation: &Generation, link: LinkId) -> api::Refusals {
     }
 }
 
-pub(super) fn services(
-    config: &Config,
-    registry: &Registry,
-    generation: &Generation,
-    now: Duration,
-) -> Vec<api::Service> {
+/// What services are looked at in.
+#[derive(Clone, Copy)]
+pub(super) struct Scene<'v> {
+    pub(super) config: &'v Config,
+    pub(super) registry: &'v Registry,
+    pub(super) generation: &'v Generation,
+    pub(super) probing: &'v Probing,
+    pub(super) now: Duration,
+}
+
+impl Scene<'_> {
+    pub(super) fn services(&self) -> Vec<api::Service> {
+        services(self)
+    }
+}
+
+fn services(scene: &Scene<'_>) -> Vec<api::Service> {
+    let Scene { config, registry, generation, now, .. } = *scene;
     let services = config.services().iter().enumerate().filter_map(|(at, service)| {
         let balancer = config.load_balancers().get(service.load_balancer)?;
         let network = config.virtual_networks().get(balancer.virtual_network)?;
@@ -256,7 +275,7 @@ pub(super) fn services(
                 Fragments::Reassemble => "reassemble".to_owned(),
             },
             proxy_protocol: proxy_protocol(service.treatment.proxy_protocol),
-            rules: rules(balancer, service, ServiceIndex(u32::try_from(at).ok()?), generation),
+            rules: rules(balancer, service, ServiceIndex(u32::try_from(at).ok()?), scene),
             nat_ports: nat_ports(balancer, service, (registry, scope), generation),
         })
     });
@@ -298,13 +317,13 @@ fn rules(
     balancer: &LoadBalancer,
     service: &PrivateLinkService,
     index: ServiceIndex,
-    generation: &Generation,
+    scene: &Scene<'_>,
 ) -> Vec<api::Rule> {
-    let place = Place { service, index, generation };
+    let place = Place { service, index, generation: scene.generation };
     let mut rules = Vec::new();
     for rule in &balancer.rules {
         let Some(pool) = balancer.pools.get(rule.pool) else { continue };
-        let balance = rule.balance(pool);
+        let balance = balancer.balance(rule, pool, scene.registry.health());
         for &protocol in rule.protocol.each() {
             let backends =
                 pool.backends.iter().zip(&balance.weights).map(|(backend, share)| api::Backend {
@@ -313,6 +332,7 @@ fn rules(
                     weight: backend.weight,
                     admin_state: backend.admin_state.name().to_owned(),
                     takes_flows: *share > 0,
+                    probe: backend_probe(balancer, rule, backend.address, scene.probing),
                 });
             rules.push(api::Rule {
                 name: rule.name.to_string(),
@@ -323,6 +343,7 @@ fn rules(
                 load_distribution: distribution(rule.persistence).to_owned(),
                 enable_connection_tracking: rule.udp_tracking == UdpTracking::On,
                 backends: backends.collect(),
+                probe: balancer.probe_of(rule).map(rule_probe),
                 idle_timeout_seconds: place.idle_timeout(protocol, &rule.lifetime),
             });
         }
@@ -334,6 +355,7 @@ fn rules(
             weight: 1,
             admin_state: AdminState::None.name().to_owned(),
             takes_flows: true,
+            probe: None,
         };
         api::Rule {
             name: rule.name.to_string(),
@@ -344,10 +366,48 @@ fn rules(
             load_distribution: distribution(Persistence::None).to_owned(),
             enable_connection_tracking: false,
             backends: vec![backend],
+            probe: None,
             idle_timeout_seconds: place.idle_timeout(rule.protocol, &rule.lifetime),
         }
     }));
     rules
+}
+
+/// What a rule's probe asks.
+fn rule_probe(probe: &Probe) -> api::RuleProbe {
+    let has_path = probe.protocol != ProbeProtocol::Tcp;
+    api::RuleProbe {
+        name: probe.name.to_string(),
+        protocol: probe.protocol.name().to_owned(),
+        port: probe.port,
+        request_path: has_path.then(|| probe.request_path.clone()),
+        interval_seconds: probe.interval.as_secs_f64(),
+        probe_threshold: probe.threshold,
+        no_healthy_backends_behavior: probe.no_healthy_backends.name().to_owned(),
+    }
+}
+
+/// What a rule's probe says of a backend.
+fn backend_probe(
+    balancer: &LoadBalancer,
+    rule: &Rule,
+    address: Ipv4Addr,
+    probing: &Probing,
+) -> Option<api::BackendProbe> {
+    let probe = balancer.probe_of(rule)?.name.clone();
+    let key = Probed { load_balancer: balancer.name.clone(), probe, address };
+    let report = probing.report(&key)?;
+    let (error, ago) = report.last_error.unzip();
+    Some(api::BackendProbe {
+        state: report.state.name().to_owned(),
+        seconds: report.lasts.as_secs_f64(),
+        missing: report.missing,
+        successes: report.successes,
+        failures: report.failures,
+        changes: report.changes,
+        last_error: error,
+        last_error_seconds_ago: ago.map(|ago| ago.as_secs_f64()),
+    })
 }
 
 /// Where rules are looked at.

@@ -65,8 +65,8 @@ pub struct Before<'b> {
 pub fn follow(estate: &Estate, before: Before<'_>, change: &Change) -> Result<Outcome, Fault> {
     let registry = before.registry;
     let config = compose(estate, before.file).map_err(of_clash)?;
-    let departing = registry.depart(before.config, &config, before.uptime);
-    let mut next = departing.next(&config).map_err(|exhausted| {
+    let replaced = registry.replace(before.config, &config, before.uptime);
+    let mut next = replaced.next(&config).map_err(|exhausted| {
         let message = format!("this run of adit has used up its numbers for {}", exhausted.0);
         Fault::new(500, "InternalServerError", message + "; restart adit")
     })?;

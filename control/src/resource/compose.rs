@@ -279,6 +279,7 @@ fn load_balancer(balancer: &Balancer, name: Name, frontend: &str, network: usize
             frontend_port: rule.frontend_port,
             backend_port: rule.backend_port,
             pool: balancer.pools.iter().position(is_pool)?,
+            probe: None,
             persistence: match rule.distribution {
                 Distribution::Default => Persistence::None,
                 Distribution::SourceIP => Persistence::SourceIp,
@@ -294,6 +295,8 @@ fn load_balancer(balancer: &Balancer, name: Name, frontend: &str, network: usize
         pools: pools.collect(),
         rules: rules.collect(),
         inbound_nat_rules: Vec::new(),
+        probes: Vec::new(),
+        probe_source: None,
     }
 }
 

@@ -63,10 +63,12 @@ pub(crate) fn render(facts: &Facts<'_>) -> String {
 fn process(page: &mut Page, status: &Status) {
     let version = [("version", status.adit.as_str())];
     page.gauge("adit_build_info", "Version of adit.", &version, 1);
-    let gauges: [(&'static str, &str, u64); 6] = [
+    let gauges: [(&'static str, &str, u64); 8] = [
         ("adit_uptime_seconds", "Seconds since adit started.", status.uptime_seconds),
         ("adit_generation", "The configuration in force.", u64::from(status.generation)),
         ("adit_flows", "Flows that live now.", status.flows),
+        ("adit_backends_probed", "Backends that are probed.", status.backends_probed),
+        ("adit_backends_healthy", "Of those: how many take flows.", status.backends_healthy),
         ("adit_flows_unanswered", "Flows that nobody has answered yet.", status.flows_unanswered),
         ("adit_nat_ports_resting", "Ports that rest after their flows.", status.ports_resting),
         ("adit_packets_waiting", "Packets that wait for a next hop.", status.held),
@@ -143,6 +145,31 @@ fn services(page: &mut Page, facts: &Facts<'_>) {
             let help = "Whether the station that a backend's frames go to has answered.";
             page.gauge("adit_backend_resolved", help, &labels, u8::from(resolved));
         }
+        probes(page, service);
+    }
+}
+
+/// What probes say, once for each probe and backend.
+fn probes(page: &mut Page, service: &Service) {
+    let rules =
+        service.rules.iter().filter_map(|rule| Some((rule.probe.as_ref()?, &rule.backends)));
+    let all = rules.flat_map(|(asks, backends)| {
+        let probed = backends.iter().filter_map(|backend| Some((backend, backend.probe.as_ref()?)));
+        probed.map(|(backend, probe)| ((asks.name.as_str(), backend.address), probe))
+    });
+    for ((name, address), probe) in all.collect::<BTreeMap<_, _>>() {
+        let address = address.to_string();
+        let labels =
+            [("service", service.name.as_str()), ("probe", name), ("backend", address.as_str())];
+        let help = "Whether a probe finds a backend healthy.";
+        let is_up = u8::from(probe.state == "up" || probe.state == "presumed");
+        page.gauge("adit_backend_probe_up", help, &labels, is_up);
+        let help = "Attempts of a probe that a backend answered.";
+        page.counter("adit_backend_probe_successes_total", help, &labels, probe.successes);
+        let help = "Attempts of a probe that a backend did not answer.";
+        page.counter("adit_backend_probe_failures_total", help, &labels, probe.failures);
+        let help = "How often the verdict on a backend changed.";
+        page.counter("adit_backend_probe_changes_total", help, &labels, probe.changes);
     }
 }
 

@@ -4,9 +4,9 @@
 //! one until their caches expire, half a minute later. So every address that adit answers for in
 //! the device's network is announced, once, by the first worker.
 //!
-//! Bounds: a walk over all endpoints and NAT IPs, [`STEPS_PER_ADVANCE`] of them at a time; as many
-//! walks as there are devices. A device that is opened for the first time announces nothing: there
-//! is nothing to correct.
+//! Bounds: a walk over all endpoints, probe sources and NAT IPs, [`STEPS_PER_ADVANCE`] of them at a
+//! time; as many walks as there are devices. A device that is opened for the first time announces
+//! nothing: there is nothing to correct.
 
 use alloc::collections::VecDeque;
 use alloc::vec;
@@ -17,7 +17,7 @@ use super::Engine;
 use crate::device::{Frame, Link};
 use crate::limits::{DEVICES_MAX, NAT_IPS_MAX};
 use crate::packet::arp::Arp;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Local, Snapshot};
 use crate::types::{DeviceIndex, MacAddress, ScopeId, ServiceIndex, WorkerId};
 
 /// Addresses that are looked at in one advance.
@@ -92,6 +92,12 @@ fn own_address(snapshot: &Snapshot, at: usize) -> Option<(ScopeId, Option<Ipv4Ad
         return Some((endpoint.scope, Some(endpoint.address)));
     }
     let at = at - snapshot.endpoints().len();
+    if let Some(source) = snapshot.probe_sources().get(at) {
+        // A NAT IP has its place below.
+        let is_own = snapshot.local(source.scope, source.address) == Some(Local::ProbeSource);
+        return Some((source.scope, is_own.then_some(source.address)));
+    }
+    let at = at - snapshot.probe_sources().len();
     let service = ServiceIndex(u32::try_from(at / NAT_IPS_MAX).ok()?);
     let service = snapshot.service(service)?;
     Some((service.scope, service.nat_ips.get(at % NAT_IPS_MAX).copied()))

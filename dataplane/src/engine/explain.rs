@@ -173,6 +173,7 @@ impl Engine {
         match local {
             Local::Endpoint(endpoint) => self.foresee_forward(endpoint, now, seen),
             Local::NatIp => self.foresee_back(now, seen),
+            Local::ProbeSource => Err(DropReason::UnsolicitedFromProvider),
         }
     }
 

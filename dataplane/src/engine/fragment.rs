@@ -159,6 +159,8 @@ impl Engine {
                 let forward = Forward { packet: *packet, key, hash, endpoint };
                 (self.forward(&forward, frame, now)?, Some(key), Direction::Forward)
             }
+            // Probes send and want no fragments.
+            Local::ProbeSource => return Err(DropReason::UnsolicitedFromProvider),
             Local::NatIp => {
                 let key = PoolKey {
                     scope,

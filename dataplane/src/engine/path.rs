@@ -8,6 +8,7 @@ use crate::classify::classify;
 use crate::device::Frame;
 use crate::drop_reason::DropReason;
 use crate::flow::State;
+use crate::limits::PORT_FIRST;
 use crate::nat::Holder;
 use crate::packet::{FlowKey, Packet, Parsed, TcpFlags, parse, splice};
 use crate::snapshot::{Local, PoolKey};
@@ -52,6 +53,11 @@ impl Engine {
                 let key = FlowKey::of(scope, &packet);
                 let hash = key.hash(&self.table_keys);
                 self.forward(&Forward { packet, key, hash, endpoint }, frame, now)
+            }
+            Local::ProbeSource => self.hear_probed(scope, &packet),
+            // Ports below those that are leased: nobody's but the prober's.
+            Local::NatIp if packet.tuple.destination_port < PORT_FIRST => {
+                self.hear_probed(scope, &packet)
             }
             Local::NatIp => {
                 let key = PoolKey {

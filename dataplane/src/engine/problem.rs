@@ -153,6 +153,7 @@ impl Engine {
                 Some(Owner::Endpoint(endpoint, snapshot.service(endpoint.service)?))
             }
             Local::NatIp => Some(Owner::NatIp(snapshot.service_of_nat_ip(scope, address)?)),
+            Local::ProbeSource => None,
         }
     }
 
@@ -180,6 +181,7 @@ impl Engine {
                 let client = self.flows.get(holder.flow)?.client()?;
                 self.link(client.device)?.mtu
             }
+            Local::ProbeSource => return None,
         };
         Some(u16::try_from(mtu).unwrap_or(u16::MAX))
     }

@@ -13,9 +13,9 @@ use core::net::Ipv4Addr;
 use hashbrown::HashMap;
 
 use super::{
-    Backend, Endpoint, Fragments, Gate, Local, NAT_IP, NatIpState, NextHop, Persistence, PoolKey,
-    Quota, Refusal, Reserves, Rule, Scope, Service, Snapshot, Spread, Treatment, local_key,
-    rule_key,
+    Backend, Endpoint, Fragments, Gate, Local, NAT_IP, NatIpState, NextHop, PROBE_SOURCE,
+    Persistence, PoolKey, Quota, Refusal, Reserves, Rule, Scope, Service, Snapshot, Spread,
+    Treatment, local_key, rule_key,
 };
 use crate::hash::FixedMap;
 use crate::limits::{BACKENDS_PER_RULE_MAX, DEVICES_MAX, NAT_IPS_MAX};
@@ -39,6 +39,17 @@ pub struct Plan {
     pub leaving_nat_ips: Vec<LeavingPlan>,
     /// What endpoints may have and shall get; for those without an entry nothing is settled.
     pub quotas: Vec<QuotaPlan>,
+    /// Addresses that health probes come from: NAT IPs, or such that are used for nothing else.
+    pub probe_sources: Vec<ProbeSourcePlan>,
+}
+
+/// An address that health probes come from. adit answers for it; what else comes to it dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProbeSourcePlan {
+    /// The provider's virtual network.
+    pub scope: ScopeId,
+    /// The address.
+    pub address: Ipv4Addr,
 }
 
 /// The quota of an endpoint.
@@ -208,6 +219,7 @@ pub(super) fn build(plan: Plan) -> Result<Snapshot, PlanError> {
     let scopes = builder.scopes(&plan)?;
     let services = builder.services(&plan)?;
     let endpoints = builder.endpoints(&plan)?;
+    let probe_sources = builder.probe_sources(&plan)?;
     let services = with_reserves(services, &endpoints);
     let reserves = Reserves::of(endpoints.iter());
     builder.pool_keys.sort_unstable();
@@ -220,6 +232,7 @@ pub(super) fn build(plan: Plan) -> Result<Snapshot, PlanError> {
         scopes,
         by_link: links.map(|(at, endpoint)| (endpoint.link, EndpointIndex(index(at)))).collect(),
         locals: locals(&builder.locals),
+        probe_sources,
         by_nat_ip: builder.by_nat_ip,
         reassembles,
         reserves,
@@ -422,6 +435,25 @@ impl Builder {
         Ok(endpoints.into_boxed_slice())
     }
 
+    /// NAT IPs and addresses of their own; a NAT IP may be named by more than one load balancer.
+    fn probe_sources(&mut self, plan: &Plan) -> Result<Box<[ProbeSourcePlan]>, PlanError> {
+        let mut sources = Vec::new();
+        for &source in &plan.probe_sources {
+            let ProbeSourcePlan { scope, address } = source;
+            if scope.slot() >= plan.scopes.len() {
+                return Err(PlanError::Dangling("a probe's virtual network", scope.slot()));
+            }
+            let known = self.locals.get(&ScopedAddress { scope, address });
+            if !matches!(known, Some(Local::NatIp | Local::ProbeSource)) {
+                self.claim(scope, address, Local::ProbeSource)?;
+            }
+            if !sources.contains(&source) {
+                sources.push(source);
+            }
+        }
+        Ok(sources.into_boxed_slice())
+    }
+
     fn claim(&mut self, scope: ScopeId, address: Ipv4Addr, local: Local) -> Result<(), PlanError> {
         match self.locals.insert(ScopedAddress { scope, address }, local) {
             None => Ok(()),
@@ -444,6 +476,7 @@ fn locals(locals: &HashMap<ScopedAddress, Local>) -> FixedMap {
         let value = match *local {
             Local::Endpoint(endpoint) => endpoint.0,
             Local::NatIp => NAT_IP,
+            Local::ProbeSource => PROBE_SOURCE,
         };
         (local_key(at.scope, at.address), value)
     };

@@ -5,10 +5,11 @@ use arrayvec::ArrayVec;
 
 use super::attachments::Attachments;
 use super::handover::Handover;
+use super::seat::Shared;
 use crate::device::{Batch, Device, Frame, Transmitted};
 use crate::drop_reason::DropReason;
 use crate::engine::{Engine, Origin, Outcome, Verdict, Verdicts};
-use crate::limits::BATCH_FRAMES_MAX;
+use crate::limits::{BATCH_FRAMES_MAX, PROBE_FRAMES_MAX};
 use crate::stats::StatsPage;
 use crate::types::{DeviceIndex, WorkerId};
 
@@ -19,8 +20,9 @@ pub(super) fn dispatch<D: Device>(
     engine: &mut Engine,
     devices: &mut Attachments<D>,
     handover: &Handover,
-    stats: &StatsPage,
+    shared: &Shared,
 ) -> u64 {
+    let stats = &shared.stats;
     let mut peers = 0;
     let mut done = 0_u64;
     for (at, frame) in batch.frames().iter().enumerate() {
@@ -29,6 +31,10 @@ pub(super) fn dispatch<D: Device>(
         }
         match verdicts[at] {
             Verdict::Drop(_) | Verdict::Consume | Verdict::Hold => {}
+            Verdict::TakeUp => {
+                let scope = engine.generation().snapshot.device_scope(frame.ingress);
+                scope.into_iter().for_each(|scope| shared.probes.take_up(scope, frame));
+            }
             Verdict::HandOver(worker) => {
                 engine.settle(give(handover, worker, frame));
                 peers |= 1 << worker.0;
@@ -59,6 +65,21 @@ pub(super) fn send_ahead<D: Device>(
 ) {
     while let Some(device) = engine.poll_ahead(spare) {
         transmit(&[spare], Kind::Request, device, engine, devices, stats);
+    }
+}
+
+/// Sends what whoever probes wants sent, as far as that is possible now.
+pub(super) fn send_probes<D: Device>(
+    spare: &mut Frame,
+    engine: &mut Engine,
+    devices: &mut Attachments<D>,
+    shared: &Shared,
+) {
+    for _ in 0..PROBE_FRAMES_MAX {
+        let Some(backend) = shared.probes.next(spare) else { break };
+        if let Some(device) = engine.send_probe(backend, spare) {
+            transmit(&[spare], Kind::Request, device, engine, devices, &shared.stats);
+        }
     }
 }
 

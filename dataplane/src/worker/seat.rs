@@ -1,15 +1,16 @@
-//! What a worker shares with control and with its peers: three channels and no more.
+//! What a worker shares with control and with its peers.
 //!
 //! Down, one pointer (the [`Cell`]). Up, the stats page; and pages of sessions, filled at a batch
 //! boundary on request, a bounded number of table slots at a time, so that a list of a million
-//! flows costs a worker nothing it can feel, and answers to single questions. Sideways, one bounded
-//! ring to each peer.
+//! flows costs a worker nothing it can feel, and answers to single questions. Both ways, where
+//! backends are probed, frames of health probes. Sideways, one bounded ring to each peer.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::handover::{self, Handover};
 use super::inquiry::{Finding, Inquiries, Inquiry};
+use super::probe::ProbeRings;
 use crate::engine::Session;
 use crate::limits::WORKERS_MAX;
 use crate::publish::Cell;
@@ -63,11 +64,13 @@ pub struct Shared {
     answers: ArrayQueue<SessionPage>,
     tickets: AtomicU64,
     pub(super) inquiries: Inquiries,
+    /// Frames of health probes; the same rings for all workers.
+    pub probes: Arc<ProbeRings>,
     stop: AtomicBool,
 }
 
 impl Shared {
-    fn new(cell: Arc<Cell>) -> Shared {
+    fn new(cell: Arc<Cell>, probes: Arc<ProbeRings>) -> Shared {
         Shared {
             cell,
             stats: StatsPage::new(),
@@ -75,6 +78,7 @@ impl Shared {
             answers: ArrayQueue::new(1),
             tickets: AtomicU64::new(0),
             inquiries: Inquiries::new(),
+            probes,
             stop: AtomicBool::new(false),
         }
     }
@@ -158,11 +162,12 @@ impl Seat {
 #[must_use]
 pub fn crew(mut config: CrewConfig, cell: &Arc<Cell>) -> Vec<Seat> {
     config.workers = config.workers.clamp(1, u8::try_from(WORKERS_MAX).unwrap_or(u8::MAX));
+    let probes = Arc::new(ProbeRings::new());
     let seats = handover::mesh(config.workers).into_iter().enumerate();
     let seat = |(at, handover): (usize, Handover)| Seat {
         worker: WorkerId(at.to_le_bytes()[0]),
         config,
-        shared: Arc::new(Shared::new(Arc::clone(cell))),
+        shared: Arc::new(Shared::new(Arc::clone(cell), Arc::clone(&probes))),
         handover,
     };
     seats.map(seat).collect()

@@ -12,7 +12,7 @@ use pnet_base::MacAddr;
 
 use super::form::Mac;
 use super::rules::Model;
-use super::wanted::scope_of;
+use super::wanted::{Local, local, scope_of};
 use crate::encode::ArpShape;
 
 /// Places that are looked at whenever time passes.
@@ -48,6 +48,11 @@ impl Announcements {
     }
 }
 
+/// Whether adit has an address for probes alone.
+fn is_only_probe_source(plan: &Plan, scope: u16, address: Ipv4Addr) -> bool {
+    matches!(local(plan, scope, address), Some(Local::ProbeSource))
+}
+
 /// The places where a configuration may have an address of adit's.
 fn places(plan: &Plan) -> Vec<Option<(u16, Ipv4Addr)>> {
     let endpoints = plan.endpoints.iter().map(|entry| Some((entry.scope.0, entry.address)));
@@ -55,7 +60,11 @@ fn places(plan: &Plan) -> Vec<Option<(u16, Ipv4Addr)>> {
         let nat_ip = |at| service.nat_ips.get(at).map(|nat_ip| (service.scope.0, *nat_ip));
         (0..NAT_IPS_MAX).map(nat_ip)
     });
-    endpoints.chain(nat_ips).collect()
+    let sources = plan.probe_sources.iter().map(|source| {
+        let place = (source.scope.0, source.address);
+        is_only_probe_source(plan, place.0, place.1).then_some(place)
+    });
+    endpoints.chain(sources).chain(nat_ips).collect()
 }
 
 impl Model {

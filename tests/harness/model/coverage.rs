@@ -17,6 +17,8 @@ pub struct Coverage {
     pub(super) worlds: u64,
     /// Packets that had to wait for their next hop.
     pub(super) held: u64,
+    /// Answers to health probes.
+    pub(super) taken_up: u64,
     /// What engines counted.
     pub(super) counters: Counters,
 }
@@ -43,6 +45,7 @@ impl Coverage {
         self.batches += other.batches;
         self.worlds += other.worlds;
         self.held += other.held;
+        self.taken_up += other.taken_up;
         self.counters.add(&other.counters);
     }
 
@@ -57,6 +60,7 @@ impl Coverage {
             ("replied", counters.replied),
             ("originated", counters.originated),
             ("had to wait", self.held),
+            ("taken up", self.taken_up),
             ("handed_over", counters.handed_over),
             ("taken_over", counters.taken_over),
             ("flows_opened", counters.flows_opened),

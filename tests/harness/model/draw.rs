@@ -12,7 +12,7 @@ use pnet_base::MacAddr;
 
 use super::op::{Arrive, Op, Rings, WorldShape};
 use super::rules::{Key, Model};
-use super::setup::{ENDPOINTS, KNOBS, Knob, RULES, backend, link, nat_ip, router};
+use super::setup::{ENDPOINTS, KNOBS, Knob, RULES, backend, link, nat_ip, probe_source, router};
 use crate::encode::{ArpShape, Shape, Sum, TCP, UDP, flags, mac_of};
 use crate::random::Random;
 use crate::script::packet::Described;
@@ -259,18 +259,27 @@ impl Draw {
         }
         match (self.random.below(100), choice) {
             (0, _) => device = self.device(),
-            // From where nobody was asked: another port of the backend, another host.
-            (at @ (1 | 2), Some((_, choice))) => {
+            // From where nobody was asked: another port of the backend, another host. Or to where
+            // health probes come from.
+            (at @ (1..=3), Some((_, choice))) => {
                 let mut from = choice.backend;
                 match at {
                     1 => from.1 ^= 1,
+                    3 => {}
                     _ => from.0 = backend(self.random.word() % 4),
                 }
                 let mut stray = shape;
                 (stray.source, stray.source_port) = from;
                 (stray.destination, stray.destination_port) = choice.nat;
-                if self.random.one_in(2) {
-                    stray.destination_port = self.random.half();
+                match self.random.below(4) {
+                    _ if at == 3 => {
+                        stray.destination_port = 1 + self.random.half() % 1_023;
+                        if self.random.one_in(2) {
+                            stray.destination = probe_source(self.random.word() % 2);
+                        }
+                    }
+                    0 | 1 => stray.destination_port = self.random.half(),
+                    _ => {}
                 }
                 return self.from(model, device, stray);
             }
@@ -358,6 +367,9 @@ impl Draw {
             }
             Knob::Endings if !random.one_in(4) => 0,
             Knob::Weights if random.one_in(2) => 0,
+            // An empty pool and a rejection, which chance alone hardly ever draws.
+            Knob::Backends if random.one_in(12) => 0,
+            Knob::Gate if random.one_in(10) => 2,
             Knob::Gate | Knob::Space | Knob::Routes if usual => 0,
             Knob::Quota if random.one_in(2) => 0,
             Knob::Leaving => *random.pick(&[7, 7, 15, 0]),

@@ -380,6 +380,7 @@ impl<'r> Play<'r> {
     fn settle_verdict(&mut self, worker: usize, verdict: Verdict, bytes: usize) -> Option<usize> {
         match verdict {
             Verdict::Drop(_) | Verdict::Consume => {}
+            Verdict::TakeUp => self.coverage.taken_up += 1,
             Verdict::Hold => self.coverage.held += 1,
             Verdict::Forward(device) => self.send(worker, device, bytes),
             Verdict::Reply(_) => self.settle(worker, Outcome::Replied(1)),

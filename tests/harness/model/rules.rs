@@ -27,7 +27,9 @@ use super::hops::{Held, Hops};
 use super::insertion::{Fate, Lead};
 use super::state::State;
 use super::unanswered::Note;
-use super::wanted::{Local, Takers, grant, is_pool, local, rule_for, scope_of, wants};
+use super::wanted::{
+    Local, Takers, answers_probe, grant, is_pool, local, rule_for, scope_of, wants,
+};
 use crate::encode::{Image, TCP, UDP, flags};
 
 /// Scope, protocol, client and endpoint: what a flow is known by on its client's side.
@@ -208,7 +210,7 @@ impl Model {
             }
         }
         match expected.verdict {
-            Verdict::Consume | Verdict::Reply(_) => counters.consumed += 1,
+            Verdict::Consume | Verdict::TakeUp | Verdict::Reply(_) => counters.consumed += 1,
             Verdict::Drop(reason) => counters.dropped[reason.slot()] += 1,
             Verdict::Forward(_) | Verdict::Hold | Verdict::HandOver(_) => {}
         }
@@ -237,6 +239,12 @@ impl Model {
                 }
                 self.forward((worker, ingress), key, (&packet, input), (&endpoint, seen))
             }
+            Local::ProbeSource | Local::NatIp
+                if answers_probe(self.plan(worker), scope, &packet) =>
+            {
+                Ok(Verdict::TakeUp.into())
+            }
+            Local::ProbeSource => Err(DropReason::UnsolicitedFromProvider),
             Local::NatIp => self.back((worker, arrival), scope, (&packet, input), seen),
         }
     }

@@ -12,8 +12,8 @@ use std::time::Duration;
 use dataplane::device::Link;
 use dataplane::snapshot::{
     Balance, DeviceKind, DevicePlan, Ending, EndpointPlan, Gate, LeavingPlan, Persistence, Plan,
-    Quota, QuotaPlan, Refusal, RoutePlan, RulePlan, ScopePlan, ServicePlan, Timeouts, Treatment,
-    UdpTracking,
+    ProbeSourcePlan, Quota, QuotaPlan, Refusal, RoutePlan, RulePlan, ScopePlan, ServicePlan,
+    Timeouts, Treatment, UdpTracking,
 };
 use dataplane::types::{
     DeviceIndex, LinkId, MacAddress, Prefix, Protocol, ProxyDialect, ScopeId, ServiceIndex,
@@ -93,10 +93,12 @@ pub(super) enum Knob {
     Routes,
     /// Of a service: whose PROXY headers its backends get, if any.
     Proxy,
+    /// Of a service: where health probes come from: 1 its first NAT IP, 2 an address of its own.
+    Probes,
 }
 
 /// A knob, its name, how many of it there are and how many positions it has.
-pub(super) const KNOBS: [(Knob, &str, u32, u32); 17] = [
+pub(super) const KNOBS: [(Knob, &str, u32, u32); 18] = [
     (Knob::Backends, "backends", 2, 32),
     (Knob::NatIps, "nat-ips", 2, 8),
     (Knob::Leaving, "leaving", 2, 16),
@@ -114,6 +116,7 @@ pub(super) const KNOBS: [(Knob, &str, u32, u32); 17] = [
     (Knob::Space, "space", 3, 2),
     (Knob::Routes, "routes", 1, 4),
     (Knob::Proxy, "proxy", 2, 4),
+    (Knob::Probes, "probes", 2, 3),
 ];
 
 /// A backend's address.
@@ -124,6 +127,11 @@ pub(super) fn backend(number: u32) -> Ipv4Addr {
 /// A router's address.
 pub(super) fn router(number: u32) -> Ipv4Addr {
     Ipv4Addr::from_bits(Ipv4Addr::new(10, 1, 0, 200).to_bits() + number)
+}
+
+/// An address of a service that only probes come from.
+pub(super) fn probe_source(service: u32) -> Ipv4Addr {
+    Ipv4Addr::from_bits(Ipv4Addr::new(10, 1, 1, 100).to_bits() + service)
 }
 
 /// A NAT IP of a service.
@@ -161,9 +169,8 @@ impl Setup {
             Knob::Service => ENDPOINTS[of as usize].2,
             Knob::Device => 1,
             Knob::Weights | Knob::Balance | Knob::Timeouts | Knob::Endings => 0,
-            Knob::Gate | Knob::Space | Knob::Routes | Knob::Leaving | Knob::Quota | Knob::Proxy => {
-                0
-            }
+            Knob::Gate | Knob::Space | Knob::Routes | Knob::Leaving | Knob::Quota => 0,
+            Knob::Proxy | Knob::Probes => 0,
         };
         self.knobs.get(&(knob, of)).copied().unwrap_or(usual)
     }
@@ -185,7 +192,18 @@ impl Setup {
             endpoints: (0..4).filter_map(|endpoint| self.endpoint(endpoint)).collect(),
             leaving_nat_ips: (0..2).flat_map(|service| self.leaving(service)).collect(),
             quotas: (0..4).map(|endpoint| self.quota(endpoint)).collect(),
+            probe_sources: (0..2).filter_map(|service| self.probe_source(service)).collect(),
         }
+    }
+
+    fn probe_source(&self, service: u32) -> Option<ProbeSourcePlan> {
+        let address = match self.get(Knob::Probes, service) {
+            0 => return None,
+            1 => *self.service(service).nat_ips.first()?,
+            _ => probe_source(service),
+        };
+        let scope = ScopeId(u16::try_from(self.get(Knob::Provider, service)).unwrap());
+        Some(ProbeSourcePlan { scope, address })
     }
 
     fn device(&self, at: u16) -> Option<DevicePlan> {

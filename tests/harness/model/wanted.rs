@@ -19,6 +19,7 @@ pub(super) type Takers = BTreeMap<Ipv4Addr, u16>;
 pub(super) enum Local<'a> {
     Endpoint(&'a EndpointPlan),
     NatIp,
+    ProbeSource,
 }
 
 pub(super) fn local(plan: &Plan, scope: u16, address: Ipv4Addr) -> Option<Local<'_>> {
@@ -26,8 +27,25 @@ pub(super) fn local(plan: &Plan, scope: u16, address: Ipv4Addr) -> Option<Local<
     let endpoint = endpoints.find(|entry| entry.scope.0 == scope && entry.address == address);
     match endpoint {
         Some(endpoint) => Some(Local::Endpoint(endpoint)),
-        None => nat_ips(plan).any(|nat_ip| nat_ip == (scope, address)).then_some(Local::NatIp),
+        None if nat_ips(plan).any(|nat_ip| nat_ip == (scope, address)) => Some(Local::NatIp),
+        None => is_probe_source(plan, scope, address).then_some(Local::ProbeSource),
     }
+}
+
+/// Whether health probes come from an address.
+fn is_probe_source(plan: &Plan, scope: u16, address: Ipv4Addr) -> bool {
+    let mut sources = plan.probe_sources.iter();
+    sources.any(|source| (source.scope.0, source.address) == (scope, address))
+}
+
+/// Whether a packet is a backend's answer to a health probe.
+pub(super) fn answers_probe(plan: &Plan, scope: u16, packet: &Packet) -> bool {
+    let (nat, backend) = (packet.destination, packet.source.0);
+    let services = plan.services.iter().filter(|service| service.scope.0 == scope);
+    let mut rules = services.flat_map(|service| &service.rules);
+    let is_backend = rules.any(|rule| rule.backends.contains(&backend));
+    let is_low = nat.1 < 1024 && packet.protocol == Protocol::Tcp as u8;
+    is_low && is_backend && is_probe_source(plan, scope, nat.0)
 }
 
 /// Every NAT IP and its network, those that leave too.

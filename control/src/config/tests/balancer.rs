@@ -1,6 +1,7 @@
 //! What rules say of how flows spread: backends and their weights, HA ports, inbound NAT.
 
 use super::*;
+use crate::state::Health;
 use dataplane::snapshot::{Persistence, UdpTracking};
 
 /// The good file with keys added to its first rule.
@@ -48,11 +49,13 @@ fn a_rule_says_what_decides_and_whether_udp_is_tracked() {
 fn backends_have_a_weight_and_a_state() {
     let with = |entry: &str| spoiled("\"10.1.9.11\"", entry);
     let text = with("{ ip_address = \"10.1.9.11\", weight = 7, admin_state = \"down\" }");
-    let pool = &first_balancer(&text).pools[0];
+    let balancer = first_balancer(&text);
+    let pool = &balancer.pools[0];
     let [plain, other] = pool.backends[..] else { panic!("two backends") };
     assert_eq!((plain.weight, plain.admin_state), (1, AdminState::None));
     assert_eq!((other.weight, other.admin_state), (7, AdminState::Down));
-    assert_eq!(first_balancer(&text).rules[0].balance(pool).weights, [1, 0]);
+    let balance = balancer.balance(&balancer.rules[0], pool, &Health::default());
+    assert_eq!(balance.weights, [1, 0], "nobody asks them");
     let at =
         |key: &str| format!("load_balancer[0].backend_address_pool[0].backend_addresses[1]{key}");
     let faults: [(&str, &str, &[&str]); 6] = [

@@ -29,6 +29,8 @@ pub(super) enum Use {
     NatIp,
     /// A backend's: other pools may name it too.
     Backend,
+    /// Where probes come from: other load balancers may name it too.
+    ProbeSource,
 }
 
 impl Use {
@@ -37,6 +39,7 @@ impl Use {
             Use::Endpoint => "the address of a private endpoint",
             Use::NatIp => "a NAT IP",
             Use::Backend => "a backend",
+            Use::ProbeSource => "an address that probes come from",
         }
     }
 }
@@ -159,7 +162,7 @@ pub(super) fn claim(
         context.claims.0.insert((network, address), (what, text.place.line));
         return;
     };
-    if (what, other) == (Use::Backend, Use::Backend) {
+    if what == other && matches!(what, Use::Backend | Use::ProbeSource) {
         return;
     }
     let problem = format!("{address} is already {} (line {line})", other.name());

@@ -16,7 +16,7 @@ use super::super::raw::{
 use super::super::reader::{Located, Place};
 use super::super::valid::{LoadBalancer, VirtualNetwork};
 use super::address::{Use, claimed_host};
-use super::{Context, Names, Table, value};
+use super::{Context, Names, Table, probe, value};
 
 type Networks<'n> = &'n [Option<VirtualNetwork>];
 
@@ -34,13 +34,14 @@ pub(super) fn load_balancers(
     raw: &RawConfig,
 ) -> Vec<Option<LoadBalancer>> {
     let balancers = raw.load_balancers.iter();
-    balancers.map(|raw| load_balancer(context, names, networks, raw)).collect()
+    balancers.map(|balancer| load_balancer(context, names, networks, raw, balancer)).collect()
 }
 
 fn load_balancer(
     context: &mut Context,
     names: &Names<'_>,
     networks: Networks<'_>,
+    file: &RawConfig,
     raw: &RawLoadBalancer,
 ) -> Option<LoadBalancer> {
     let name = context.name(raw.name.as_ref());
@@ -49,7 +50,13 @@ fn load_balancer(
     let pools: Vec<_> = raw.pools.iter().map(|raw| pool(context, network, networks, raw)).collect();
     let pool_names = raw.pools.iter().map(|pool| pool.name.as_ref());
     let table = context.positions(pool_names, "backend address pool");
-    let rules: Vec<_> = raw.rules.iter().map(|raw| rule(context, &table, raw)).collect();
+    let probes: Vec<_> = raw.probes.iter().map(|raw| probe::probe(context, raw)).collect();
+    let probe_names =
+        context.positions(raw.probes.iter().map(|probe| probe.name.as_ref()), "probe");
+    let probe_source = probe::source(context, file, raw, network, networks);
+    warn_of_idle_probes(context, raw);
+    let rules: Vec<_> =
+        raw.rules.iter().map(|raw| rule(context, &table, &probe_names, raw)).collect();
     context.positions(raw.rules.iter().map(|rule| rule.name.as_ref()), "load-balancing rule");
     let nat_rules = raw.inbound_nat_rules.iter();
     let nat_rules: Vec<_> =
@@ -67,6 +74,8 @@ fn load_balancer(
         pools: pools.into_iter().collect::<Option<_>>()?,
         rules: rules.into_iter().collect::<Option<_>>()?,
         inbound_nat_rules: nat_rules.into_iter().collect::<Option<_>>()?,
+        probes: probes.into_iter().collect::<Option<_>>()?,
+        probe_source: probe_source?,
     })
 }
 
@@ -130,12 +139,34 @@ fn backend(
     Some(PoolBackend { address: address?, weight: weight?, admin_state: admin_state? })
 }
 
-fn rule(context: &mut Context, pools: &Table<'_>, raw: &RawRule) -> Option<Rule> {
+/// A probe that no rule names asks nobody.
+fn warn_of_idle_probes(context: &mut Context, raw: &RawLoadBalancer) {
+    let used = |name: &Text| {
+        let mut probes = raw.rules.iter().filter_map(|rule| rule.probe.as_ref());
+        probes.any(|probe| probe.value == name.value)
+    };
+    let idle = raw.probes.iter().filter_map(|probe| probe.name.as_ref()).filter(|name| !used(name));
+    for name in idle {
+        let cure = format!("write probe = {:?} in a load-balancing rule", name.value);
+        context.warn(&name.place, "no rule names the probe, so it asks nobody", cure);
+    }
+}
+
+fn rule(
+    context: &mut Context,
+    pools: &Table<'_>,
+    probes: &Table<'_>,
+    raw: &RawRule,
+) -> Option<Rule> {
     let name = context.name(raw.name.as_ref());
     let protocol = raw.protocol.as_ref().and_then(|text| rule_protocol(context, text));
     let frontend_port = rule_port(context, protocol, raw.frontend_port.as_ref());
     let backend_port = rule_port(context, protocol, raw.backend_port.as_ref());
     let pool = context.resolve(pools, raw.backend_address_pool.as_ref());
+    let probe = match &raw.probe {
+        None => Some(None),
+        Some(name) => context.resolve(probes, Some(name)).map(Some),
+    };
     let persistence = match &raw.load_distribution {
         None => Some(Persistence::None),
         Some(text) => value::word(context, text, DISTRIBUTIONS),
@@ -156,6 +187,7 @@ fn rule(context: &mut Context, pools: &Table<'_>, raw: &RawRule) -> Option<Rule>
         frontend_port: frontend_port?,
         backend_port: backend_port?,
         pool: pool?,
+        probe: probe?,
         persistence: persistence?,
         udp_tracking: if is_tracked { UdpTracking::On } else { UdpTracking::Off },
         lifetime,

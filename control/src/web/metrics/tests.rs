@@ -28,6 +28,7 @@ fn said() -> Said {
         "fast_path": { "state": "off", "detail": null }, "shortcut": 0,
         "flows_reset": 2, "ports_resting": 0,
         "proxy_headers_sent": 0, "proxy_headers_repeated": 0, "proxy_headers_waiting": 0,
+        "backends_probed": 1, "backends_healthy": 0,
         "nat_ports_leased": 5, "received": 50, "received_bytes": 5000, "forwarded": 40,
         "forwarded_bytes": 4000, "consumed": 8, "held": 0, "dropped": 2,
     });
@@ -52,7 +53,13 @@ fn said() -> Said {
             "enable_connection_tracking": false, "protocol": "tcp",
             "frontend_port": 80, "backend_port": 8080,
             "backends": [{ "address": "10.1.0.10", "resolved": true, "weight": 1,
-                "admin_state": "none", "takes_flows": true }],
+                "admin_state": "none", "takes_flows": false,
+                "probe": { "state": "down", "seconds": 3.5, "missing": 2, "successes": 7,
+                    "failures": 4, "changes": 1, "last_error": "status 500, not 200",
+                    "last_error_seconds_ago": 0.5 } }],
+            "probe": { "name": "health", "protocol": "Http", "port": 8080, "request_path": "/",
+                "interval_seconds": 5.0, "probe_threshold": 2,
+                "no_healthy_backends_behavior": "AllProbedDown" },
             "idle_timeout_seconds": 240.0 }],
         "nat_ports": [pool("10.1.0.4", 32256), pool("10.1.0.6", 0)],
     });
@@ -98,6 +105,9 @@ fn ports_are_there_by_backend_and_protocol_too() {
         r#"adit_pls_nat_ports_usage_percent{service="web",nat_ip="10.1.0.6"} 0"#,
         r#"adit_pe_approved{endpoint="pe-\"a\"",virtual_network="a",service="web",link_id="7"} 1"#,
         r#"adit_drops_total{reason="no_rule"} 2"#,
+        r#"adit_backend_probe_up{service="web",probe="health",backend="10.1.0.10"} 0"#,
+        r#"adit_backend_probe_failures_total{service="web",probe="health",backend="10.1.0.10"} 4"#,
+        "adit_backends_healthy 0",
         "adit_flows 5",
     ] {
         assert!(text.lines().any(|there| there == line), "{line} is missing from:\n{text}");

@@ -1,0 +1,118 @@
+//! Packets of health probes: what the engine takes up, what it refuses, and where it sends what
+//! whoever probes has made. No flow and no lease is touched by any of it.
+
+use std::net::Ipv4Addr;
+
+use dataplane::device::Frame;
+use dataplane::drop_reason::DropReason;
+use dataplane::engine::Verdict;
+use dataplane::snapshot::{PlanError, ProbeSourcePlan, Snapshot};
+use dataplane::types::{ScopeId, ScopedAddress};
+use harness::encode::{ArpShape, flags};
+use harness::topology::{A, CLIENT, ENDPOINT, NAT_IP, P, backend};
+use harness::{Observed, Shape, Topology, World, WorldConfig, mac_of, observe};
+
+const PROVIDER: ScopeId = ScopeId(2);
+/// An address of the provider's network that is nothing else.
+const OWN: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 200);
+/// Azure's, which lies in no virtual network.
+const FOREIGN: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
+const UNSOLICITED: Verdict = Verdict::Drop(DropReason::UnsolicitedFromProvider);
+
+fn topology(sources: &[Ipv4Addr]) -> Topology {
+    let mut topology = Topology::standard();
+    let source = |&address| ProbeSourcePlan { scope: PROVIDER, address };
+    topology.plan.probe_sources = sources.iter().map(source).collect();
+    topology
+}
+
+/// What becomes of a backend's SYN-ACK.
+fn answer(world: &mut World, from: Ipv4Addr, to: (Ipv4Addr, u16)) -> Verdict {
+    let shape = Shape::tcp((from, 8080), to, flags::SYN | flags::ACK);
+    let station = world.topology.station(P);
+    world.arrive(P, &shape.to_station(station).encode())
+}
+
+#[test]
+fn answers_of_backends_to_probes_are_taken_up_and_nothing_else() {
+    let config = WorldConfig { workers: 2, ..WorldConfig::default() };
+    let mut world = World::with(topology(&[NAT_IP, OWN, FOREIGN]), config);
+    for source in [NAT_IP, OWN, FOREIGN] {
+        for port in [1, 512, 1023] {
+            assert_eq!(answer(&mut world, backend(0), (source, port)), Verdict::TakeUp);
+        }
+        // No backend, and ports that leases have.
+        assert_eq!(answer(&mut world, Ipv4Addr::new(10, 1, 0, 99), (source, 512)), UNSOLICITED);
+        assert_eq!(answer(&mut world, backend(0), (source, 1024)), UNSOLICITED);
+        let datagram = Shape::udp((backend(0), 53), (source, 512), b"x");
+        let station = world.topology.station(P);
+        assert_eq!(world.arrive(P, &datagram.to_station(station).encode()), UNSOLICITED);
+    }
+    // Under the same address of another network adit is nothing.
+    let elsewhere = Shape::tcp((CLIENT, 8080), (OWN, 512), flags::SYN | flags::ACK);
+    let station = world.topology.station(A);
+    let verdict = world.arrive(A, &elsewhere.to_station(station).encode());
+    assert_eq!(verdict, Verdict::Drop(DropReason::NoEndpoint));
+    assert!(world.sessions().is_empty());
+}
+
+#[test]
+fn without_probes_a_nat_ip_takes_nothing_up() {
+    let mut world = World::new(Topology::standard());
+    assert_eq!(answer(&mut world, backend(0), (NAT_IP, 512)), UNSOLICITED);
+}
+
+#[test]
+fn a_flow_and_a_probe_of_one_backend_do_not_meet() {
+    let mut world = World::new(topology(&[NAT_IP]));
+    let station = world.topology.station(A);
+    let syn = Shape::tcp((CLIENT, 5000), (ENDPOINT, 443), flags::SYN).to_station(station);
+    assert_eq!(world.arrive(A, &syn.encode()), Verdict::Forward(P));
+    let [session] = world.sessions()[..] else { panic!("one flow") };
+    let at = (session.backend, (NAT_IP, 512));
+    assert_eq!(answer(&mut world, at.0, at.1), Verdict::TakeUp);
+    let back = answer(&mut world, session.backend, (NAT_IP, session.nat_port));
+    assert_eq!(back, Verdict::Forward(A));
+    assert!(session.nat_port >= 1024, "a lease has no port of a probe");
+}
+
+#[test]
+fn adit_answers_for_where_probes_come_from() {
+    let mut world = World::new(topology(&[OWN, FOREIGN]));
+    for source in [OWN, FOREIGN] {
+        let who = ArpShape::who_has(source, (backend(0), mac_of(backend(0))));
+        assert_eq!(world.arrive(P, &who.encode()), Verdict::Reply(P));
+        let left = world.left.pop_back().expect("an answer");
+        let answers = matches!(observe(&left.image.bytes), Observed::Arp { operation: 2, .. });
+        assert!(answers, "an ARP reply for {source}");
+    }
+}
+
+#[test]
+fn a_probe_leaves_by_the_next_hop_of_its_backend() {
+    let world = World::new(topology(&[OWN]));
+    let mut frame = Frame::new();
+    let packet = Shape::tcp((OWN, 512), (backend(1), 8080), flags::SYN).encode();
+    frame.fill(&packet.bytes);
+    let to = |address| ScopedAddress { scope: PROVIDER, address };
+    let engine = &world.engines[0];
+    assert_eq!(engine.send_probe(to(backend(1)), &mut frame), Some(P));
+    assert_eq!(frame.bytes()[..6], mac_of(backend(1)).octets());
+    assert_eq!(frame.bytes()[6..12], world.topology.station(P).octets());
+    assert_eq!(frame.bytes()[12..], packet.bytes[12..], "its packet is as it was");
+    assert_eq!(engine.send_probe(to(Ipv4Addr::new(10, 1, 0, 99)), &mut frame), None);
+
+    let silent = World::with_manual_arp(topology(&[OWN]), WorldConfig::default());
+    assert_eq!(silent.engines[0].send_probe(to(backend(1)), &mut frame), None, "not resolved");
+}
+
+#[test]
+fn an_address_that_is_something_else_is_no_source() {
+    let mut topology = topology(&[Ipv4Addr::new(10, 0, 0, 5)]);
+    topology.plan.probe_sources[0].scope = ScopeId(0);
+    let refused = Snapshot::build(topology.plan.clone()).unwrap_err();
+    assert!(matches!(refused, PlanError::Duplicate("address", _)), "{refused}");
+    topology.plan.probe_sources[0].scope = ScopeId(9);
+    let refused = Snapshot::build(topology.plan).unwrap_err();
+    assert!(matches!(refused, PlanError::Dangling(_, 9)), "{refused}");
+}
