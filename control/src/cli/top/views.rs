@@ -165,7 +165,13 @@ fn backends_of(service: &Service) -> Vec<(&Backend, Vec<&str>)> {
     for rule in &service.rules {
         for backend in &rule.backends {
             match found.iter_mut().find(|(known, _)| known.address == backend.address) {
-                Some((_, rules)) => rules.push(&rule.name),
+                Some((known, rules)) => {
+                    // One that is probed says more.
+                    if known.probe.is_none() {
+                        *known = backend;
+                    }
+                    rules.push(&rule.name);
+                }
                 None => found.push((backend, vec![&rule.name])),
             }
         }
@@ -200,9 +206,12 @@ pub(super) fn backends(sample: &Sample) -> Grid {
                 true => Cell::text("answers").tone(Tone::Good),
                 false => Cell::text("not resolved").tone(Tone::Warn),
             };
-            let takes = match backend.takes_flows {
-                true => Cell::text("new flows"),
-                false => Cell::text("none").tone(Tone::Warn),
+            let takes = match (backend.takes_flows, &backend.probe) {
+                (true, _) => Cell::text("new flows"),
+                (false, Some(probe)) => {
+                    Cell::text(&format!("none, {}", probe.state)).tone(Tone::Warn)
+                }
+                (false, None) => Cell::text("none").tone(Tone::Warn),
             };
             let cells = [
                 Cell::text(&backend.address.to_string()),
@@ -216,8 +225,11 @@ pub(super) fn backends(sample: &Sample) -> Grid {
                 Cell::count(udp),
             ];
             let state = &backend.admin_state;
+            let error = backend.probe.as_ref().and_then(|probe| probe.last_error.as_deref());
+            let error = error.map_or_else(String::new, |error| format!(" Its probe: {error}."));
             let about = format!(
-                "{} serves {}; admin state {state}. FLOWS are the NAT ports that its flows hold.",
+                "{} serves {}; admin state {state}.{error} FLOWS are the NAT ports that its flows \
+                 hold.",
                 backend.address,
                 rules.join(", ")
             );
