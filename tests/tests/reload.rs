@@ -4,11 +4,13 @@
 use dataplane::engine::Verdict;
 use dataplane::generation::Generation;
 use dataplane::nat::{Holder, Home};
-use dataplane::snapshot::PoolKey;
+use dataplane::snapshot::{Gate, PoolKey};
 use dataplane::types::{FlowIndex, Protocol, ScopeId, WorkerId};
+use harness::encode::{TCP, flags};
+
 use harness::topology::{A, B, CLIENT, ENDPOINT, NAT_IP, P, backend};
 use harness::world::{Flood, clients};
-use harness::{Shape, Topology, World, observe};
+use harness::{Observed, Shape, Topology, World, observe};
 
 /// A backend is removed while nothing of it is leased; a worker that has not adopted that yet opens
 /// a flow to it; the backend comes back before the worker looks at the flow. The flow's lease must
@@ -130,4 +132,36 @@ fn a_pool_that_was_wanted_survives_one_more_change() {
     let gone = third.next(without.snapshot(), 1);
     assert_eq!(leased(&gone), None, "unwanted before and after, and nothing is leased");
     assert!(gone.pools.iter().all(|pool| pool.key().backend == backend(1)));
+}
+
+/// A late worker learns at once that a connection is rejected and that its NAT IP is no longer
+/// adit's. The client is asked what it expects, to be reset; nobody is in the NAT IP's name, which
+/// may be somebody else's by now (I1; simulated world 14086).
+#[test]
+fn nothing_is_said_in_the_name_of_a_nat_ip_that_is_gone() {
+    let mut topology = Topology::with_backends(&[backend(0)]);
+    topology.change_ending(|ending| ending.resets = true);
+    let mut world = World::new(topology);
+    let segment = |from, to, flags, station| {
+        Shape { flags, ..Shape::new(TCP, from, to) }.to_station(station).encode()
+    };
+    let (client, server) = ((CLIENT, 40_000), (ENDPOINT, 443));
+    let (of_a, of_p) = (world.topology.station(A), world.topology.station(P));
+    world.arrive(A, &segment(client, server, flags::SYN, of_a));
+    let opened = observe(&world.take().image.bytes).transport();
+    let nat = (NAT_IP, opened.source_port);
+    let answer = segment((backend(0), 8080), nat, flags::SYN | flags::ACK, of_p);
+    assert_eq!(world.arrive(P, &answer), Verdict::Forward(A));
+    world.arrive(A, &segment(client, server, flags::ACK, of_a));
+    world.left.clear();
+    world.topology.set_nat_ips(&["10.1.0.77".parse().unwrap()]);
+    world.topology.set_gate(A, Gate::Rejected);
+    world.reload();
+    world.pass(std::time::Duration::from_millis(20));
+    let said = world.left.iter().filter_map(|left| match observe(&left.image.bytes) {
+        Observed::Transport(said) => Some((said.source, said.destination)),
+        _ => None,
+    });
+    let said: Vec<_> = said.collect();
+    assert!(!said.is_empty() && said.iter().all(|it| *it == (ENDPOINT, CLIENT)), "{said:?}");
 }

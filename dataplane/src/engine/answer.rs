@@ -8,9 +8,11 @@
 use alloc::collections::VecDeque;
 
 use super::Engine;
+use super::revalidate::{has_lease, rule_of};
 use crate::device::Frame;
 use crate::drop_reason::DropReason;
 use crate::flow::{Flow, State};
+use crate::nat::Holder;
 use crate::packet::reset::{self, Segment};
 use crate::packet::{Parsed, Tuple, parse};
 use crate::snapshot::{Local, Refusal};
@@ -124,7 +126,7 @@ impl Engine {
         let direction = if turn.is_multiple_of(2) { Direction::Return } else { Direction::Forward };
         let hop = match direction {
             Direction::Return => flow.client().filter(|hop| self.is_of_scope(hop, flow)),
-            Direction::Forward => self.backend_hop(flow),
+            Direction::Forward => self.backend_hop(number, flow),
         };
         let Some(hop) = hop else { return Some((DeviceIndex(0), None)) };
         let tuple = Tuple::from(flow.rewrite(direction).to);
@@ -138,9 +140,15 @@ impl Engine {
         self.generation.snapshot.device_scope(hop.device) == Some(flow.key().scope)
     }
 
-    fn backend_hop(&self, flow: &Flow) -> Option<Hop> {
+    /// Where the backend is, if adit may still speak to it in the NAT IP's name (I1).
+    fn backend_hop(&self, number: FlowIndex, flow: &Flow) -> Option<Hop> {
         let snapshot = &self.generation.snapshot;
-        let rule = super::revalidate::rule_of(&self.generation, flow)?;
+        let service = snapshot.service(snapshot.endpoint_of_link(flow.link)?.service)?;
+        let holder = Holder { worker: self.worker, flow: number };
+        if !has_lease(&self.generation, service, flow, holder) {
+            return None;
+        }
+        let rule = rule_of(&self.generation, flow)?;
         let mut backends = rule.backends.iter().filter_map(|&backend| snapshot.backend(backend));
         let backend = backends.find(|backend| backend.address == flow.backend().0)?;
         self.generation.neighbors.lookup(backend.next_hop)

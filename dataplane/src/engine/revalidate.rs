@@ -14,7 +14,7 @@ use crate::drop_reason::DropReason;
 use crate::flow::{Flow, State};
 use crate::generation::Generation;
 use crate::nat::Holder;
-use crate::snapshot::{NatIpState, PoolKey, Rule, UdpTracking};
+use crate::snapshot::{NatIpState, PoolKey, Rule, Service, UdpTracking};
 use crate::types::{FlowIndex, NeighborIndex, Protocol, Tick};
 
 /// What a flow takes over from the configuration that judged it.
@@ -38,18 +38,13 @@ pub(super) fn judge<'a>(
     judge_source(snapshot, key.scope, key.client)?;
     let service = snapshot.service(endpoint.service).ok_or(DropReason::Internal)?;
     let rule = service.rule(key.protocol, key.endpoint_port).ok_or(DropReason::EndpointRemoved)?;
-    let (nat_ip, nat_port) = flow.nat();
-    let state = service.nat_ip(nat_ip).ok_or(DropReason::NatIpRemoved)?;
+    let state = service.nat_ip(flow.nat().0).ok_or(DropReason::NatIpRemoved)?;
     let (address, port) = flow.backend();
     let mut backends = rule.backends.iter().filter_map(|&backend| snapshot.backend(backend));
     let port_behind = rule.port_behind(key.endpoint_port);
     let backend = backends.find(|backend| backend.address == address && port_behind == port);
     let backend = backend.ok_or(DropReason::BackendRemoved)?;
-    // The same addresses in another provider's network are not the same; and a pool that went and
-    // came back while a worker leased from it does not know that lease (I2).
-    let pool = generation.pools.pool(flow.pool).ok_or(DropReason::NatIpRemoved)?;
-    let key = PoolKey { scope: service.scope, nat_ip, backend: address, protocol: key.protocol };
-    if pool.key() != key || pool.holder(nat_port) != Some(holder) {
+    if !has_lease(generation, service, flow, holder) {
         return Err(DropReason::NatIpRemoved);
     }
     if state == NatIpState::Closing {
@@ -58,6 +53,22 @@ pub(super) fn judge<'a>(
     let device_scope = flow.client().and_then(|hop| snapshot.device_scope(hop.device));
     let keeps_client = device_scope == Some(flow.key().scope);
     Ok(Renewal { rule, neighbor: backend.next_hop, keeps_client })
+}
+
+/// Whether a flow's NAT IP is its service's, and its port leased to it. The same addresses in
+/// another provider's network are not the same; and a pool that went and came back while a worker
+/// leased from it does not know that lease (I2).
+pub(super) fn has_lease(
+    generation: &Generation,
+    service: &Service,
+    flow: &Flow,
+    holder: Holder,
+) -> bool {
+    let ((nat_ip, nat_port), protocol) = (flow.nat(), flow.key().protocol);
+    let key = PoolKey { scope: service.scope, nat_ip, backend: flow.backend().0, protocol };
+    let pool = generation.pools.pool(flow.pool).filter(|pool| pool.key() == key);
+    let is_leased = pool.is_some_and(|pool| pool.holder(nat_port) == Some(holder));
+    is_leased && service.nat_ip(nat_ip).is_some()
 }
 
 impl Engine {

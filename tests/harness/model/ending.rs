@@ -10,7 +10,7 @@ use super::choices::Seen;
 use super::expect::Socket;
 use super::form::{self, Form, Mac, Packet};
 use super::rules::{COLLECT_TICKS, Key, Model, PoolKey};
-use super::wanted::{Local, local, rule_for, scope_of};
+use super::wanted::{Local, has_nat_ip, local, rule_for, scope_of};
 use crate::encode::{Image, Shape, TCP, flags};
 
 /// Ticks that a flow is being reset.
@@ -189,6 +189,9 @@ impl Model {
         let rule = rule_for(service, key)?;
         let backend = flow.choice.backend;
         rule.backends.contains(&backend.0).then_some(())?;
+        // Its NAT IP may be somebody else's by now.
+        has_nat_ip(&view.plan, endpoint.service.slot(), flow.choice.nat.0)?;
+        (service.scope.0 == flow.provider).then_some(())?;
         let next_hop = (service.scope.0, view.next_hop(service.scope.0, backend.0));
         let (device, mac) = view.hops.lookup(next_hop)?;
         let link = self.workers[flow.worker].links.get(&device)?;

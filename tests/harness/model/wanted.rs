@@ -59,7 +59,7 @@ fn nat_ips(plan: &Plan) -> impl Iterator<Item = (u16, Ipv4Addr)> {
 }
 
 /// Whether a service has, or had and has not let go of, a NAT IP; `Some(true)` if it closes it.
-fn has_nat_ip(plan: &Plan, service: usize, address: Ipv4Addr) -> Option<bool> {
+pub(super) fn has_nat_ip(plan: &Plan, service: usize, address: Ipv4Addr) -> Option<bool> {
     if plan.services[service].nat_ips.contains(&address) {
         return Some(false);
     }
