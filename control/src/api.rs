@@ -20,8 +20,8 @@ pub use lines::{Line, Lines};
 pub use request::{Packet, Protocol, Request, SESSIONS_LIMIT, SESSIONS_LIMIT_MAX, SessionFilter};
 pub use response::{
     Answer, AnswerResult, Backend, BackendProbe, Device, DeviceState, Drop, Endpoint, ErrorCode,
-    Failure, FastPath, FastPathState, LeavingNatIp, NatPorts, NextHop, Refusals, Response, Rule,
-    RuleKind, RuleProbe, Service, Session, Status, Worker,
+    Failure, FastPath, FastPathState, LeavingNatIp, NatPorts, NextHop, Privileges, Refusals,
+    Response, Rule, RuleKind, RuleProbe, Service, Session, Status, Worker,
 };
 pub use session_id::SessionId;
 

@@ -101,6 +101,7 @@ fn run(command: Command) -> Result<(), Ending> {
             ask(&connection, &Request::Reject { endpoint, message })
         }
         Command::Reload(connection) => ask(&connection, &Request::Reload {}),
+        Command::Reference => write(config::reference().as_bytes()),
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "adit", &mut text);

@@ -6,12 +6,14 @@
 
 mod balance;
 mod error;
+mod keys;
 mod name;
 mod plain;
 mod probe;
 mod profile;
 mod raw;
 mod reader;
+mod reference;
 pub mod suggest;
 mod valid;
 mod validate;
@@ -21,10 +23,11 @@ pub use name::{InterfaceName, Name};
 pub(crate) use plain::plain;
 pub use probe::{NoHealthyBackends, Probe, ProbeProtocol};
 pub use profile::{FlowSettings, Profile};
+pub use reference::reference;
 pub use valid::{
     AdminState, Binding, Config, Device, FastPathUse, InboundNatRule, Lifetime, LoadBalancer,
-    NatIp, Pool, PoolBackend, PrivateEndpoint, PrivateLinkService, Route, Rule, RuleProtocol,
-    Setting, Settings, VirtualNetwork,
+    NatIp, Pool, PoolBackend, PrivateEndpoint, PrivateLinkService, PrivilegeUse, Route, Rule,
+    RuleProtocol, Setting, Settings, VirtualNetwork,
 };
 pub(crate) use validate::unusable;
 

@@ -12,6 +12,8 @@ mod crew;
 mod exhaustion;
 mod explain;
 mod inquiry;
+mod notify;
+mod privileges;
 mod prober;
 mod publisher;
 mod server;
@@ -37,7 +39,8 @@ use crate::config::{CONTROL_SOCKET, Config, ConfigErrors};
 pub use arm::ArmOptions;
 pub(crate) use controller::read_configuration;
 use controller::{Controller, Memory};
-use crew::Crew;
+use crew::{Crew, Equipment};
+use notify::Notifier;
 use server::Daemon;
 use socket::ControlSocket;
 use watch::Watch;
@@ -88,7 +91,8 @@ fn log(line: impl fmt::Display) {
 /// It could not start, or a part of it ended by itself and cannot be started again.
 pub fn run(configuration: &Path, options: &ArmOptions) -> Result<(), DaemonError> {
     let path = std::path::absolute(configuration).unwrap_or_else(|_| configuration.to_owned());
-    let events = listen_for_signals()?;
+    // Noted from now on, and heard once there are threads.
+    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|error| deaf(&error))?;
     let (text, _) =
         read_configuration(&path).map_err(|(what, cure)| DaemonError::new(what, cure))?;
     let checked = crate::config::check(&text)
@@ -99,17 +103,25 @@ pub fn run(configuration: &Path, options: &ArmOptions) -> Result<(), DaemonError
     let socket_path = checked.config.settings().control_socket.value.clone();
     let is_default = socket_path == Path::new(CONTROL_SOCKET);
     let socket = ControlSocket::bind(&socket_path, is_default)?;
-    let http = checked.config.settings().http.value;
+    let http = checked.config.settings().http.value.map(web::bind).transpose()?;
     let (memory, api) = arm::prepare(options, &socket_path)?;
-    let daemon = start(&path, checked.config, memory)?;
+    let equipment = Equipment::take(checked.config.settings())?;
+    let gone = privileges::drop_needless(&checked.config)?;
+    privileges::warn_of_unreadable(&path);
+    let events = listen_for_signals(signals)?;
+    let daemon = start(&path, checked.config, memory, equipment)?;
+    daemon.controller.lock().lacks(gone);
     let api = api.map(|api| arm::serve(api, &daemon)).transpose()?;
     let prober = prober::start(&daemon)?;
     let control = server::serve(&socket, &daemon)?;
-    if let Some(address) = http {
-        web::announce(web::serve(address, &daemon)?);
+    if let Some(listener) = http {
+        web::announce(web::serve(listener, &daemon)?);
     }
     log(format_args!("ready, control socket {}", socket_path.display()));
-    let outcome = supervise(&daemon, &events, &[Some(control), Some(prober), api]);
+    let mut notifier = Notifier::of_environment();
+    notifier.ready("forwarding");
+    let outcome = supervise(&daemon, &events, &[Some(control), Some(prober), api], &mut notifier);
+    notifier.stopping();
     // No request may start something once the workers end; the last one is waited for.
     let controller = daemon.controller.lock();
     drop(socket);
@@ -124,11 +136,11 @@ enum Event {
     Reload,
 }
 
-fn listen_for_signals() -> Result<Receiver<Event>, DaemonError> {
-    let failed = |error: io::Error| {
-        DaemonError::new(format!("could not listen for signals: {error}"), "try again")
-    };
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(failed)?;
+fn deaf(error: &io::Error) -> DaemonError {
+    DaemonError::new(format!("could not listen for signals: {error}"), "try again")
+}
+
+fn listen_for_signals(mut signals: Signals) -> Result<Receiver<Event>, DaemonError> {
     let (sender, receiver) = mpsc::channel();
     let forward = move || {
         for signal in signals.forever() {
@@ -138,12 +150,20 @@ fn listen_for_signals() -> Result<Receiver<Event>, DaemonError> {
             }
         }
     };
-    thread::Builder::new().name("signals".to_owned()).spawn(forward).map_err(failed)?;
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(forward)
+        .map_err(|error| deaf(&error))?;
     Ok(receiver)
 }
 
 /// Starts the workers and waits until they work with the first generation.
-fn start(path: &Path, config: Config, memory: Memory) -> Result<Arc<Daemon>, DaemonError> {
+fn start(
+    path: &Path,
+    config: Config,
+    memory: Memory,
+    equipment: Equipment,
+) -> Result<Arc<Daemon>, DaemonError> {
     let secret = || {
         getrandom::u64().map_err(|error| {
             let problem = format!("the kernel gave no random number: {error}");
@@ -154,7 +174,7 @@ fn start(path: &Path, config: Config, memory: Memory) -> Result<Arc<Daemon>, Dae
     let failed = |errors| DaemonError::of_configuration(path, &errors);
     let mut controller =
         Controller::with_memory(path, config, pool_seed, memory).map_err(failed)?;
-    let crew = Crew::start(controller.settings(), crew_seed, controller.cell())?;
+    let crew = Crew::start(controller.settings(), equipment, crew_seed, controller.cell())?;
     let crew = Arc::new(crew);
     controller.attach(Arc::clone(&crew));
     let began = Instant::now();
@@ -177,16 +197,21 @@ fn supervise(
     daemon: &Daemon,
     events: &Receiver<Event>,
     servers: &[Option<JoinHandle<()>>],
+    notifier: &mut Notifier,
 ) -> Result<(), DaemonError> {
     let mut watch = Watch::default();
     loop {
+        notifier.live(Instant::now());
         match events.recv_timeout(TICK) {
             Ok(Event::Stop) => return Ok(()),
             Err(RecvTimeoutError::Disconnected) => {
                 let problem = "signals are heard no more: a bug of adit";
                 return Err(DaemonError::new(problem, "please report it with the lines above"));
             }
-            Ok(Event::Reload) => reload(daemon),
+            Ok(Event::Reload) => {
+                notifier.reloading();
+                notifier.ready(reload(daemon));
+            }
             Err(RecvTimeoutError::Timeout) => {}
         }
         if let Some(worker) = daemon.crew.ended() {
@@ -210,10 +235,15 @@ fn supervise(
     }
 }
 
-fn reload(daemon: &Daemon) {
+/// Reloads, and says in a few words how that went.
+fn reload(daemon: &Daemon) -> &'static str {
     let result = daemon.controller.lock().reload();
-    if let Err(failure) = result {
-        log(format_args!("reload: {failure}"));
+    match result {
+        Ok(_) => "forwarding",
+        Err(failure) => {
+            log(format_args!("reload: {failure}"));
+            "forwarding; the last reload was refused, see the log"
+        }
     }
 }
 

@@ -14,6 +14,7 @@ mod mtu;
 mod nat_ips;
 mod observe;
 mod outage;
+mod privileges;
 mod probes;
 mod proxy;
 mod quota;
@@ -54,6 +55,7 @@ pub(crate) fn all() -> Vec<Case> {
         mtu::CASES,
         reload::CASES,
         outage::CASES,
+        privileges::CASES,
         idle::CASES,
         lifecycle::CASES,
         chaos::cases().as_slice(),

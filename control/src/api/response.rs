@@ -241,6 +241,8 @@ pub struct Status {
     pub backends_healthy: u64,
     /// What has become of the kernel's fast path.
     pub fast_path: FastPath,
+    /// What the process may do.
+    pub privileges: Privileges,
     /// Frames received from devices.
     pub received: u64,
     /// Bytes of those.
@@ -257,6 +259,17 @@ pub struct Status {
     pub held: u64,
     /// Packets dropped, for whatever reason.
     pub dropped: u64,
+}
+
+/// What the process may do beyond what any other may.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Privileges {
+    /// The number of its user.
+    pub user: u32,
+    /// Its capabilities, as `capabilities(7)` names them, without `CAP_`, in lower case.
+    pub capabilities: Vec<String>,
+    /// Whether a program that it starts could have more.
+    pub can_gain: bool,
 }
 
 /// The kernel's fast path.

@@ -134,6 +134,8 @@ pub enum Command {
         #[command(flatten)]
         connection: Connection,
     },
+    /// Print the reference of the configuration file, in Markdown
+    Reference,
     /// Print a completion script for a shell
     Completions {
         /// The shell

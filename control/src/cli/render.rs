@@ -6,7 +6,8 @@ use std::net::Ipv4Addr;
 
 use crate::api::{
     Backend, Decision, Device, DeviceState, Drop, Endpoint, Explanation, FastPathState, Judgement,
-    NextHop, Packet, Response, Rule, RuleKind, RuleProbe, Service, Session, Status, Worker,
+    NextHop, Packet, Privileges, Response, Rule, RuleKind, RuleProbe, Service, Session, Status,
+    Worker,
 };
 use crate::arm::Access;
 use crate::cli::rates::Pace;
@@ -113,6 +114,7 @@ fn status(status: &Status) -> String {
     put(&mut text, format_args!("received       {received}"));
     put(&mut text, format_args!("forwarded      {forwarded}"));
     put(&mut text, format_args!("fast path      {}", fast_path(status)));
+    put(&mut text, format_args!("privileges     {}", privileges(&status.privileges)));
     put(&mut text, format_args!("consumed       {} (ARP, answers to probes)", status.consumed));
     if status.backends_probed > 0 {
         let Status { backends_healthy, backends_probed, .. } = status;
@@ -141,6 +143,19 @@ fn status(status: &Status) -> String {
     text.push_str(&devices(&status.devices));
     text.push('\n');
     text + &next_hops(&status.next_hops)
+}
+
+fn privileges(privileges: &Privileges) -> String {
+    const ALL: usize = 30;
+    let Privileges { user, capabilities, can_gain } = privileges;
+    let held = match capabilities.len() {
+        0 => "none".to_owned(),
+        // All of root's would fill the screen and say no more.
+        count if count > ALL => format!("all {count} of root's"),
+        _ => capabilities.join(", "),
+    };
+    let more = if *can_gain { "" } else { "; no more can be gained" };
+    format!("{held}, as user {user}{more}")
 }
 
 fn fast_path(status: &Status) -> String {

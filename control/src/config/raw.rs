@@ -31,6 +31,7 @@ pub(super) struct RawSettings {
     pub(super) workers: Option<Located<i64>>,
     pub(super) flows_max: Option<Located<i64>>,
     pub(super) fast_path: Option<Text>,
+    pub(super) privileges: Option<Text>,
 }
 
 /// `[[virtual_network]]`.
@@ -238,6 +239,7 @@ fn settings(mut section: Section<'_, '_>) -> RawSettings {
         workers: section.optional("workers"),
         flows_max: section.optional("flows_max"),
         fast_path: section.optional("fast_path"),
+        privileges: section.optional("privileges"),
     };
     section.finish();
     settings
@@ -245,12 +247,12 @@ fn settings(mut section: Section<'_, '_>) -> RawSettings {
 
 fn virtual_network(mut section: Section<'_, '_>) -> RawVirtualNetwork {
     RawVirtualNetwork {
-        name: section.required("name", "\"consumer-a\""),
-        address_space: section.required_list("address_space", "[\"10.0.0.0/16\"]"),
+        name: section.required("name"),
+        address_space: section.required_list("address_space"),
         routes: all(&mut section, "routes", |mut route| {
             let raw = RawRoute {
-                address_prefix: route.required("address_prefix", "\"10.1.9.0/24\""),
-                next_hop_ip_address: route.required("next_hop_ip_address", "\"10.1.0.1\""),
+                address_prefix: route.required("address_prefix"),
+                next_hop_ip_address: route.required("next_hop_ip_address"),
             };
             route.finish();
             raw
@@ -261,9 +263,9 @@ fn virtual_network(mut section: Section<'_, '_>) -> RawVirtualNetwork {
 
 fn device(mut section: Section<'_, '_>) -> RawDevice {
     RawDevice {
-        name: section.required("name", "\"veth-a\""),
-        kind: section.required("kind", "\"af_packet\" (or \"af_xdp\", \"tap\")"),
-        virtual_network: section.required("virtual_network", "\"consumer-a\""),
+        name: section.required("name"),
+        kind: section.required("kind"),
+        virtual_network: section.required("virtual_network"),
         network_namespace: section.optional("network_namespace"),
         place: section.finish(),
     }
@@ -271,11 +273,11 @@ fn device(mut section: Section<'_, '_>) -> RawDevice {
 
 fn load_balancer(mut section: Section<'_, '_>) -> RawLoadBalancer {
     RawLoadBalancer {
-        name: section.required("name", "\"lb\""),
-        virtual_network: section.required("virtual_network", "\"provider\""),
+        name: section.required("name"),
+        virtual_network: section.required("virtual_network"),
         sku: section.optional("sku"),
         pools: all(&mut section, "backend_address_pool", |mut pool| RawPool {
-            name: pool.required("name", "\"pool\""),
+            name: pool.required("name"),
             backends: backends(&mut pool),
             place: pool.finish(),
         }),
@@ -289,11 +291,11 @@ fn load_balancer(mut section: Section<'_, '_>) -> RawLoadBalancer {
 
 fn rule(mut section: Section<'_, '_>) -> RawRule {
     RawRule {
-        name: section.required("name", "\"http\""),
-        protocol: section.required("protocol", "\"Tcp\" (or \"Udp\", \"All\")"),
-        frontend_port: section.required("frontend_port", "80"),
-        backend_port: section.required("backend_port", "8080"),
-        backend_address_pool: section.required("backend_address_pool", "\"pool\""),
+        name: section.required("name"),
+        protocol: section.required("protocol"),
+        frontend_port: section.required("frontend_port"),
+        backend_port: section.required("backend_port"),
+        backend_address_pool: section.required("backend_address_pool"),
         load_distribution: section.optional("load_distribution"),
         enable_connection_tracking: section.optional("enable_connection_tracking"),
         probe: section.optional("probe"),
@@ -304,9 +306,9 @@ fn rule(mut section: Section<'_, '_>) -> RawRule {
 
 fn probe(mut section: Section<'_, '_>) -> RawProbe {
     RawProbe {
-        name: section.required("name", "\"health\""),
-        protocol: section.required("protocol", "\"Tcp\" (or \"Http\", \"Https\")"),
-        port: section.required("port", "8080"),
+        name: section.required("name"),
+        protocol: section.required("protocol"),
+        port: section.required("port"),
         request_path: section.optional("request_path"),
         interval_in_seconds: section.optional("interval_in_seconds"),
         interval: section.optional("interval"),
@@ -320,11 +322,11 @@ fn probe(mut section: Section<'_, '_>) -> RawProbe {
 
 fn inbound_nat_rule(mut section: Section<'_, '_>) -> RawInboundNatRule {
     RawInboundNatRule {
-        name: section.required("name", "\"ssh\""),
-        protocol: section.required("protocol", "\"Tcp\" (or \"Udp\")"),
-        frontend_port: section.required("frontend_port", "2201"),
-        backend_ip_address: section.required("backend_ip_address", "\"10.1.0.10\""),
-        backend_port: section.required("backend_port", "22"),
+        name: section.required("name"),
+        protocol: section.required("protocol"),
+        frontend_port: section.required("frontend_port"),
+        backend_ip_address: section.required("backend_ip_address"),
+        backend_port: section.required("backend_port"),
         lifetime: lifetime(&mut section),
         place: section.finish(),
     }
@@ -338,7 +340,7 @@ fn lifetime(section: &mut Section<'_, '_>) -> RawLifetime {
 }
 
 fn backends(pool: &mut Section<'_, '_>) -> Option<Vec<RawBackend>> {
-    let entries = pool.required_entries("backend_addresses", "[\"10.1.0.10\"]")?;
+    let entries = pool.required_entries("backend_addresses")?;
     let backend = |entry| match entry {
         Entry::Text(text) => RawBackend {
             place: text.place.clone(),
@@ -347,7 +349,7 @@ fn backends(pool: &mut Section<'_, '_>) -> Option<Vec<RawBackend>> {
             admin_state: None,
         },
         Entry::Section(mut section) => RawBackend {
-            ip_address: section.required("ip_address", "\"10.1.0.10\""),
+            ip_address: section.required("ip_address"),
             weight: section.optional("weight"),
             admin_state: section.optional("admin_state"),
             place: section.finish(),
@@ -358,13 +360,10 @@ fn backends(pool: &mut Section<'_, '_>) -> Option<Vec<RawBackend>> {
 
 fn service(mut section: Section<'_, '_>) -> RawService {
     RawService {
-        name: section.required("name", "\"web\""),
-        load_balancer: section.required("load_balancer", "\"lb\""),
+        name: section.required("name"),
+        load_balancer: section.required("load_balancer"),
         nat_ips: section
-            .required_sections(
-                "nat_ip_configurations",
-                "[{ name = \"nat1\", private_ip_address = \"10.1.0.4\" }]",
-            )
+            .required_sections("nat_ip_configurations")
             .map(|list| list.into_iter().map(nat_ip).collect()),
         nat_ip_drain_timeout: section.optional("nat_ip_drain_timeout"),
         endpoint_flows_reserved: section.optional("endpoint_flows_reserved"),
@@ -378,7 +377,7 @@ fn service(mut section: Section<'_, '_>) -> RawService {
         port_hold_down: section.optional("port_hold_down"),
         tcp_refusals: section.optional("tcp_refusals"),
         mss_clamp: section.optional("mss_clamp"),
-        icmp_answers: section.optional_list("icmp_answers", "[\"too_big\"]"),
+        icmp_answers: section.optional_list("icmp_answers"),
         icmp_errors: section.optional("icmp_errors"),
         fragments: section.optional("fragments"),
         proxy_protocol: section.optional("proxy_protocol"),
@@ -388,8 +387,8 @@ fn service(mut section: Section<'_, '_>) -> RawService {
 
 fn nat_ip(mut section: Section<'_, '_>) -> RawNatIp {
     let raw = RawNatIp {
-        name: section.required("name", "\"nat1\""),
-        private_ip_address: section.required("private_ip_address", "\"10.1.0.4\""),
+        name: section.required("name"),
+        private_ip_address: section.required("private_ip_address"),
     };
     section.finish();
     raw
@@ -397,10 +396,10 @@ fn nat_ip(mut section: Section<'_, '_>) -> RawNatIp {
 
 fn endpoint(mut section: Section<'_, '_>) -> RawEndpoint {
     let raw = RawEndpoint {
-        name: section.required("name", "\"pe-a\""),
-        virtual_network: section.required("virtual_network", "\"consumer-a\""),
-        private_ip_address: section.required("private_ip_address", "\"10.0.0.5\""),
-        private_link_service: section.required("private_link_service", "\"web\""),
+        name: section.required("name"),
+        virtual_network: section.required("virtual_network"),
+        private_ip_address: section.required("private_ip_address"),
+        private_link_service: section.required("private_link_service"),
         request_message: section.optional("request_message"),
         connection_state: section.optional("connection_state"),
         icmp_echo: section.optional("icmp_echo"),

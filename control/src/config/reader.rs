@@ -1,8 +1,9 @@
 //! Reads values out of a TOML tree one by one, noting where each stands and everything that is
 //! wrong, so that a file's faults are reported together and not one per attempt.
 //!
-//! A [`Section`] is one table. Its keys are taken by name and type; what nobody took when it is
-//! finished is unknown, and the error names the nearest key that would have been taken.
+//! A [`Section`] is one table. Its keys are taken by name and type, and only if the list of keys
+//! has them (see `keys`); what nobody took when it is finished is unknown, and the error names the
+//! nearest key of the list.
 
 use std::cell::RefCell;
 
@@ -10,6 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::ConfigError;
+use super::keys::{FILE, Form, Key, Keys};
 use super::plain::plain;
 use super::suggest;
 
@@ -109,7 +111,7 @@ impl Reader {
 
     /// The table at the top of the file.
     pub(super) fn top<'r, 't>(&'r self, table: DeTable<'t>) -> Section<'r, 't> {
-        Section::new(self, Place { path: String::new(), line: 1 }, table)
+        Section::new(self, Place { path: String::new(), line: 1 }, table, &FILE)
     }
 
     pub(super) fn into_errors(self) -> Vec<ConfigError> {
@@ -139,29 +141,30 @@ pub(super) struct Section<'r, 't> {
     pub(super) place: Place,
     reader: &'r Reader,
     entries: Vec<Untaken<'t>>,
-    known: Vec<&'static str>,
+    keys: &'static Keys,
 }
 
 impl<'r, 't> Section<'r, 't> {
-    fn new(reader: &'r Reader, place: Place, table: DeTable<'t>) -> Section<'r, 't> {
+    fn new(
+        reader: &'r Reader,
+        place: Place,
+        table: DeTable<'t>,
+        keys: &'static Keys,
+    ) -> Section<'r, 't> {
         let entries = table.into_iter().map(|(key, value)| Untaken {
             line: reader.line(key.span().start),
             key: key.into_inner().into_owned(),
             value,
         });
-        Section { place, reader, entries: entries.collect(), known: Vec::new() }
+        Section { place, reader, entries: entries.collect(), keys }
     }
 
-    /// A value that must be there; `example` shows what it could look like.
-    pub(super) fn required<T: FromToml>(
-        &mut self,
-        key: &'static str,
-        example: &str,
-    ) -> Option<Located<T>> {
+    /// A value that must be there.
+    pub(super) fn required<T: FromToml>(&mut self, key: &'static str) -> Option<Located<T>> {
         match self.take(key) {
             Some(entry) => self.read(&entry),
             None => {
-                self.missing(key, example);
+                self.missing(key);
                 None
             }
         }
@@ -177,21 +180,19 @@ impl<'r, 't> Section<'r, 't> {
     pub(super) fn required_list<T: FromToml>(
         &mut self,
         key: &'static str,
-        example: &str,
     ) -> Option<Vec<Located<T>>> {
         if !self.has(key) {
-            self.missing(key, example);
+            self.missing(key);
         }
-        self.optional_list(key, example)
+        self.optional_list(key)
     }
 
     /// A list of values that may be left out; `None` if it is, or if any of it could not be read.
     pub(super) fn optional_list<T: FromToml>(
         &mut self,
         key: &'static str,
-        example: &str,
     ) -> Option<Vec<Located<T>>> {
-        let (place, items) = self.array(key, &format!("a list: {example}"))?;
+        let (place, items) = self.array(key, &format!("a list: {}", self.example(key)))?;
         let items = items.into_iter().enumerate();
         let values = items.map(|(at, item)| {
             let place = self.item_place(&place, at, &item);
@@ -202,21 +203,18 @@ impl<'r, 't> Section<'r, 't> {
     }
 
     /// A list that must be there, of which each item is text or a table; `None` if any is neither.
-    pub(super) fn required_entries(
-        &mut self,
-        key: &'static str,
-        example: &str,
-    ) -> Option<Vec<Entry<'r, 't>>> {
+    pub(super) fn required_entries(&mut self, key: &'static str) -> Option<Vec<Entry<'r, 't>>> {
         if !self.has(key) {
-            self.missing(key, example);
+            self.missing(key);
         }
-        let (place, items) = self.array(key, &format!("a list: {example}"))?;
+        let inner = self.inner(key)?;
+        let (place, items) = self.array(key, &format!("a list: {}", self.example(key)))?;
         let items = items.into_iter().enumerate();
         let entries = items.map(|(at, item)| {
             let place = self.item_place(&place, at, &item);
             match item.into_inner() {
                 DeValue::Table(table) => {
-                    Some(Entry::Section(Section::new(self.reader, place, table)))
+                    Some(Entry::Section(Section::new(self.reader, place, table, inner)))
                 }
                 DeValue::String(text) => {
                     Some(Entry::Text(Located { value: text.into_owned(), place }))
@@ -238,12 +236,15 @@ impl<'r, 't> Section<'r, 't> {
         } else {
             format!("a list of tables: {key} = [{{ ... }}]")
         };
+        let Some(inner) = self.inner(key) else { return Vec::new() };
         let Some((place, items)) = self.array(key, &form) else { return Vec::new() };
         let mut sections = Vec::new();
         for (at, item) in items.into_iter().enumerate() {
             let place = self.item_place(&place, at, &item);
             match item.into_inner() {
-                DeValue::Table(table) => sections.push(Section::new(self.reader, place, table)),
+                DeValue::Table(table) => {
+                    sections.push(Section::new(self.reader, place, table, inner));
+                }
                 other => self.mistyped(&place, &form, &other),
             }
         }
@@ -252,10 +253,11 @@ impl<'r, 't> Section<'r, 't> {
 
     /// A single table that may be left out.
     pub(super) fn section(&mut self, key: &'static str) -> Option<Section<'r, 't>> {
+        let inner = self.inner(key)?;
         let entry = self.take(key)?;
         let place = self.entry_place(&entry);
         match entry.value.into_inner() {
-            DeValue::Table(table) => Some(Section::new(self.reader, place, table)),
+            DeValue::Table(table) => Some(Section::new(self.reader, place, table, inner)),
             other => {
                 self.mistyped(&place, &format!("one table: [{key}] with single brackets"), &other);
                 None
@@ -264,23 +266,18 @@ impl<'r, 't> Section<'r, 't> {
     }
 
     /// As [`Section::sections`], for a list that must be there; `None` if it is not.
-    pub(super) fn required_sections(
-        &mut self,
-        key: &'static str,
-        example: &str,
-    ) -> Option<Vec<Section<'r, 't>>> {
+    pub(super) fn required_sections(&mut self, key: &'static str) -> Option<Vec<Section<'r, 't>>> {
         if self.has(key) {
             return Some(self.sections(key));
         }
-        self.known.push(key);
-        self.missing(key, example);
+        self.missing(key);
         None
     }
 
     /// Reports that a key is missing.
-    fn missing(&self, key: &str, example: &str) {
+    fn missing(&self, key: &str) {
         let place = Place { path: self.path_of(key), line: self.place.line };
-        let cure = format!("add it: {key} = {example}");
+        let cure = format!("add it: {key} = {}", self.example(key));
         self.reader.report(place.error("this key is missing", cure));
     }
 
@@ -288,10 +285,26 @@ impl<'r, 't> Section<'r, 't> {
     pub(super) fn finish(self) -> Place {
         for entry in &self.entries {
             let place = self.entry_place(entry);
-            let cure = suggest::cure(&entry.key, self.known.iter().copied());
+            let known = self.keys.list.iter().map(|key| key.name);
+            let cure = suggest::cure(&entry.key, known);
             self.reader.report(place.error(format!("unknown key \"{}\"", entry.key), cure));
         }
         self.place
+    }
+
+    /// What a value of this key could look like.
+    fn example(&self, key: &str) -> &'static str {
+        self.keys.find(key).map_or("", |key| key.example)
+    }
+
+    /// The keys of the tables that a key holds.
+    fn inner(&self, key: &str) -> Option<&'static Keys> {
+        match self.keys.find(key)? {
+            Key { form: Form::Table(keys) | Form::Tables(keys) | Form::TextsOr(keys), .. } => {
+                Some(keys)
+            }
+            _ => None,
+        }
     }
 
     fn has(&self, key: &str) -> bool {
@@ -299,7 +312,7 @@ impl<'r, 't> Section<'r, 't> {
     }
 
     fn take(&mut self, key: &'static str) -> Option<Untaken<'t>> {
-        self.known.push(key);
+        self.keys.find(key)?;
         let at = self.entries.iter().position(|entry| entry.key == key)?;
         Some(self.entries.swap_remove(at))
     }

@@ -44,6 +44,18 @@ pub struct Settings {
     pub flows_max: Setting<usize>,
     /// Whether the kernel carries the usual packets of flows.
     pub fast_path: Setting<FastPathUse>,
+    /// Whether privileges that nothing needs are dropped.
+    pub privileges: Setting<PrivilegeUse>,
+}
+
+/// What becomes of privileges that nothing needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum PrivilegeUse {
+    /// They are dropped for good.
+    #[default]
+    Drop,
+    /// They stay.
+    Keep,
 }
 
 /// Whether the kernel carries the usual packets of flows.

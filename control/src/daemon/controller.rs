@@ -11,12 +11,13 @@ use dataplane::generation::Generation;
 use dataplane::publish::Cell;
 use dataplane::snapshot::Snapshot;
 use dataplane::types::GenerationNumber;
+use rustix::thread::CapabilitySet;
 
 use super::crew::Crew;
 use super::exhaustion::Exhaustion;
 use super::prober::Probing;
 use super::publisher::{Lag, Publisher};
-use super::{log, view};
+use super::{log, privileges, view};
 use crate::api::{Device, ErrorCode, Failure, Request, Response};
 use crate::compile;
 use crate::config::{self, Config, ConfigError, ConfigErrors, Name, Setting, Settings, suggest};
@@ -75,6 +76,8 @@ pub(super) struct Controller {
     started: Instant,
     exhaustion: Exhaustion,
     probing: Arc<Probing>,
+    /// Privileges that adit had and has dropped.
+    lacking: CapabilitySet,
 }
 
 impl Controller {
@@ -110,12 +113,18 @@ impl Controller {
             started,
             exhaustion: Exhaustion::default(),
             probing: Arc::new(probing),
+            lacking: CapabilitySet::empty(),
         })
     }
 
     /// The workers have started.
     pub(super) fn attach(&mut self, crew: Arc<Crew>) {
         self.crew = Some(crew);
+    }
+
+    /// These privileges are gone for good.
+    pub(super) fn lacks(&mut self, gone: CapabilitySet) {
+        self.lacking = gone;
     }
 
     pub(super) fn settings(&self) -> &Settings {
@@ -250,6 +259,7 @@ impl Controller {
         })?;
         let checked = config::check(&text).map_err(invalid)?;
         self.refuse_fixed(checked.config.settings())?;
+        self.refuse_unprivileged(&checked.config)?;
         let own = self.estate.own.clone();
         let estate = Estate { own, ..Estate::new(self.estate.home.clone(), &checked.config) };
         let config = compose(&estate, &checked.config).map_err(of_clash).map_err(invalid)?;
@@ -313,6 +323,7 @@ impl Controller {
             changed("workers", &old.workers, &new.workers),
             changed("flows_max", &old.flows_max, &new.flows_max),
             changed("fast_path", &old.fast_path, &new.fast_path),
+            changed("privileges", &old.privileges, &new.privileges),
         ];
         let faults: Vec<ConfigError> = faults.into_iter().flatten().collect();
         if faults.is_empty() {
@@ -322,6 +333,21 @@ impl Controller {
         let cure = "restart adit, or take these changes back and reload again";
         let failure = Failure::new(ErrorCode::RestartNeeded, message, cure);
         Err(Failure { faults, ..failure })
+    }
+
+    /// What needs a privilege that was dropped can only be had by a restart.
+    fn refuse_unprivileged(&self, new: &Config) -> Result<(), Failure> {
+        let missing = privileges::missing(new, self.lacking);
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let message = format!(
+            "the file's devices need the privilege {}, which adit has dropped; nothing was changed",
+            missing.join(", ")
+        );
+        let cure =
+            "restart adit; with privileges = \"keep\" in [adit] it keeps all for such changes";
+        Err(Failure::new(ErrorCode::RestartNeeded, message, cure))
     }
 
     fn decide(

@@ -48,21 +48,36 @@ pub(super) enum FastPathState {
     Unavailable(String),
 }
 
-impl Crew {
-    /// Starts a thread for each worker.
-    pub(super) fn start(
-        settings: &Settings,
-        seed: u64,
-        cell: &Arc<Cell>,
-    ) -> Result<Crew, DaemonError> {
-        let (workers, flows_max) = (settings.workers.value, settings.flows_max.value);
-        let platforms = LinuxPlatform::for_workers(workers).map_err(|error| {
+/// What workers are given by the operating system before they start.
+pub(super) struct Equipment {
+    platforms: Vec<LinuxPlatform>,
+    fast_path: FastPathState,
+}
+
+impl Equipment {
+    /// Takes what only a privileged process gets, and only once: the fast path's program.
+    pub(super) fn take(settings: &Settings) -> Result<Equipment, DaemonError> {
+        let platforms = LinuxPlatform::for_workers(settings.workers.value).map_err(|error| {
             DaemonError::new(format!("workers cannot start: {error}"), "raise `ulimit -n`")
         })?;
         let (platforms, fast_path) = match settings.fast_path.value {
             FastPathUse::Off => (platforms, FastPathState::Off),
             FastPathUse::Auto => accelerate(platforms),
         };
+        Ok(Equipment { platforms, fast_path })
+    }
+}
+
+impl Crew {
+    /// Starts a thread for each worker.
+    pub(super) fn start(
+        settings: &Settings,
+        equipment: Equipment,
+        seed: u64,
+        cell: &Arc<Cell>,
+    ) -> Result<Crew, DaemonError> {
+        let (workers, flows_max) = (settings.workers.value, settings.flows_max.value);
+        let Equipment { platforms, fast_path } = equipment;
         let wakers = platforms.first().map(LinuxPlatform::wakers).unwrap_or_else(|| Arc::new([]));
         let cpus = usable_cpus();
         if usize::from(workers) > cpus.len() {

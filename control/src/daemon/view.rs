@@ -18,6 +18,7 @@ use dataplane::types::{DeviceIndex, LinkId, Protocol, ProxyDialect, ScopeId, Ser
 use rustix::io::Errno;
 
 use super::crew::{Crew, FastPathState};
+use super::privileges;
 use super::prober::Probing;
 use crate::api;
 use crate::config::{
@@ -68,6 +69,7 @@ impl Facts<'_> {
             backends_probed: self.probed.0 as u64,
             backends_healthy: self.probed.1 as u64,
             fast_path: self.fast_path(),
+            privileges: privileges::held(),
             received: counters.received,
             received_bytes: counters.received_bytes,
             shortcut: counters.shortcut,

@@ -41,15 +41,25 @@ struct Decided {
     decision: String,
 }
 
-/// Binds the address and serves it on a thread that lives as long as the process; says the address
-/// in full, for a port of 0 becomes one that was free.
-pub(super) fn serve(address: SocketAddr, daemon: &Arc<Daemon>) -> Result<SocketAddr, DaemonError> {
-    let failed = |error: io::Error| {
-        let problem = format!("http: {address} cannot be served: {error}");
-        DaemonError::new(problem, "name an address of this machine and a free port: `http`")
-    };
-    let listener = TcpListener::bind(address).map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
+/// Binds the address: a low port needs a privilege that is dropped later.
+pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, DaemonError> {
+    TcpListener::bind(address).map_err(|error| failed(address, &error))
+}
+
+fn failed(address: SocketAddr, error: &io::Error) -> DaemonError {
+    let problem = format!("http: {address} cannot be served: {error}");
+    DaemonError::new(problem, "name an address of this machine and a free port: `http`")
+}
+
+/// Serves it on a thread that lives as long as the process; says the address in full, for a port of
+/// 0 becomes one that was free.
+pub(super) fn serve(
+    listener: TcpListener,
+    daemon: &Arc<Daemon>,
+) -> Result<SocketAddr, DaemonError> {
+    let anywhere = SocketAddr::from(([0, 0, 0, 0], 0));
+    let bound = listener.local_addr().map_err(|error| failed(anywhere, &error))?;
+    let failed = |error: io::Error| failed(bound, &error);
     let words: Result<Vec<String>, _> =
         (0..2).map(|_| getrandom::u64().map(|word| format!("{word:016x}"))).collect();
     let token = words.map_err(|error| failed(io::Error::other(error.to_string())))?.concat();

@@ -4,10 +4,10 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::thread;
 
-use crate::support::{Daemon, Home, endpoint};
+use crate::support::{Daemon, Home, PATIENCE, endpoint};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -26,6 +26,36 @@ fn endpoint_of(daemon: &Daemon, name: &str) -> Value {
     let answer = daemon.json(&["endpoints"]);
     let endpoints = answer["endpoints"].as_array().unwrap();
     endpoints.iter().find(|endpoint| endpoint["name"] == name).cloned().unwrap_or_default()
+}
+
+#[test]
+fn whoever_starts_it_is_told_how_it_is() {
+    let home = Home::new();
+    let listener = UnixDatagram::bind(home.path("notify")).unwrap();
+    listener.set_read_timeout(Some(PATIENCE)).unwrap();
+    let hear = || {
+        let mut words = [0; 256];
+        let length = listener.recv(&mut words).unwrap();
+        String::from_utf8_lossy(&words[..length]).into_owned()
+    };
+    let config = home.configure(SMALL, &endpoint("pe-a", "10.0.0.5", ""));
+    let path = home.path("notify");
+    let environment = [("NOTIFY_SOCKET", path.to_str().unwrap()), ("WATCHDOG_USEC", "600000")];
+    let mut daemon = Daemon::spawn_with(&home, &config, &environment);
+    assert_eq!(hear(), "READY=1\nSTATUS=forwarding");
+    daemon.wait_for("ready");
+    assert_eq!(hear(), "WATCHDOG=1");
+    let after_life = || std::iter::repeat_with(hear).find(|words| words != "WATCHDOG=1").unwrap();
+    daemon.signal(Signal::HUP);
+    assert!(after_life().starts_with("RELOADING=1\nMONOTONIC_USEC="));
+    assert_eq!(after_life(), "READY=1\nSTATUS=forwarding");
+    home.write("adit.toml", "no configuration");
+    daemon.signal(Signal::HUP);
+    assert!(after_life().starts_with("RELOADING=1"));
+    assert!(after_life().contains("READY=1\nSTATUS=forwarding; the last reload was refused"));
+    drop(fs::remove_file(home.path("notify")));
+    // The file of the socket is gone: nobody is told, and that stops nothing.
+    ends_well(daemon, &home);
 }
 
 #[test]

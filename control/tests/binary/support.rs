@@ -154,8 +154,14 @@ impl Daemon {
 
     /// Starts one.
     pub(crate) fn spawn(home: &Home, config: &Path) -> Daemon {
+        Daemon::spawn_with(home, config, &[])
+    }
+
+    /// Starts one with more in its environment.
+    pub(crate) fn spawn_with(home: &Home, config: &Path, environment: &[(&str, &str)]) -> Daemon {
         let config = config.to_str().expect("a path in UTF-8");
         let mut command = adit(&["run", "--config", config]);
+        command.envs(environment.iter().copied());
         let mut child = command.stderr(Stdio::piped()).spawn().expect("adit starts");
         let stderr = child.stderr.take().expect("a pipe");
         let (sender, lines) = mpsc::channel();

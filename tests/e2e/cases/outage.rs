@@ -52,7 +52,7 @@ fn down_and_up(world: &mut World) -> Outcome {
 }
 
 /// A consumer's interface is deleted and made anew, with another Ethernet address.
-fn replace_consumer(world: &mut World) -> Outcome {
+pub(super) fn replace_consumer(world: &mut World) -> Outcome {
     let kind = world.config.kind;
     world.consumers[0].cut_cable()?;
     wait_until_noticed(world, world.a())?;

@@ -6,6 +6,7 @@
 mod bpf;
 mod ci;
 mod compare;
+mod deb;
 mod engine_bench;
 mod fuzz;
 mod lexer;
@@ -13,6 +14,7 @@ mod manifest;
 mod miri;
 mod model;
 mod picture;
+mod reference;
 mod rfc;
 mod rooms;
 mod sim;
@@ -56,6 +58,12 @@ const COMMANDS: &[Command] = &[
         summary: "measure adit beside its peers, in turn",
         run: compare::run,
     },
+    Command {
+        name: "reference",
+        summary: "write docs/configuration.md from the keys that the parser reads",
+        run: reference::run,
+    },
+    Command { name: "deb", summary: "build a Debian package", run: deb::run },
     Command { name: "rfc", summary: "write docs/rfc-compliance.md from the tests", run: rfc::run },
     Command { name: "picture", summary: "draw what a terminal showed as SVG", run: picture::run },
     Command { name: "help", summary: "list these commands", run: help },

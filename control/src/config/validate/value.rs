@@ -10,7 +10,7 @@ use super::super::CONTROL_SOCKET;
 use super::super::raw::{RawSettings, Text};
 use super::super::reader::Located;
 use super::super::suggest;
-use super::super::valid::{FastPathUse, Setting, Settings};
+use super::super::valid::{FastPathUse, PrivilegeUse, Setting, Settings};
 use super::Context;
 
 /// Flows per worker unless the file says otherwise.
@@ -18,6 +18,9 @@ const FLOWS_MAX_DEFAULT: usize = 262_144;
 
 const FAST_PATHS: &[(&str, FastPathUse)] =
     &[("auto", FastPathUse::Auto), ("off", FastPathUse::Off)];
+
+const PRIVILEGES: &[(&str, PrivilegeUse)] =
+    &[("drop", PrivilegeUse::Drop), ("keep", PrivilegeUse::Keep)];
 
 /// The longest path that a socket address holds.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -58,12 +61,17 @@ pub(super) fn settings(context: &mut Context, raw: &RawSettings) -> Option<Setti
         None => Some(Setting::default(FastPathUse::default())),
         Some(text) => word(context, text, FAST_PATHS).map(|value| Setting::of(text, value)),
     };
+    let privileges = match &raw.privileges {
+        None => Some(Setting::default(PrivilegeUse::default())),
+        Some(text) => word(context, text, PRIVILEGES).map(|value| Setting::of(text, value)),
+    };
     Some(Settings {
         control_socket: control_socket?,
         http: http?,
         workers: workers?,
         flows_max: flows_max?,
         fast_path: fast_path?,
+        privileges: privileges?,
     })
 }
 

@@ -26,6 +26,7 @@ fn said() -> Said {
         "next_hops": [], "flows": 5, "flows_unanswered": 1, "flows_opened": 9,
         "flows_displaced": 0, "flows_revoked": 0, "flows_moved": 0,
         "fast_path": { "state": "off", "detail": null }, "shortcut": 0,
+        "privileges": { "user": 0, "capabilities": [], "can_gain": false },
         "flows_reset": 2, "ports_resting": 0,
         "proxy_headers_sent": 0, "proxy_headers_repeated": 0, "proxy_headers_waiting": 0,
         "backends_probed": 1, "backends_healthy": 0,
