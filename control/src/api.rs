@@ -11,12 +11,14 @@
 
 mod explanation;
 mod lines;
+mod plan;
 mod request;
 mod response;
 mod session_id;
 
 pub use explanation::{Decision, Explanation, Judgement, Refusal};
 pub use lines::{Line, Lines};
+pub use plan::{EndpointFlows, FlowsPlan, Plan, Reason};
 pub use request::{Packet, Protocol, Request, SESSIONS_LIMIT, SESSIONS_LIMIT_MAX, SessionFilter};
 pub use response::{
     Answer, AnswerResult, Backend, BackendProbe, Device, DeviceState, Drop, Endpoint, ErrorCode,

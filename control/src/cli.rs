@@ -100,7 +100,15 @@ fn run(command: Command) -> Result<(), Ending> {
         Command::Reject { endpoint, message, connection } => {
             ask(&connection, &Request::Reject { endpoint, message })
         }
-        Command::Reload(connection) => ask(&connection, &Request::Reload {}),
+        Command::Reload { plan: true, connection } => {
+            ask(&connection, &Request::Plan { file: None })
+        }
+        Command::Reload { plan: false, connection } => ask(&connection, &Request::Reload {}),
+        Command::Plan { file, connection } => {
+            // The daemon may run elsewhere in the file system's tree.
+            let file = file.map(std::path::absolute).transpose().map_err(Ending::failed)?;
+            ask(&connection, &Request::Plan { file })
+        }
         Command::Reference => write(config::reference().as_bytes()),
         Command::Completions { shell } => {
             let mut text = Vec::new();

@@ -13,6 +13,7 @@ mod exhaustion;
 mod explain;
 mod inquiry;
 mod notify;
+mod plan;
 mod privileges;
 mod prober;
 mod publisher;

@@ -11,6 +11,7 @@ pub mod compile;
 pub mod config;
 pub mod daemon;
 pub mod demo;
+pub mod difference;
 pub(crate) mod probe;
 pub mod resource;
 pub mod state;

@@ -155,7 +155,8 @@ pub struct Registry {
     networks: Vec<Name>,
     network_numbers: HashMap<Name, u16>,
     devices: Vec<Option<DevicePlan>>,
-    connections: BTreeMap<Name, Connection>,
+    /// Shared with the registries before and after, until one is decided about.
+    connections: BTreeMap<Name, Arc<Connection>>,
     departures: Departures,
     health: Arc<Health>,
     /// The next link id, or 0 when all are used.
@@ -256,7 +257,7 @@ impl Registry {
     /// The connection of an endpoint.
     #[must_use]
     pub fn connection(&self, endpoint: &Name) -> Option<&Connection> {
-        self.connections.get(endpoint)
+        self.connections.get(endpoint).map(|connection| &**connection)
     }
 
     /// Every endpoint with the id of its connection.
@@ -266,7 +267,7 @@ impl Registry {
 
     /// Every endpoint with its connection.
     pub fn all(&self) -> impl Iterator<Item = (&Name, &Connection)> {
-        self.connections.iter()
+        self.connections.iter().map(|(name, connection)| (name, &**connection))
     }
 
     /// The next link id, or 0 when all are used.
@@ -278,20 +279,21 @@ impl Registry {
     /// What an earlier run knew: connections, and from where on link ids were not given out.
     #[must_use]
     pub fn restored(connections: Vec<(Name, Connection)>, next_link: u32) -> Registry {
-        let connections = connections.into_iter().collect();
+        let connections = connections.into_iter();
+        let connections = connections.map(|(name, one)| (name, Arc::new(one))).collect();
         Registry { connections, next_link, ..Registry::default() }
     }
 
     /// Says what the consumer should do; does nothing if there is no such endpoint.
     pub fn set_actions(&mut self, endpoint: &Name, actions_required: String) {
-        if let Some(connection) = self.connections.get_mut(endpoint) {
+        if let Some(connection) = self.connections.get_mut(endpoint).map(Arc::make_mut) {
             connection.actions_required = actions_required;
         }
     }
 
     /// Puts a connection in a state; does nothing if there is no such endpoint.
     pub fn set_state(&mut self, endpoint: &Name, state: ConnectionState, description: String) {
-        if let Some(connection) = self.connections.get_mut(endpoint) {
+        if let Some(connection) = self.connections.get_mut(endpoint).map(Arc::make_mut) {
             connection.state = state;
             connection.description = description;
         }
@@ -352,8 +354,8 @@ impl Registry {
         &mut self,
         config: &Config,
         endpoint: &PrivateEndpoint,
-        old: Option<&Connection>,
-    ) -> Result<Connection, Exhausted> {
+        old: Option<&Arc<Connection>>,
+    ) -> Result<Arc<Connection>, Exhausted> {
         let network = config.virtual_networks.get(endpoint.virtual_network);
         let service = config.services.get(endpoint.service);
         let (Some(network), Some(service)) = (network, service) else {
@@ -366,7 +368,7 @@ impl Registry {
         };
         let old = old.filter(|old| old.identity == identity);
         if let Some(old) = old.filter(|old| old.configured == endpoint.connection_state) {
-            return Ok(old.clone());
+            return Ok(Arc::clone(old));
         }
         let link = match old {
             Some(old) => old.link,
@@ -377,14 +379,14 @@ impl Registry {
             None if service.auto_approve => "Auto-approved",
             None => "Waits for approval",
         };
-        Ok(Connection {
+        Ok(Arc::new(Connection {
             link,
             state: config.initial_state(endpoint),
             description: description.to_owned(),
             actions_required: "None".to_owned(),
             identity,
             configured: endpoint.connection_state,
-        })
+        }))
     }
 
     fn next_link(&mut self) -> Result<LinkId, Exhausted> {

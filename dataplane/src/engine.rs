@@ -20,6 +20,7 @@ mod ending;
 mod exception;
 mod explain;
 mod express;
+mod fate;
 mod fragment;
 mod hold;
 mod icmp;
@@ -41,6 +42,7 @@ use alloc::vec;
 
 pub use crate::packet::FlowKey;
 pub use explain::{Explanation, NatChoice, NextHopChoice, RuleChoice};
+pub use fate::Fate;
 pub use sessions::Session;
 
 use crate::device::{Batch, Frame, Link};

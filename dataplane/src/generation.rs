@@ -6,8 +6,8 @@
 use crate::hash::Keys;
 use crate::nat::{Pools, Usages};
 use crate::neighbor::Neighbors;
-use crate::snapshot::Snapshot;
-use crate::types::GenerationNumber;
+use crate::snapshot::{Gate, Snapshot};
+use crate::types::{GenerationNumber, LinkId};
 
 /// One published configuration.
 pub struct Generation {
@@ -36,11 +36,29 @@ impl Generation {
         }
     }
 
+    /// The generation after this one, with the connection `link` in another state and all else the
+    /// same: what [`Generation::next`] would be, for the price of copies.
+    #[must_use]
+    pub fn with_gate(&self, link: LinkId, gate: Gate) -> Generation {
+        let snapshot = self.snapshot.with_gate(link, gate);
+        Generation {
+            number: self.following(),
+            pools: self.pools.clone(),
+            usages: self.usages.clone(),
+            neighbors: self.neighbors.next(&self.snapshot, &snapshot),
+            snapshot,
+        }
+    }
+
+    /// Never 0, which records of no flow and of ended flows have.
+    fn following(&self) -> GenerationNumber {
+        GenerationNumber(self.number.0.wrapping_add(1).max(1))
+    }
+
     /// The generation after this one: leases and resolved next hops carry over.
     #[must_use]
     pub fn next(&self, snapshot: Snapshot, seed: u64) -> Generation {
-        // Never 0, which records of no flow and of ended flows have.
-        let number = GenerationNumber(self.number.0.wrapping_add(1).max(1));
+        let number = self.following();
         // A pool that comes back must not start where it started before: a late answer to a flow of
         // its former life would meet the first flow of the new one, perhaps another tenant's.
         let fresh_seed = Keys::new(seed).hash(u64::from(number.0), 0);

@@ -27,7 +27,9 @@ use crate::limits::{NAT_IPS_MAX, PORTS_PER_POOL};
 use crate::snapshot::{PoolKey, Service, Snapshot};
 use crate::types::{Area, FlowIndex, Lease, PoolIndex, Protocol, WorkerId};
 
-/// The pools of one generation. A pool keeps its slot for as long as a port of it is leased.
+/// The pools of one generation. A pool keeps its slot for as long as a port of it is leased. Clones
+/// share the pools.
+#[derive(Clone)]
 pub struct Pools {
     slots: Box<[Option<Arc<Pool>>]>,
     by_key: FixedMap,

@@ -294,6 +294,22 @@ impl Snapshot {
         plan::build(plan)
     }
 
+    /// The same with the connection `link` in another state; the same altogether, if there is none.
+    ///
+    /// Nothing else depends on states but what is reserved, so that this costs a copy of lists and
+    /// not their making: a decision among ten thousand endpoints is quick.
+    #[must_use]
+    pub fn with_gate(&self, link: LinkId, gate: Gate) -> Snapshot {
+        let mut next = self.clone();
+        let found = next.by_link.get(&link).map(|at| at.slot());
+        if let Some(endpoint) = found.and_then(|at| next.endpoints.get_mut(at)) {
+            endpoint.gate = gate;
+        }
+        next.services = plan::with_reserves(next.services, &next.endpoints);
+        next.reserves = Reserves::of(next.endpoints.iter());
+        next
+    }
+
     /// All device slots; `None` where a device was removed and its number is not used again yet.
     #[must_use]
     pub fn devices(&self) -> &[Option<DevicePlan>] {

@@ -232,9 +232,15 @@ impl<P: Platform> Worker<P> {
             self.page = self.shared.next_request();
         }
         let Some(page) = &mut self.page else { return };
+        let known = page.sessions.len();
         match self.engine.sessions(now, page.next, SESSION_STEPS, &mut page.sessions) {
             Some(next) => page.next = next,
             None => page.done = true,
+        }
+        if let Some(under) = &page.under {
+            for session in page.sessions.iter_mut().skip(known) {
+                session.fate = self.engine.fate(under, session.number);
+            }
         }
         let is_full = page.sessions.len() == page.sessions.capacity();
         if page.done || is_full {

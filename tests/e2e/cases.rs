@@ -4,6 +4,7 @@ mod arm;
 mod balance;
 mod chaos;
 mod connections;
+mod decisions;
 mod ending;
 mod gate;
 mod icmp;
@@ -14,6 +15,7 @@ mod mtu;
 mod nat_ips;
 mod observe;
 mod outage;
+mod plan;
 mod privileges;
 mod probes;
 mod proxy;
@@ -55,6 +57,8 @@ pub(crate) fn all() -> Vec<Case> {
         mtu::CASES,
         reload::CASES,
         outage::CASES,
+        plan::CASES,
+        decisions::CASES,
         privileges::CASES,
         idle::CASES,
         lifecycle::CASES,

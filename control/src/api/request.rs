@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -18,7 +19,7 @@ pub const SESSIONS_LIMIT: usize = 1_000;
 pub const SESSIONS_LIMIT_MAX: usize = 100_000;
 
 /// Names of all requests, as they stand in the field `request`.
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     "status",
     "endpoints",
     "services",
@@ -29,6 +30,7 @@ const NAMES: [&str; 11] = [
     "approve",
     "reject",
     "reload",
+    "plan",
     "access",
 ];
 
@@ -75,6 +77,12 @@ pub enum Request {
     },
     /// Reads the configuration file again.
     Reload {},
+    /// Says what a configuration file would do, and does nothing.
+    Plan {
+        /// Its absolute path; the daemon's own, if it is not said.
+        #[serde(default)]
+        file: Option<PathBuf>,
+    },
     /// What programs need to reach the API.
     Access {
         /// As whom; the operator, if it is not said.
@@ -293,6 +301,7 @@ mod tests {
             Request::Approve { endpoint: "pe-a".to_owned(), message: Some("ok".to_owned()) },
             Request::Reject { endpoint: "pe-a".to_owned(), message: None },
             Request::Reload {},
+            Request::Plan { file: Some("/etc/adit/new.toml".into()) },
             Request::Access { identity: Some("ci".to_owned()) },
         ];
         assert_eq!(requests.len(), NAMES.len());

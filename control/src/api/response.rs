@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Explanation, Packet, Protocol, SessionId, VERSION};
+use super::{Explanation, Packet, Plan, Protocol, SessionId, VERSION};
 use crate::arm::Access;
 use crate::config::{ConfigError, ConfigErrors};
 use crate::state::ConnectionState;
@@ -184,6 +184,8 @@ pub enum Response {
     },
     /// To `access`.
     Access(Access),
+    /// To `plan`.
+    Planned(Box<Plan>),
     /// To `reload`.
     Reloaded {
         /// The generation that every worker works with now.

@@ -52,7 +52,23 @@ pub enum Command {
         json: bool,
     },
     /// Make the daemon read its configuration file again, whole or not at all
-    Reload(Connection),
+    Reload {
+        /// Only say what that would do
+        #[arg(long)]
+        plan: bool,
+        /// How to reach the daemon
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Say what a configuration file would change, and what would become of the flows that live
+    /// now; change nothing
+    Plan {
+        /// Configuration file; the daemon's own, unless it is named
+        file: Option<PathBuf>,
+        /// How to reach the daemon
+        #[command(flatten)]
+        connection: Connection,
+    },
     /// Show how the daemon, its workers, devices and next hops are
     Status {
         /// Show it again and again, every so many seconds, until interrupted

@@ -1,5 +1,7 @@
 //! Answers as people read them.
 
+mod plan;
+
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::net::Ipv4Addr;
@@ -30,6 +32,7 @@ pub(super) fn response(response: &Response) -> String {
             format!("{endpoint} {already} {state} (generation {generation})\n")
         }
         Response::Access(access) => exports(access),
+        Response::Planned(plan) => plan::plan(plan),
         Response::Reloaded { generation, warnings } => {
             let mut text = format!("reloaded: every worker works with generation {generation}\n");
             self::warnings(&mut text, warnings);

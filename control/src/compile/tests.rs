@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use dataplane::snapshot::{Gate, Local};
-use dataplane::types::{LinkId, Protocol};
+use dataplane::types::{LinkId, Protocol, ServiceIndex};
 
 use super::*;
 use crate::config::{Name, check};
@@ -67,4 +67,25 @@ fn networks_that_are_gone_leave_an_empty_place() {
     assert!(snapshot.in_address_space(ScopeId(3), Ipv4Addr::new(10, 0, 0, 9)));
     assert!(!snapshot.in_address_space(ScopeId(0), Ipv4Addr::new(10, 0, 0, 9)));
     assert!(snapshot.devices().iter().all(Option::is_none));
+}
+
+#[test]
+fn a_gate_changed_in_a_copy_is_what_would_be_compiled_anew() {
+    // The second endpoint's quota is reserved from the moment that it is approved.
+    let config = example();
+    let (snapshot, mut registry) = compile(&config, &Registry::default()).unwrap();
+    let name = Name::new("pe-b").unwrap();
+    let link = registry.connection(&name).unwrap().link;
+    for state in [ConnectionState::Approved, ConnectionState::Rejected, ConnectionState::Pending] {
+        registry.set_state(&name, state, String::new());
+        let anew = super::snapshot(&config, &registry).unwrap();
+        let copied = snapshot.with_gate(link, state.gate());
+        assert_eq!(copied.endpoints(), anew.endpoints(), "{state}");
+        assert_eq!(format!("{:?}", copied.reserves()), format!("{:?}", anew.reserves()));
+        let service = |of: &Snapshot| format!("{:?}", of.service(ServiceIndex(0)));
+        assert_eq!(service(&copied), service(&anew), "{state}");
+        assert_eq!(copied.pool_keys(), anew.pool_keys());
+    }
+    let nobody = snapshot.with_gate(LinkId(7), Gate::Approved);
+    assert_eq!(nobody.endpoints(), snapshot.endpoints(), "there is no such connection");
 }

@@ -1,13 +1,14 @@
 //! Names: of resources, after Azure's rule, and of interfaces, after the kernel's.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 /// A resource's name: 1 to 80 letters, digits, `_`, `.` and `-`; a letter or digit first, and not
-/// `.` or `-` last.
+/// `.` or `-` last. Clones share the text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Name(String);
+pub struct Name(Arc<str>);
 
 impl Name {
     /// The rule, as a sentence.
@@ -22,14 +23,14 @@ impl Name {
         let first = bytes.first()?.is_ascii_alphanumeric();
         let last = !b".-".contains(bytes.last()?);
         let fits = bytes.len() <= 80 && bytes.iter().copied().all(inner);
-        (first && last && fits).then(|| Name(text.to_owned()))
+        (first && last && fits).then(|| Name(text.into()))
     }
 
     /// The name of a resource made through the API, of whose parts each is one: `group/name`. The
     /// slash tells it from every name of the file.
     #[must_use]
     pub(crate) fn of_resource(text: String) -> Name {
-        Name(text)
+        Name(text.into())
     }
 
     /// The text.

@@ -14,7 +14,7 @@ that is wrong with a file, with its line and a cure.
 
 The file is TOML. Names are Azure's, in snake case. Words are matched without case. A duration is a
 whole number and `ms`, `s`, `m` or `h`, in quotes. `adit reload` puts a changed file in force, whole
-or not at all.
+or not at all, and `adit plan` says before what that would do.
 ";
 
 /// The page, in Markdown.

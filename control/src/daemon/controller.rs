@@ -16,7 +16,7 @@ use rustix::thread::CapabilitySet;
 use super::crew::Crew;
 use super::exhaustion::Exhaustion;
 use super::prober::Probing;
-use super::publisher::{Lag, Publisher};
+use super::publisher::{Lag, Publisher, Step};
 use super::{log, privileges, view};
 use crate::api::{Device, ErrorCode, Failure, Request, Response};
 use crate::compile;
@@ -57,6 +57,18 @@ pub(crate) fn read_configuration(path: &Path) -> Result<(String, usize), Unreada
         return Err((format!("{shown} is too large"), cure));
     }
     Ok((text, read))
+}
+
+/// Everything that a file would put in force.
+pub(super) struct Draft {
+    /// What the file says.
+    file: Config,
+    estate: Estate,
+    /// What file and API say together.
+    pub(super) config: Config,
+    pub(super) registry: Registry,
+    pub(super) snapshot: Snapshot,
+    pub(super) warnings: Vec<ConfigError>,
 }
 
 /// What is in force, and how to change it.
@@ -163,7 +175,7 @@ impl Controller {
         let registry = self.registry.with_health(health);
         let Ok(snapshot) = compile::snapshot(&self.config, &registry) else { return };
         // Refused while a worker is behind; then the next look tries again.
-        drop(self.put_in_force(snapshot, Next::of(registry, None)));
+        drop(self.put_in_force(Step::To(Box::new(snapshot)), Next::of(registry, None)));
     }
 
     /// Everything that is looked at.
@@ -246,6 +258,7 @@ impl Controller {
             Request::Reload {} => self.reload(),
             Request::Sessions(_)
             | Request::Explain(_)
+            | Request::Plan { .. }
             | Request::Kill { .. }
             | Request::Access { .. } => Err(internal("this is answered elsewhere")),
         }
@@ -253,8 +266,25 @@ impl Controller {
 
     /// Reads the file again and puts it in force, whole or not at all.
     pub(super) fn reload(&mut self) -> Result<Response, Failure> {
+        let Draft { file, estate, config, registry, snapshot, warnings } =
+            self.draft(&self.path)?;
+        let generation =
+            self.put_in_force(Step::To(Box::new(snapshot)), Next::of(registry, Some(config)))?;
+        self.estate = estate;
+        self.file = file;
+        log(format_args!("reloaded: generation {generation}"));
+        for leaving in self.registry.departures().iter() {
+            let Departure { service, address, .. } = leaving;
+            let left = leaving.until.saturating_sub(self.uptime()).as_secs();
+            log(format_args!("service {service}: NAT IP {address} drains for at most {left} s"));
+        }
+        Ok(Response::Reloaded { generation, warnings })
+    }
+
+    /// Everything that a file would put in force; nothing changes.
+    pub(super) fn draft(&self, path: &Path) -> Result<Draft, Failure> {
         let invalid = |errors: ConfigErrors| Failure::of_configuration(&errors);
-        let (text, _) = read_configuration(&self.path).map_err(|(message, cure)| {
+        let (text, _) = read_configuration(path).map_err(|(message, cure)| {
             Failure::new(ErrorCode::InvalidConfiguration, message, cure)
         })?;
         let checked = config::check(&text).map_err(invalid)?;
@@ -265,16 +295,18 @@ impl Controller {
         let config = compose(&estate, &checked.config).map_err(of_clash).map_err(invalid)?;
         let registry = self.registry.replace(&self.config, &config, self.uptime());
         let (snapshot, registry) = compile::compile(&config, &registry).map_err(invalid)?;
-        let generation = self.put_in_force(snapshot, Next::of(registry, Some(config)))?;
-        self.estate = estate;
-        self.file = checked.config;
-        log(format_args!("reloaded: generation {generation}"));
-        for leaving in self.registry.departures().iter() {
-            let Departure { service, address, .. } = leaving;
-            let left = leaving.until.saturating_sub(self.uptime()).as_secs();
-            log(format_args!("service {service}: NAT IP {address} drains for at most {left} s"));
-        }
-        Ok(Response::Reloaded { generation, warnings: checked.warnings })
+        let (file, warnings) = (checked.config, checked.warnings);
+        Ok(Draft { file, estate, config, registry, snapshot, warnings })
+    }
+
+    /// The generation that a snapshot would be, if it were put in force.
+    pub(super) fn next_generation(&self, snapshot: Snapshot) -> Generation {
+        self.publisher.next(snapshot)
+    }
+
+    /// The configuration file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Lets go of NAT IPs that were taken away and have drained, closes those whose time is over,
@@ -294,7 +326,7 @@ impl Controller {
         let registry = self.registry.with_departures(departures);
         let Ok(snapshot) = compile::snapshot(&self.config, &registry) else { return };
         // Refused while a worker is behind; then the next look tries again.
-        if self.put_in_force(snapshot, Next::of(registry, None)).is_ok() {
+        if self.put_in_force(Step::To(Box::new(snapshot)), Next::of(registry, None)).is_ok() {
             lines.iter().for_each(log);
         }
     }
@@ -359,7 +391,7 @@ impl Controller {
         let name = self.find_endpoint(endpoint)?;
         let connection = self.registry.connection(&name);
         let connection = connection.ok_or_else(|| internal("an endpoint has no connection"))?;
-        let before = connection.state;
+        let (before, link) = (connection.state, connection.link);
         let state = before.decide(decision).map_err(|_| {
             let message = format!("the connection of {name} was removed by its provider");
             let cure = "remove the endpoint from the configuration and add it anew";
@@ -373,10 +405,9 @@ impl Controller {
             };
             let mut registry = self.registry.clone();
             registry.set_state(&name, state, message.unwrap_or(default).to_owned());
-            let snapshot = compile::snapshot(&self.config, &registry);
-            let snapshot = snapshot.map_err(|errors| Failure::of_configuration(&errors))?;
             if changed {
-                let generation = self.put_in_force(snapshot, Next::of(registry, None))?;
+                let step = Step::Gate(link, state.gate());
+                let generation = self.put_in_force(step, Next::of(registry, None))?;
                 log(format_args!("endpoint {name}: {state}, generation {generation}"));
             } else {
                 self.keep(&[], &registry)?;
@@ -393,13 +424,13 @@ impl Controller {
 
     /// Keeps what a snapshot was compiled from, and puts it in force, unless workers are behind
     /// already or it cannot be kept: then nothing changes.
-    fn put_in_force(&mut self, snapshot: Snapshot, next: Next) -> Result<u32, Failure> {
+    fn put_in_force(&mut self, step: Step, next: Next) -> Result<u32, Failure> {
         let crew = self.crew()?;
         // What is kept must come into force: who would not adopt it is found out before.
         let mut published = self.publisher.settle(&crew).map(|()| self.number());
         if published.is_ok() {
             self.keep(&next.steps, &next.registry)?;
-            published = self.publisher.publish(snapshot, &crew);
+            published = self.publisher.publish(step, &crew);
             if matches!(published, Err(Lag::Before(_))) {
                 // A worker ended in between.
                 self.keep(&next.undo, &self.registry)?;

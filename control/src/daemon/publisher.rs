@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use dataplane::generation::Generation;
 use dataplane::publish::Cell;
-use dataplane::snapshot::Snapshot;
-use dataplane::types::GenerationNumber;
+use dataplane::snapshot::{Gate, Snapshot};
+use dataplane::types::{GenerationNumber, LinkId};
 
 use super::crew::Crew;
 
@@ -25,6 +25,14 @@ pub(super) enum Lag {
     Before(String),
     /// The new generation is in force, and they did not adopt it in time.
     After(String),
+}
+
+/// How the generation that follows differs.
+pub(super) enum Step {
+    /// It has another snapshot.
+    To(Box<Snapshot>),
+    /// A connection is in another state.
+    Gate(LinkId, Gate),
 }
 
 /// The generation in force and those before it that are still in use.
@@ -60,23 +68,27 @@ impl Publisher {
         crew.wait_until_adopted(self.current.number, self.patience).map_err(Lag::Before)
     }
 
-    /// Puts a snapshot in force when every worker works with what is, and waits until every worker
-    /// works with it.
-    pub(super) fn publish(
-        &mut self,
-        snapshot: Snapshot,
-        crew: &Crew,
-    ) -> Result<GenerationNumber, Lag> {
+    /// Makes a step when every worker works with what is in force, and waits until every worker
+    /// works with what follows.
+    pub(super) fn publish(&mut self, step: Step, crew: &Crew) -> Result<GenerationNumber, Lag> {
         self.settle(crew)?;
-        let number = self.replace(snapshot);
+        let number = self.replace(step);
         crew.wake();
         let adopted = crew.wait_until_adopted(number, self.patience);
         self.reap();
         adopted.map(|()| number).map_err(Lag::After)
     }
 
-    fn replace(&mut self, snapshot: Snapshot) -> GenerationNumber {
-        let next = Arc::new(self.current.next(snapshot, self.seed));
+    /// What would be in force with this snapshot.
+    pub(super) fn next(&self, snapshot: Snapshot) -> Generation {
+        self.current.next(snapshot, self.seed)
+    }
+
+    fn replace(&mut self, step: Step) -> GenerationNumber {
+        let next = Arc::new(match step {
+            Step::To(snapshot) => self.next(*snapshot),
+            Step::Gate(link, gate) => self.current.with_gate(link, gate),
+        });
         self.retired.push(self.cell.publish(Arc::clone(&next)));
         self.current = next;
         self.current.number
@@ -104,13 +116,17 @@ mod tests {
 
     use super::*;
 
-    fn empty() -> Snapshot {
+    fn empty() -> Step {
+        Step::To(Box::new(snapshot()))
+    }
+
+    fn snapshot() -> Snapshot {
         Snapshot::build(Plan::default()).unwrap()
     }
 
     #[test]
     fn workers_are_never_two_generations_apart() {
-        let mut publisher = Publisher::new(empty(), 1).impatient();
+        let mut publisher = Publisher::new(snapshot(), 1).impatient();
         let crew = Crew::played(3, publisher.cell());
         let mut publish = || publisher.publish(empty(), &crew);
         let named = |workers: &str| format!("worker {workers}");
@@ -130,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_generation_is_freed_here_and_only_after_its_last_worker() {
-        let mut publisher = Publisher::new(empty(), 1);
+        let mut publisher = Publisher::new(snapshot(), 1);
         let worker = publisher.cell().load();
         let first = Arc::downgrade(&worker);
         assert_eq!(publisher.replace(empty()).0, 2);

@@ -37,7 +37,7 @@ const LINE_SESSIONS: usize = 500;
 pub(super) struct Daemon {
     pub(super) controller: Mutex<Controller>,
     pub(super) crew: Arc<Crew>,
-    walker: Walker,
+    pub(super) walker: Walker,
     inquirer: Inquirer,
     clients: Arc<Clients>,
     /// Gives out tokens of the API, if it is served.
@@ -76,6 +76,7 @@ impl Daemon {
                 Err(failure) => write(client, Err(failure)),
             },
             Request::Explain(packet) => write(client, self.explain(packet)),
+            Request::Plan { file } => write(client, self.plan(file.as_deref())),
             Request::Kill { session } => write(client, self.kill(*session)),
             Request::Access { identity } => write(client, self.access(identity.as_deref())),
             other => {

@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use dataplane::engine;
+use dataplane::generation::Generation;
 use dataplane::types::{LinkId, ScopeId};
 use dataplane::worker::{SessionPage, Shared, Ticket};
 use parking_lot::Mutex;
@@ -131,27 +132,49 @@ impl Walker {
 
     /// Every session that the lens lets through.
     pub(super) fn walk(&self, lens: &Lens) -> Result<Found, Failure> {
-        let _turn = self.turn.lock();
         let mut found = Found::default();
+        self.visit(None, &mut |session, worker| {
+            if !lens.lets_through(session) {
+                return;
+            }
+            if found.sessions.len() < lens.filter.limit {
+                found.sessions.push(lens.names.view(session, worker));
+            } else {
+                found.more += 1;
+            }
+        })?;
+        Ok(found)
+    }
+
+    /// Every session, with what a configuration that is not in force would make of it.
+    pub(super) fn judge(
+        &self,
+        under: &Arc<Generation>,
+        visit: &mut dyn FnMut(&engine::Session),
+    ) -> Result<(), Failure> {
+        self.visit(Some(under), &mut |session, _| visit(session))
+    }
+
+    fn visit(
+        &self,
+        under: Option<&Arc<Generation>>,
+        visit: &mut dyn FnMut(&engine::Session, u8),
+    ) -> Result<(), Failure> {
+        let _turn = self.turn.lock();
         for (at, shared) in self.crew.shared().iter().enumerate() {
             let worker = u8::try_from(at).unwrap_or(u8::MAX);
             let mut page = SessionPage::new(PAGE_SESSIONS);
+            page.under = under.cloned();
             while !page.done {
                 page.sessions.clear();
                 // Refused if an earlier request was given up before the worker saw it.
                 let ticket = shared.request_sessions(page).map_err(|_| late(at))?;
                 self.crew.wake();
                 page = wait(at, shared, ticket)?;
-                for session in page.sessions.iter().filter(|session| lens.lets_through(session)) {
-                    if found.sessions.len() < lens.filter.limit {
-                        found.sessions.push(lens.names.view(session, worker));
-                    } else {
-                        found.more += 1;
-                    }
-                }
+                page.sessions.iter().for_each(|session| visit(session, worker));
             }
         }
-        Ok(found)
+        Ok(())
     }
 }
 

@@ -118,6 +118,40 @@ fn decisions_take_effect_and_repeat_without_one() {
 }
 
 #[test]
+fn a_plan_says_what_would_change_and_changes_nothing() {
+    let home = Home::new();
+    let config = home.configure(SMALL, &endpoint("pe-a", "10.0.0.5", ""));
+    let daemon = Daemon::start(&home, &config);
+    daemon.ask(&["plan"]).expect(0, &["nothing was changed", "It changes nothing", "leaves 0"]);
+    let now = fs::read_to_string(&config).unwrap();
+    let next = now.replace("10.0.0.5", "10.0.0.6") + &endpoint("pe-b", "10.0.0.7", "");
+    let next = home.write("next.toml", &next);
+    let words = [
+        "+ private_endpoint pe-b",
+        "~ private_endpoint pe-a",
+        "private_ip_address 10.0.0.5 -> 10.0.0.6",
+        "resets no flow",
+    ];
+    daemon.ask(&["plan", next.to_str().unwrap()]).expect(0, &words);
+    let said = daemon.json(&["plan", next.to_str().unwrap()]);
+    assert_eq!((&said["generation"], &said["flows"]["stay"]), (&1.into(), &0.into()));
+    assert_eq!(said["differences"].as_array().map(Vec::len), Some(2));
+    home.write("next.toml", &now.replace("workers = 2", "workers = 1"));
+    let words = ["fixed while adit runs", "restart adit"];
+    daemon.ask(&["plan", next.to_str().unwrap()]).expect(1, &words);
+    home.write("next.toml", "no configuration");
+    daemon.ask(&["plan", next.to_str().unwrap()]).expect(1, &["not TOML"]);
+    daemon.ask(&["plan", "/no/such/file"]).expect(1, &["cannot be read"]);
+    assert_eq!(endpoint_of(&daemon, "pe-a")["private_ip_address"], "10.0.0.5");
+    assert_eq!(daemon.json(&["status"])["generation"], 1);
+    home.configure(SMALL, &endpoint("pe-c", "10.0.0.5", ""));
+    daemon
+        .ask(&["reload", "--plan"])
+        .expect(0, &["- private_endpoint pe-a", "+ private_endpoint pe-c"]);
+    assert_eq!(endpoint_of(&daemon, "pe-a")["private_ip_address"], "10.0.0.5");
+}
+
+#[test]
 fn reloads_are_whole_or_not_at_all() {
     let home = Home::new();
     let (a, b) = (endpoint("pe-a", "10.0.0.5", ""), endpoint("pe-b", "10.0.0.6", ""));

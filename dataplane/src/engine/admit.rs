@@ -10,6 +10,7 @@ use super::path::{Forward, opens};
 use crate::classify::judge_source;
 use crate::drop_reason::DropReason;
 use crate::flow::Flow;
+use crate::generation::Generation;
 use crate::lb;
 use crate::packet::FlowKey;
 use crate::snapshot::{Backend, Gate, Quota, Rule};
@@ -89,7 +90,8 @@ impl Engine {
             return Err(DropReason::TcpNotSyn);
         }
         let (link, service) = (endpoint.link, endpoint.service);
-        let backend = self.choose(rule, key, link).ok_or_else(|| no_backend(rule))?;
+        let backend =
+            self.choose(&self.generation, rule, key, link).ok_or_else(|| no_backend(rule))?;
         witness.hear(Found::Backend(&backend));
         let (backend_port, timeouts) = (rule.port_behind(key.endpoint_port), rule.timeouts);
         // NAT IPs share the flows of a client even where one backend serves them all.
@@ -98,9 +100,15 @@ impl Engine {
         Ok(Grant { link, service, backend, backend_port, timeouts, quota, protocol, hash })
     }
 
-    /// The backend that a new flow would have.
-    pub(super) fn choose(&self, rule: &Rule, key: &FlowKey, link: LinkId) -> Option<Backend> {
+    /// The backend that a new flow would have under a configuration.
+    pub(super) fn choose(
+        &self,
+        under: &Generation,
+        rule: &Rule,
+        key: &FlowKey,
+        link: LinkId,
+    ) -> Option<Backend> {
         let hash = key.balance_hash(&self.balance_keys, link, rule.persistence);
-        lb::choose(&self.generation.snapshot, rule, hash).copied()
+        lb::choose(&under.snapshot, rule, hash).copied()
     }
 }

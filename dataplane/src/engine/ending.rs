@@ -7,6 +7,7 @@
 //! outlives its time, and both are ordinary flows to the timers.
 
 use super::Engine;
+use super::fate::resets;
 use super::revalidate::rule_of;
 use crate::flow::{Flow, State};
 use crate::nat::Holder;
@@ -32,8 +33,7 @@ impl Engine {
     pub(super) fn end(&mut self, number: FlowIndex, now: Tick) {
         self.take_back(number);
         let Some(flow) = self.flows.get_mut(number) else { return };
-        let ending = rule_of(&self.generation, flow).map(|rule| rule.ending).unwrap_or_default();
-        if !(ending.resets && flow.state.is_established()) {
+        if !resets(&self.generation, flow) {
             return self.close(number, now);
         }
         flow.state = State::Resetting;

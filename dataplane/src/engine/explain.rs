@@ -207,10 +207,8 @@ impl Engine {
 
     /// Whether a flow would be opened anew towards another backend, because a change wants it.
     fn would_move(&self, number: FlowIndex, flow: &Flow) -> bool {
-        let holder = Holder { worker: self.worker, flow: number };
-        let judged = (flow.generation != self.generation.number)
-            .then(|| judge(&self.generation, flow, holder));
-        judged.is_some_and(|judged| judged.is_ok_and(|renewal| self.moves(flow, renewal.rule)))
+        flow.generation != self.generation.number
+            && self.judge_flow(&self.generation, number, flow).err() == Some(DropReason::FlowMoved)
     }
 
     /// Of a packet of a live flow: the next hop.

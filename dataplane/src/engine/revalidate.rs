@@ -7,6 +7,8 @@
 //! because a reload moves no flow, but for one of UDP that is not tracked and would have another
 //! backend today: it ends, and its client's next datagram opens one that leads there.
 
+use alloc::sync::Arc;
+
 use super::Engine;
 use super::admit::judge_gate;
 use crate::classify::judge_source;
@@ -90,14 +92,8 @@ impl Engine {
             State::Resting => return Err(DropReason::UnsolicitedFromProvider),
             _ => {}
         }
-        let holder = Holder { worker: self.worker, flow: number };
-        let judged = judge(&self.generation, flow, holder);
-        if judged.as_ref().is_ok_and(|renewal| self.moves(flow, renewal.rule)) {
-            self.counters.flows_moved += 1;
-            self.close(number, now);
-            return Err(DropReason::FlowMoved);
-        }
-        match judged {
+        let generation = Arc::clone(&self.generation);
+        match self.judge_flow(&generation, number, flow) {
             Ok(renewal) => {
                 let flow = self.flows.get_mut(number).ok_or(DropReason::Internal)?;
                 flow.generation = self.generation.number;
@@ -108,6 +104,11 @@ impl Engine {
                 }
                 self.flows.reschedule(number, now);
                 Ok(())
+            }
+            Err(DropReason::FlowMoved) => {
+                self.counters.flows_moved += 1;
+                self.close(number, now);
+                Err(DropReason::FlowMoved)
             }
             Err(reason) => {
                 self.counters.flows_revoked += 1;
@@ -121,12 +122,26 @@ impl Engine {
         }
     }
 
-    /// Whether datagrams of a flow that is not tracked would go to another backend today.
-    pub(super) fn moves(&self, flow: &Flow, rule: &Rule) -> bool {
+    /// Whether a configuration, be it in force or not, lets a flow go on, and if not, why.
+    pub(super) fn judge_flow<'a>(
+        &self,
+        under: &'a Generation,
+        number: FlowIndex,
+        flow: &Flow,
+    ) -> Result<Renewal<'a>, DropReason> {
+        let renewal = judge(under, flow, Holder { worker: self.worker, flow: number })?;
+        if self.moves(under, flow, renewal.rule) {
+            return Err(DropReason::FlowMoved);
+        }
+        Ok(renewal)
+    }
+
+    /// Whether datagrams of a flow that is not tracked would go to another backend.
+    fn moves(&self, under: &Generation, flow: &Flow, rule: &Rule) -> bool {
         let key = flow.key();
         let is_pinned = key.protocol == Protocol::Tcp || rule.udp_tracking == UdpTracking::On;
         let stays = || {
-            let chosen = self.choose(rule, &key, flow.link);
+            let chosen = self.choose(under, rule, &key, flow.link);
             chosen.is_some_and(|backend| backend.address == flow.backend().0)
         };
         !is_pinned && !stays()

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 use core::time::Duration;
 
-use super::Engine;
+use super::{Engine, Fate};
 use crate::flow::{Flow, State};
 use crate::packet::FlowKey;
 use crate::types::{FlowIndex, Instant, LinkId, Tick};
@@ -32,6 +32,8 @@ pub struct Session {
     pub idle: Duration,
     /// Time until it expires if no packet comes.
     pub expires_in: Duration,
+    /// What another configuration would make of it, if that was asked.
+    pub fate: Option<Fate>,
 }
 
 impl Session {
@@ -51,6 +53,7 @@ impl Session {
             state: flow.state,
             idle: duration(idle_ticks),
             expires_in: duration(flow.timeout_ticks.saturating_sub(idle_ticks)),
+            fate: None,
         }
     }
 }

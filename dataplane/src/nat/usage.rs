@@ -107,7 +107,8 @@ impl Usage {
     }
 }
 
-/// The cells of one generation.
+/// The cells of one generation. Clones share them.
+#[derive(Clone)]
 pub struct Usages {
     cells: Box<[Arc<Usage>]>,
     by_link: FixedMap,

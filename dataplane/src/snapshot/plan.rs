@@ -463,7 +463,10 @@ impl Builder {
 }
 
 /// The services, each with what its endpoints shall get.
-fn with_reserves(mut services: Box<[Service]>, endpoints: &[Endpoint]) -> Box<[Service]> {
+pub(super) fn with_reserves(
+    mut services: Box<[Service]>,
+    endpoints: &[Endpoint],
+) -> Box<[Service]> {
     for (at, service) in services.iter_mut().enumerate() {
         let lead_here = endpoints.iter().filter(|endpoint| endpoint.service.slot() == at);
         service.reserves = Reserves::of(lead_here);

@@ -7,11 +7,13 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
 
 use super::handover::{self, Handover};
 use super::inquiry::{Finding, Inquiries, Inquiry};
 use super::probe::ProbeRings;
 use crate::engine::Session;
+use crate::generation::Generation;
 use crate::limits::WORKERS_MAX;
 use crate::publish::Cell;
 use crate::stats::StatsPage;
@@ -34,15 +36,26 @@ pub struct CrewConfig {
 pub struct Ticket(pub(super) u64);
 
 /// Sessions on their way from a worker to whoever asked. The asker provides the memory.
-#[derive(Debug)]
 pub struct SessionPage {
     /// Where in the worker's table to go on; start with 0.
     pub next: FlowIndex,
     /// Whether the table's end is reached.
     pub done: bool,
+    /// A configuration that is not in force: each session says what it would make of it. Freed by
+    /// whoever asked, for the page comes back.
+    pub under: Option<Arc<Generation>>,
     /// The sessions found; a worker pushes no more than there is capacity for.
     pub sessions: Vec<Session>,
     ticket: Ticket,
+}
+
+impl fmt::Debug for SessionPage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let SessionPage { next, done, sessions, ticket, under: _ } = self;
+        let mut shown = f.debug_struct("SessionPage");
+        shown.field("next", next).field("done", done).field("sessions", sessions);
+        shown.field("ticket", ticket).finish_non_exhaustive()
+    }
 }
 
 impl SessionPage {
@@ -50,7 +63,8 @@ impl SessionPage {
     #[must_use]
     pub fn new(capacity: usize) -> SessionPage {
         let sessions = Vec::with_capacity(capacity);
-        SessionPage { next: FlowIndex(0), done: false, sessions, ticket: Ticket(0) }
+        let (next, ticket) = (FlowIndex(0), Ticket(0));
+        SessionPage { next, done: false, under: None, sessions, ticket }
     }
 }
 

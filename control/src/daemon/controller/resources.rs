@@ -3,6 +3,7 @@
 use super::{Controller, log};
 use crate::api::{ErrorCode, Failure};
 use crate::config::{Config, ConfigErrors};
+use crate::daemon::publisher::Step as Advance;
 use crate::resource::change::{Before, Change, follow};
 use crate::resource::compose::Clash;
 use crate::resource::estate::View;
@@ -109,8 +110,9 @@ impl Controller {
             steps: change.steps.clone(),
             undo: undo.to_vec(),
         };
-        let generation =
-            self.put_in_force(outcome.snapshot, next).map_err(|failure| of(&failure))?;
+        let generation = self
+            .put_in_force(Advance::To(Box::new(outcome.snapshot)), next)
+            .map_err(|failure| of(&failure))?;
         for step in &change.steps {
             let verb = if step.new.is_some() { "put" } else { "deleted" };
             log(format_args!("{} {verb}, generation {generation}", step.id));
