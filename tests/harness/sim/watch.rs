@@ -16,7 +16,7 @@ use pnet_base::MacAddr;
 
 use super::agenda::{Nanos, SECOND};
 use super::header;
-use super::intent::{Intent, TCP_PORTS, UDP_PORTS};
+use super::intent::{Intent, Service, TCP_PORTS, UDP_PORTS};
 use super::nic::{Deed, Fate};
 use super::pattern::tenant_of;
 use crate::check::Checker;
@@ -62,10 +62,20 @@ struct Tally {
 /// When a flow was last used, and under which configuration.
 struct Use {
     outside: Outside,
-    /// Of it, both ways: a flow of one packet may give way to others.
-    packets: u64,
+    /// Whether an answer passed since: a flow without may have given way to others, and be another
+    /// that found the same port.
+    is_answered: bool,
     at: Nanos,
     generation: u32,
+}
+
+impl Use {
+    /// Whether a flow of datagrams was used so lately that its time cannot be over.
+    fn lives(&self, moment: &Moment<'_>, service: &Service) -> bool {
+        // It may have been sent a little later than the flow heard of it.
+        let timeout = service.timeouts[3].saturating_sub(3) * SECOND;
+        moment.now - self.at < timeout
+    }
 }
 
 /// See the module's documentation.
@@ -302,19 +312,18 @@ impl Watch {
             }
             Some(_) if input.protocol == TCP => !opens(input),
             Some(used) => {
-                let unused = moment.now - used.at;
-                // It may have been sent a little later than the flow heard of it.
-                let timeout = service.timeouts[3].saturating_sub(3) * SECOND;
-                let is_answered = used.packets > 1;
-                is_answered && used.generation == moment.generation && unused < timeout
+                used.is_answered
+                    && used.generation == moment.generation
+                    && used.lives(moment, service)
             }
             None => false,
         };
         let before = self.outsides.get(&inside).filter(|used| used.outside == outside);
-        let packets = before.map_or(1, |used| used.packets + 1);
+        let is_answered =
+            before.is_some_and(|used| used.is_answered && used.lives(moment, service));
         let known = self.outsides.get(&inside).map(|used| used.outside);
         assert!(!stays || known == Some(outside), "I3: {inside:?} was {known:?}, is {outside:?}");
-        let used = Use { outside, packets, at: moment.now, generation: moment.generation };
+        let used = Use { outside, is_answered, at: moment.now, generation: moment.generation };
         self.outsides.insert(inside, used);
         if let Some(before) = self.insides.insert(outside, inside).filter(|it| *it != inside) {
             self.earlier.retain(|(at, ..)| *at == moment.now);
@@ -356,7 +365,7 @@ impl Watch {
         assert_eq!(output.flags, input.flags, "I5: flags");
         if let Some(used) = self.outsides.get_mut(&inside) {
             (used.at, used.generation) = (moment.now, moment.generation);
-            used.packets += 1;
+            used.is_answered = true;
         }
     }
 
