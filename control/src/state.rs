@@ -270,6 +270,25 @@ impl Registry {
         self.connections.iter().map(|(name, connection)| (name, &**connection))
     }
 
+    /// Connections that are not as `old` has them, in the order of their names; `None` for those
+    /// that are gone. One that both share is not looked into, so that this is quick among many.
+    #[must_use]
+    pub fn changes<'r>(&'r self, old: &'r Registry) -> Vec<(&'r Name, Option<&'r Connection>)> {
+        let mut before = old.connections.iter().peekable();
+        let mut changes = Vec::new();
+        for (name, now) in &self.connections {
+            while let Some((gone, _)) = before.next_if(|(known, _)| *known < name) {
+                changes.push((gone, None));
+            }
+            let then = before.next_if(|(known, _)| *known == name);
+            if then.is_none_or(|(_, then)| !Arc::ptr_eq(then, now) && then != now) {
+                changes.push((name, Some(&**now)));
+            }
+        }
+        changes.extend(before.map(|(gone, _)| (gone, None)));
+        changes
+    }
+
     /// The next link id, or 0 when all are used.
     #[must_use]
     pub fn link_counter(&self) -> u32 {

@@ -69,12 +69,7 @@ impl<'b> Batch<'b> {
     /// What is to be written when one registry follows another.
     #[must_use]
     pub fn new(steps: &'b [Step], old: &'b Registry, new: &'b Registry) -> Batch<'b> {
-        let changed =
-            new.all().filter(|(name, connection)| old.connection(name) != Some(connection));
-        let changed = changed.map(|(name, connection)| (name, Some(connection)));
-        let gone = old.all().filter(|(name, _)| new.connection(name).is_none());
-        let gone = gone.map(|(name, _)| (name, None));
-        Batch { steps, connections: changed.chain(gone).collect(), next_link: new.link_counter() }
+        Batch { steps, connections: new.changes(old), next_link: new.link_counter() }
     }
 }
 

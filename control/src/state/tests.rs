@@ -220,3 +220,29 @@ fn slots_are_used_again_when_all_others_are() {
         assert!(registry.devices()[0].as_ref().is_some_and(|device| device.name == "a0"));
     }
 }
+
+#[test]
+fn changes_between_registries_are_found_by_name() {
+    let of = |endpoints: &[(&str, &str)]| {
+        let text: String =
+            endpoints.iter().map(|(name, address)| endpoint(name, "a", address, "s", "")).collect();
+        check(&(BASE.to_owned() + &text)).unwrap().config
+    };
+    let before = of(&[("b", "10.0.0.5"), ("d", "10.0.0.6"), ("e", "10.0.0.7")]);
+    let old = Registry::default().next(&before).unwrap();
+    assert!(
+        old.clone().changes(&old).is_empty() && old.next(&before).unwrap().changes(&old).is_empty()
+    );
+    let after = of(&[("a", "10.0.0.9"), ("b", "10.0.0.5"), ("d", "10.0.0.8"), ("f", "10.0.0.7")]);
+    let mut new = old.next(&after).unwrap();
+    let changes = |new: &Registry| -> Vec<String> {
+        let line = |(name, now): (&Name, Option<&Connection>)| {
+            format!("{name}{}", if now.is_some() { "" } else { " gone" })
+        };
+        new.changes(&old).into_iter().map(line).collect()
+    };
+    assert_eq!(changes(&new), ["a", "d", "e gone", "f"]);
+    new.set_state(&Name::new("b").unwrap(), ConnectionState::Rejected, "no".to_owned());
+    assert_eq!(changes(&new), ["a", "b", "d", "e gone", "f"]);
+    assert_eq!(Registry::default().changes(&old).len(), 3, "all are gone");
+}

@@ -2,10 +2,11 @@
 
 use super::{Controller, log};
 use crate::api::{ErrorCode, Failure};
-use crate::config::{Config, ConfigErrors};
+use crate::config::{Config, ConfigErrors, Name};
 use crate::daemon::publisher::Step as Advance;
 use crate::resource::change::{Before, Change, follow};
 use crate::resource::compose::Clash;
+use crate::resource::connection::Wish;
 use crate::resource::estate::View;
 use crate::resource::{Estate, Fault, Home, Resources, Step};
 use crate::state::Registry;
@@ -97,6 +98,9 @@ impl Controller {
         if !change.moves_packets() {
             return self.keep(&change.steps, &self.registry).map_err(|failure| of(&failure));
         }
+        if let ([], [(name, wish)]) = (change.steps.as_slice(), change.wishes.as_slice()) {
+            return self.grant(name, wish);
+        }
         let before = Before {
             file: &self.file,
             config: &self.config,
@@ -120,6 +124,21 @@ impl Controller {
         for (name, wish) in &change.wishes {
             log(format_args!("endpoint {name}: {}, generation {generation}", wish.state));
         }
+        Ok(())
+    }
+
+    /// Makes a decision on one connection, which concerns nothing else.
+    fn grant(&mut self, name: &Name, wish: &Wish) -> Result<(), Fault> {
+        let Some(link) = self.registry.connection(name).map(|connection| connection.link) else {
+            return Err(Fault::not_found(name.as_str()));
+        };
+        let mut registry = self.registry.clone();
+        registry.set_state(name, wish.state, wish.description.clone());
+        registry.set_actions(name, wish.actions_required.clone());
+        let step = Advance::Gate(link, wish.state.gate());
+        let generation =
+            self.put_in_force(step, Next::of(registry, None)).map_err(|failure| of(&failure))?;
+        log(format_args!("endpoint {name}: {}, generation {generation}", wish.state));
         Ok(())
     }
 
