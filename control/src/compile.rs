@@ -139,7 +139,10 @@ fn rules(
             port: rule.frontend_port,
             backend_port: rule.backend_port,
             backends: pool.addresses().collect(),
-            balance: balancer.balance(rule, pool, registry.health()),
+            balance: Balance {
+                drained: registry.drains().drained(&balancer.name, &pool.name),
+                ..balancer.balance(rule, pool, registry.health())
+            },
             timeouts: service.flows.timeouts(&rule.lifetime),
             ending: service.flows.ending(&rule.lifetime),
         };

@@ -9,6 +9,7 @@
 //! reload makes the next [`Registry`] beside the old one and may throw it away.
 
 mod departure;
+mod drain;
 mod health;
 
 use std::collections::{BTreeMap, HashMap};
@@ -23,6 +24,7 @@ use dataplane::types::{LinkId, ScopeId};
 use serde::{Deserialize, Serialize};
 
 pub use departure::{Departure, Departures, Stage};
+pub use drain::{Drain, Drains};
 pub use health::{Health, Probed};
 
 use crate::config::{Config, Name, PrivateEndpoint};
@@ -159,6 +161,7 @@ pub struct Registry {
     connections: BTreeMap<Name, Arc<Connection>>,
     departures: Departures,
     health: Arc<Health>,
+    drains: Drains,
     /// The next link id, or 0 when all are used.
     next_link: u32,
 }
@@ -172,6 +175,7 @@ impl Default for Registry {
             connections: BTreeMap::new(),
             departures: Departures::default(),
             health: Arc::default(),
+            drains: Drains::default(),
             next_link: LINK_FIRST,
         }
     }
@@ -197,13 +201,14 @@ impl Registry {
         Ok(next)
     }
 
-    /// The same with the NAT IPs that leave, and the backends that are healthy, when `new` takes
-    /// the place of `old`; the time is that since the start of the run.
+    /// The same with the NAT IPs that leave, the backends that drain and those that are healthy,
+    /// when `new` takes the place of `old`; the time is that since the start of the run.
     #[must_use]
     pub fn replace(&self, old: &Config, new: &Config, now: Duration) -> Registry {
         let departures = self.departures.next(old, new, now);
         let health = Arc::new(self.health.next(old, new));
-        Registry { departures, health, ..self.clone() }
+        let drains = self.drains.next(old, new, now);
+        Registry { departures, health, drains, ..self.clone() }
     }
 
     /// The same with other NAT IPs that leave.
@@ -216,6 +221,18 @@ impl Registry {
     #[must_use]
     pub fn departures(&self) -> &Departures {
         &self.departures
+    }
+
+    /// The same with other backends that drain.
+    #[must_use]
+    pub fn with_drains(&self, drains: Drains) -> Registry {
+        Registry { drains, ..self.clone() }
+    }
+
+    /// The backends that drain.
+    #[must_use]
+    pub fn drains(&self) -> &Drains {
+        &self.drains
     }
 
     /// The same with other verdicts of probes.

@@ -197,6 +197,11 @@ drop_reasons! {
         "The client must connect anew; another NAT IP will serve it.",
         "0017";
 
+    BackendDrained, "backend_drained",
+        "The flow's backend was taken down by its administrator and its time to drain is over.",
+        "The client must connect anew; another backend will serve it.",
+        "-";
+
     ConnectionReset, "connection_reset",
         "adit has ended the packet's connection, and told the sender so with a reset.",
         "Nothing to do: the client must connect anew.", "RFC 9293 3.10.7.1";

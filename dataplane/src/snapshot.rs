@@ -173,6 +173,8 @@ pub struct Rule {
     pub persistence: Persistence,
     /// Whether UDP flows stay with their backend.
     pub udp_tracking: UdpTracking,
+    /// Those of the pool whose flows end: their time to drain is over.
+    pub drained: Box<[Ipv4Addr]>,
     /// How long its flows live without a packet.
     pub timeouts: Timeouts,
     /// What becomes of them when they end.

@@ -6,16 +6,14 @@
 //! order, and any other verdict by `drop`, `held`, `consumed` or `handed-over`.
 //!
 //! Settings: `backends IP…`, `nat IP…`, `drain IP`, `close IP`, `quota NET RESERVED MAX|-`,
-//! `timeouts OPENING ESTABLISHED CLOSING UDP` (seconds),
-//! `gate NET approved|pending|rejected|disconnected`, `remove-endpoint NET`, `add-endpoint NET
-//! LINK`,
-//! `remove-rule PORT`, `remove-device NET`, `add-device NET NAME`, `route PREFIX ROUTER`,
-//! `mtu NET BYTES`, `resets`, `hold-down TIME`, `refuse reset|silent`, `echo NET on|off`,
-//! `mss auto|off|BYTES`, `icmp-errors drop|translate`, `fragments drop|reassemble`,
-//! `weights N…` (of the backends), `untracked-udp`, `persistence source-ip|source-ip-protocol`,
-//! `ha-ports`, `proxy-protocol none|azure|aws|gcp`,
-//! `icmp-answers [too_big] [time_exceeded] [prohibited]`. Before the start only: `workers N`,
-//! `flows-max N`, `arp manual`, `silent IP…`.
+//! `timeouts OPENING ESTABLISHED CLOSING UDP` (seconds), `gate NET
+//! approved|pending|rejected|disconnected`, `remove-endpoint NET`, `add-endpoint NET LINK`,
+//! `remove-rule PORT`, `remove-device NET`, `add-device NET NAME`, `route PREFIX ROUTER`, `mtu NET
+//! BYTES`, `resets`, `hold-down TIME`, `refuse reset|silent`, `echo NET on|off`, `mss
+//! auto|off|BYTES`, `icmp-errors drop|translate`, `fragments drop|reassemble`, `weights N…` (of the
+//! backends), `drained IP…`, `untracked-udp`, `persistence source-ip|source-ip-protocol`,
+//! `ha-ports`, `proxy-protocol none|azure|aws|gcp`, `icmp-answers [too_big] [time_exceeded]
+//! [prohibited]`. Before the start only: `workers N`, `flows-max N`, `arp manual`, `silent IP…`.
 //!
 //! Events: `in[@WORKER] NET PACKET`, `out NET PACKET`, `drop REASON`, `held`, `consumed`,
 //! `handed-over`, `wait TIME`, `leap TIME`, `down NET`, `up NET`, `answer IP`.
@@ -242,7 +240,7 @@ impl Runner {
                 topology.plan.services[0].treatment =
                     treatment.unwrap_or_else(|why| self.fail(why));
             }
-            ("weights" | "untracked-udp" | "persistence" | "ha-ports", _) => {
+            ("weights" | "drained" | "untracked-udp" | "persistence" | "ha-ports", _) => {
                 let rules = &mut topology.plan.services[0].rules;
                 balance::change(rules, verb, words).unwrap_or_else(|why| self.fail(why));
             }

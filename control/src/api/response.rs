@@ -506,6 +506,8 @@ pub struct Backend {
     pub takes_flows: bool,
     /// What the rule's probe says of it.
     pub probe: Option<BackendProbe>,
+    /// Of one that its administrator takes down: how long its flows may still go on.
+    pub drain_seconds_left: Option<f64>,
 }
 
 /// What a health probe asks.

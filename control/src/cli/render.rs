@@ -412,9 +412,14 @@ fn backend(backend: &Backend) -> String {
     let weight = if backend.weight == 1 { String::new() } else { format!(" x{}", backend.weight) };
     let admin = Some(printable(&backend.admin_state)).filter(|state| state != "None");
     let probed = backend.probe.as_ref().map(|probe| format!("probe: {}", printable(&probe.state)));
+    let drains = backend.drain_seconds_left.map(|left| match left {
+        0.0 => "drained".to_owned(),
+        left => format!("drains for {left:.0} s"),
+    });
     let idle = (!backend.takes_flows).then(|| "takes no new flows".to_owned());
     let silent = (!backend.resolved).then(|| "not resolved".to_owned());
-    let remarks: Vec<String> = [admin, probed, idle, silent].into_iter().flatten().collect();
+    let remarks: Vec<String> =
+        [admin, drains, probed, idle, silent].into_iter().flatten().collect();
     let remarks =
         if remarks.is_empty() { String::new() } else { format!(" ({})", remarks.join(", ")) };
     format!("{}{weight}{remarks}", backend.address)

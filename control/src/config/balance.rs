@@ -18,6 +18,8 @@ pub struct Pool {
     pub name: Name,
     /// Its backends, all with different addresses.
     pub backends: Vec<PoolBackend>,
+    /// How long flows go on of a backend that its administrator takes down; `None`: until they end.
+    pub drain: Option<Duration>,
 }
 
 impl Pool {
@@ -125,6 +127,7 @@ impl Rule {
             persistence: self.persistence,
             udp_tracking: self.udp_tracking,
             weights: pool.backends.iter().map(weight).collect(),
+            drained: Vec::new(),
         }
     }
 }

@@ -74,6 +74,7 @@ pub(super) struct RawLoadBalancer {
 pub(super) struct RawPool {
     pub(super) name: Option<Text>,
     pub(super) backends: Option<Vec<RawBackend>>,
+    pub(super) drain_period_in_seconds: Option<Located<i64>>,
     pub(super) place: Place,
 }
 
@@ -279,6 +280,7 @@ fn load_balancer(mut section: Section<'_, '_>) -> RawLoadBalancer {
         pools: all(&mut section, "backend_address_pool", |mut pool| RawPool {
             name: pool.required("name"),
             backends: backends(&mut pool),
+            drain_period_in_seconds: pool.optional("drain_period_in_seconds"),
             place: pool.finish(),
         }),
         rules: all(&mut section, "load_balancing_rule", rule),

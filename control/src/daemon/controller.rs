@@ -23,7 +23,7 @@ use crate::compile;
 use crate::config::{self, Config, ConfigError, ConfigErrors, Name, Setting, Settings, suggest};
 use crate::resource::Estate;
 use crate::resource::compose::compose;
-use crate::state::{Decision, Departure, Departures, Registry};
+use crate::state::{Decision, Departure, Departures, Drain, Registry};
 use crate::store::Store;
 
 mod resources;
@@ -278,6 +278,13 @@ impl Controller {
             let left = leaving.until.saturating_sub(self.uptime()).as_secs();
             log(format_args!("service {service}: NAT IP {address} drains for at most {left} s"));
         }
+        for drain in self.registry.drains().iter().filter(|drain| !drain.is_over) {
+            let left = drain.until.saturating_sub(self.uptime()).as_secs_f64();
+            let Drain { load_balancer, address, .. } = drain;
+            log(format_args!(
+                "backend {address} of {load_balancer} drains for at most {left:.0} s"
+            ));
+        }
         Ok(Response::Reloaded { generation, warnings })
     }
 
@@ -317,6 +324,7 @@ impl Controller {
             .look(self.publisher.current(), &self.registry, self.started.elapsed())
             .iter()
             .for_each(log);
+        self.end_drains();
         let before = self.registry.departures();
         let current = self.publisher.current();
         let leased = |departure: &Departure| view::leased_by(departure, &self.registry, current);
@@ -328,6 +336,29 @@ impl Controller {
         // Refused while a worker is behind; then the next look tries again.
         if self.put_in_force(Step::To(Box::new(snapshot)), Next::of(registry, None)).is_ok() {
             lines.iter().for_each(log);
+        }
+    }
+
+    /// Closes the flows of backends that had their time to drain.
+    fn end_drains(&mut self) {
+        let before = self.registry.drains();
+        let Some(drains) = before.tend(self.uptime()) else { return };
+        let ended: Vec<Drain> = before.iter().filter(|drain| !drain.is_over).cloned().collect();
+        let registry = self.registry.with_drains(drains);
+        let Ok(snapshot) = compile::snapshot(&self.config, &registry) else { return };
+        // Refused while a worker is behind; then the next look tries again.
+        if self.put_in_force(Step::To(Box::new(snapshot)), Next::of(registry, None)).is_err() {
+            return;
+        }
+        let drains = self.registry.drains();
+        let is_over = |drain: &&Drain| {
+            let now = drains.find(&drain.load_balancer, &drain.pool, drain.address);
+            now.is_some_and(|now| now.is_over)
+        };
+        for Drain { load_balancer, address, .. } in ended.iter().filter(is_over) {
+            log(format_args!(
+                "backend {address} of {load_balancer} had its time to drain: its flows are closed"
+            ));
         }
     }
 

@@ -272,6 +272,7 @@ fn about(reason: DropReason) -> &'static str {
         DropReason::NoBackend
         | DropReason::NoHealthyBackend
         | DropReason::BackendRemoved
+        | DropReason::BackendDrained
         | DropReason::BackendMismatch => "backend",
         DropReason::FlowTableFull => "room",
         DropReason::NatPortsExhausted | DropReason::NatIpRemoved => "nat_ip",

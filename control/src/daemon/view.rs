@@ -21,6 +21,7 @@ use super::crew::{Crew, FastPathState};
 use super::privileges;
 use super::prober::Probing;
 use crate::api;
+use crate::config;
 use crate::config::{
     AdminState, Config, Lifetime, LoadBalancer, PrivateLinkService, Probe, ProbeProtocol, Rule,
 };
@@ -335,6 +336,7 @@ fn rules(
                     admin_state: backend.admin_state.name().to_owned(),
                     takes_flows: *share > 0,
                     probe: backend_probe(balancer, rule, backend.address, scene.probing),
+                    drain_seconds_left: drain_left(balancer, pool, backend.address, scene),
                 });
             rules.push(api::Rule {
                 name: rule.name.to_string(),
@@ -358,6 +360,7 @@ fn rules(
             admin_state: AdminState::None.name().to_owned(),
             takes_flows: true,
             probe: None,
+            drain_seconds_left: None,
         };
         api::Rule {
             name: rule.name.to_string(),
@@ -387,6 +390,17 @@ fn rule_probe(probe: &Probe) -> api::RuleProbe {
         probe_threshold: probe.threshold,
         no_healthy_backends_behavior: probe.no_healthy_backends.name().to_owned(),
     }
+}
+
+/// How long a backend that drains may still do so.
+fn drain_left(
+    balancer: &LoadBalancer,
+    pool: &config::Pool,
+    address: Ipv4Addr,
+    scene: &Scene<'_>,
+) -> Option<f64> {
+    let drain = scene.registry.drains().find(&balancer.name, &pool.name, address)?;
+    Some(drain.until.saturating_sub(scene.now).as_secs_f64())
 }
 
 /// What a rule's probe says of a backend.

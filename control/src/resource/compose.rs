@@ -262,6 +262,7 @@ fn load_balancer(balancer: &Balancer, name: Name, frontend: &str, network: usize
     let pools = balancer.pools.iter().map(|pool| Pool {
         name: Name::of_resource(pool.name.clone()),
         backends: pool.backends.iter().map(|(_, address)| backend(*address)).collect(),
+        drain: None,
     });
     let here = |rule: &&Rule| rule.frontend.eq_ignore_ascii_case(frontend);
     let rules = balancer.rules.iter().filter(here).filter_map(|rule| {

@@ -158,7 +158,7 @@ const topology = (view) => {
         const target = `b ${service.virtual_network} ${backend}`;
         const all = service.rules.flatMap((r) => r.backends).filter((b) => b.address === backend);
         const known = all.find((b) => b.probe) || all[0];
-        const health = known && known.probe ? `, probe: ${known.probe.state}` : "";
+        const health = known && known.probe ? `, probe ${known.probe.state}` : "";
         add(4, target, backend, [(known && known.resolved ? "answers" : "not resolved") + health, known && known.takes_flows ? "takes new flows" : "takes no new flows"]);
         const leased = service.nat_ports.some((p) => p.nat_ip === address && p.backend === backend && p.leased > 0);
         joins.push([nat, target, leased ? "busy" : ""]);

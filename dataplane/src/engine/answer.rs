@@ -175,11 +175,13 @@ fn is_policy(reason: DropReason) -> bool {
             | DropReason::ConnectionDisconnected
             | DropReason::NoRule
             | DropReason::NoBackend
+            | DropReason::NoHealthyBackend
             | DropReason::TcpNotSyn
             | DropReason::EndpointRemoved
             | DropReason::BackendRemoved
             | DropReason::NatIpRemoved
             | DropReason::NatIpDrained
+            | DropReason::BackendDrained
             | DropReason::NatPortsExhausted
             | DropReason::EndpointFlowsMax
             | DropReason::RoomReserved

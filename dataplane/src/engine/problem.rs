@@ -61,6 +61,7 @@ impl Subject {
             | DropReason::ConnectionDisconnected
             | DropReason::NoRule
             | DropReason::NoBackend
+            | DropReason::NoHealthyBackend
             | DropReason::NatPortsExhausted
             | DropReason::FlowTableFull => Some(Subject::Prohibited),
             _ => None,

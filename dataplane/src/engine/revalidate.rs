@@ -52,6 +52,9 @@ pub(super) fn judge<'a>(
     if state == NatIpState::Closing {
         return Err(DropReason::NatIpDrained);
     }
+    if rule.drained.contains(&address) {
+        return Err(DropReason::BackendDrained);
+    }
     let device_scope = flow.client().and_then(|hop| snapshot.device_scope(hop.device));
     let keeps_client = device_scope == Some(flow.key().scope);
     Ok(Renewal { rule, neighbor: backend.next_hop, keeps_client })

@@ -159,6 +159,8 @@ pub struct Balance {
     /// Shares of the backends, in their order: 0 takes no new flows and keeps those that it has.
     /// Empty: all alike.
     pub weights: Vec<u16>,
+    /// Backends whose flows end: their time to drain is over.
+    pub drained: Vec<Ipv4Addr>,
 }
 
 /// Whether UDP flows stay with their backend when the pool changes, as TCP flows do.
@@ -360,7 +362,7 @@ impl Builder {
             let key = |&nat_ip| PoolKey { scope, nat_ip, backend: address, protocol };
             self.pool_keys.extend(nat_ips.iter().map(key));
         }
-        let Balance { persistence, udp_tracking, weights } = &rule.balance;
+        let Balance { persistence, udp_tracking, weights, drained } = &rule.balance;
         let weight = |at| if weights.is_empty() { Some(1) } else { weights.get(at).copied() };
         let weights = (0..backends.len()).map(weight).collect::<Option<Vec<u16>>>();
         let weights = weights.ok_or(PlanError::Missing("weight of a backend"))?;
@@ -369,6 +371,7 @@ impl Builder {
             spread: Spread::build(rule.backends.iter().copied().zip(weights)),
             persistence: *persistence,
             udp_tracking: *udp_tracking,
+            drained: drained.clone().into_boxed_slice(),
             backends: backends.into_boxed_slice(),
             timeouts: rule.timeouts,
             ending: rule.ending,

@@ -3,10 +3,10 @@
 
 use std::net::SocketAddrV4;
 
-use lab::client::{Session, http_get, udp_exchange};
+use lab::client::{Session, SessionState, http_get, udp_exchange};
 
-use super::{PACKET, PACKET_2, TAP};
-use crate::case::{Case, Failure, Outcome};
+use super::{FAST, PACKET, PACKET_2, TAP};
+use crate::case::{Case, Failure, Outcome, PATIENCE, wait_until};
 use crate::world::{BACKENDS, CLIENT, World, dial, port, rule};
 
 /// Connections of a client: that all of them meet one of three backends is no chance.
@@ -18,6 +18,8 @@ pub(super) const CASES: &[Case] = &[
     Case::new("balance::all_ports_packet_1_worker", PACKET, all_ports),
     Case::new("balance::all_ports_tap_1_worker", TAP, all_ports),
     Case::new("balance::admin_state_packet_2_workers", PACKET_2, admin_state),
+    Case::new("balance::drain_packet_2_workers", PACKET_2, drain),
+    Case::new("balance::drain_fast_path_1_worker", FAST, drain),
 ];
 
 /// Connections that each backend's web server has had.
@@ -108,5 +110,50 @@ fn admin_state(world: &mut World) -> Outcome {
     ensure!(refused, "a connection was made to a pool that is down");
     world.adit.wait_for_drops("no_healthy_backend", before + 1)?;
     ensure!(kept.http_get("/")?.status == 200, "the session ended");
+    world.wait_for_balance()
+}
+
+/// A backend that is taken down keeps its connections until its time to drain is over; then both
+/// sides are reset. One that comes up before keeps them for good.
+fn drain(world: &mut World) -> Outcome {
+    let pool = |state: &str, seconds: u32| {
+        format!(
+            "  {{ name = \"lone\", drain_period_in_seconds = {seconds}, backend_addresses = [{{ \
+             ip_address = \"{}\", admin_state = \"{state}\" }}, \"{}\"] }},\n",
+            BACKENDS[0], BACKENDS[1]
+        )
+    };
+    let put = |world: &mut World, state: &str, seconds: u32| {
+        world.config.more_pools = pool(state, seconds);
+        world.reload().map(drop)
+    };
+    world.config.more_rules = rule("lone", "Tcp", (90, port::ECHO.1), "lone");
+    put(world, "Up", 1)?;
+    let mut sessions: [Vec<Session>; 2] = Default::default();
+    let (first, second) = ("backend-1", "backend-2");
+    while sessions.iter().any(Vec::is_empty) {
+        let dial = dial((90, port::ECHO.1));
+        let mut session = world.a().namespace().run(|| Session::open(&dial))??;
+        let backend = session.exchange("hello")?.backend;
+        sessions[usize::from(backend == second)].push(session);
+    }
+    put(world, "Down", 3600)?;
+    let said = world.adit.command(&["services"])?.stdout;
+    let said = String::from_utf8_lossy(&said).into_owned();
+    ensure!(said.contains("(Down, drains for 3600 s, takes no new flows)"), "{said}");
+    for session in &mut sessions[0] {
+        ensure!(session.exchange("while it drains")?.backend == first, "another answered");
+    }
+    put(world, "None", 3600)?;
+    put(world, "Down", 1)?;
+    for session in &mut sessions[0] {
+        let end = session.wait_for_end(PATIENCE)?;
+        ensure!(end == SessionState::Reset, "a connection whose backend has drained is {end:?}");
+    }
+    let line = format!("backend {} of lb had its time to drain", BACKENDS[0]);
+    wait_until("the log says so", || Ok(world.adit.log().contains(&line)))?;
+    for session in &mut sessions[1] {
+        ensure!(session.exchange("the other goes on")?.backend == second, "another answered");
+    }
     world.wait_for_balance()
 }

@@ -48,7 +48,7 @@ fn probe(world: &mut World, keys: &str, more: &str) -> Outcome {
     ]
     .concat();
     world.config.more_of_balancer =
-        format!("probe = [{{ name = \"health\", interval = \"200ms\", {keys} }}]\n{more}");
+        format!("probe = [{{ name = \"health\", interval = \"400ms\", {keys} }}]\n{more}");
     world.reload().map(drop)
 }
 
@@ -188,7 +188,7 @@ fn shows(world: &World) -> Outcome {
     let output = world.adit.command(&["services"])?.stdout;
     let said = String::from_utf8_lossy(&output).into_owned();
     ensure!(said.contains("probe: down, takes no new flows"), "{said}");
-    ensure!(said.contains("Http 8080/health each 0.2 s"), "{said}");
+    ensure!(said.contains("Http 8080/health each 0.4 s"), "{said}");
     let output = world.adit.command(&["status"])?.stdout;
     let said = String::from_utf8_lossy(&output).into_owned();
     ensure!(said.contains("2 of 3 backends are healthy"), "{said}");
@@ -270,7 +270,7 @@ fn killed(world: &mut World) -> Outcome {
     world.backends[2].station.cut_cable()?;
     wait_for_states(world, ["down", "up", "down"])?;
     let why = reports(&world.adit)?[2]["last_error"].clone();
-    ensure!(why == "the connection did not open within 200ms", "{why}");
+    ensure!(why == "the connection did not open within 400ms", "{why}");
     ensure!(connect(world)? == [0, u64::from(FLOWS), 0], "only one is left");
     sessions[1].exchange("goes on")?;
     Ok(())

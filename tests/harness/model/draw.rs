@@ -370,7 +370,7 @@ impl Draw {
             // An empty pool and a rejection, which chance alone hardly ever draws.
             Knob::Backends if random.one_in(12) => 0,
             Knob::Gate if random.one_in(10) => 2,
-            Knob::Gate | Knob::Space | Knob::Routes if usual => 0,
+            Knob::Gate | Knob::Space | Knob::Routes | Knob::Drained if usual => 0,
             Knob::Quota if random.one_in(2) => 0,
             Knob::Leaving => *random.pick(&[7, 7, 15, 0]),
             Knob::Device if usual => 1,

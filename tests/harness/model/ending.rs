@@ -60,8 +60,21 @@ pub(super) fn data(packet: &Packet, input: &Image) -> usize {
 fn is_policy(reason: DropReason) -> bool {
     use DropReason as R;
     let gate = [R::ConnectionPending, R::ConnectionRejected, R::ConnectionDisconnected];
-    let gone = [R::EndpointRemoved, R::BackendRemoved, R::NatIpRemoved, R::NatIpDrained];
-    let none = [R::NoRule, R::NoBackend, R::TcpNotSyn, R::NatPortsExhausted, R::FlowTableFull];
+    let gone = [
+        R::EndpointRemoved,
+        R::BackendRemoved,
+        R::NatIpRemoved,
+        R::NatIpDrained,
+        R::BackendDrained,
+    ];
+    let none = [
+        R::NoRule,
+        R::NoBackend,
+        R::NoHealthyBackend,
+        R::TcpNotSyn,
+        R::NatPortsExhausted,
+        R::FlowTableFull,
+    ];
     let quota = [R::EndpointFlowsMax, R::RoomReserved];
     gate.contains(&reason)
         || gone.contains(&reason)

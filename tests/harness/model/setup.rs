@@ -95,10 +95,12 @@ pub(super) enum Knob {
     Proxy,
     /// Of a service: where health probes come from: 1 its first NAT IP, 2 an address of its own.
     Probes,
+    /// Of a service: the backends that have drained, by bits.
+    Drained,
 }
 
 /// A knob, its name, how many of it there are and how many positions it has.
-pub(super) const KNOBS: [(Knob, &str, u32, u32); 18] = [
+pub(super) const KNOBS: [(Knob, &str, u32, u32); 19] = [
     (Knob::Backends, "backends", 2, 32),
     (Knob::NatIps, "nat-ips", 2, 8),
     (Knob::Leaving, "leaving", 2, 16),
@@ -117,6 +119,7 @@ pub(super) const KNOBS: [(Knob, &str, u32, u32); 18] = [
     (Knob::Routes, "routes", 1, 4),
     (Knob::Proxy, "proxy", 2, 4),
     (Knob::Probes, "probes", 2, 3),
+    (Knob::Drained, "drained", 2, 16),
 ];
 
 /// A backend's address.
@@ -170,7 +173,7 @@ impl Setup {
             Knob::Device => 1,
             Knob::Weights | Knob::Balance | Knob::Timeouts | Knob::Endings => 0,
             Knob::Gate | Knob::Space | Knob::Routes | Knob::Leaving | Knob::Quota => 0,
-            Knob::Proxy | Knob::Probes => 0,
+            Knob::Proxy | Knob::Probes | Knob::Drained => 0,
         };
         self.knobs.get(&(knob, of)).copied().unwrap_or(usual)
     }
@@ -304,7 +307,8 @@ impl Setup {
         };
         let tracked = if balance & 4 != 0 { UdpTracking::On } else { UdpTracking::Off };
         let weights = backends.iter().map(weight).collect();
-        Balance { persistence, udp_tracking: tracked, weights }
+        let drained = self.bits(Knob::Drained, service).map(backend).collect();
+        Balance { persistence, udp_tracking: tracked, weights, drained }
     }
 
     fn quota(&self, at: u32) -> QuotaPlan {

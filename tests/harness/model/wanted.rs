@@ -177,5 +177,9 @@ pub(super) fn wants(plan: &Plan, key: &Key, flow: &Flow) -> Result<(), DropReaso
     if service.scope.0 != flow.provider {
         return Err(DropReason::NatIpRemoved);
     }
-    if is_closing { Err(DropReason::NatIpDrained) } else { Ok(()) }
+    if is_closing {
+        return Err(DropReason::NatIpDrained);
+    }
+    let is_drained = rule.balance.drained.contains(&backend.0);
+    if is_drained { Err(DropReason::BackendDrained) } else { Ok(()) }
 }

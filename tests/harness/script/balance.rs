@@ -1,5 +1,7 @@
 //! Statements about how the rules of the service spread flows.
 
+use std::net::Ipv4Addr;
+
 use dataplane::snapshot::{Persistence, RulePlan, UdpTracking};
 use dataplane::types::Protocol;
 
@@ -14,6 +16,11 @@ pub(super) fn change(
             let weights = words.iter().map(|word| word.parse().map_err(|_| "a weight is a number"));
             let weights: Vec<u16> = weights.collect::<Result<_, _>>()?;
             rules.iter_mut().for_each(|rule| rule.balance.weights.clone_from(&weights));
+        }
+        ("drained", words) => {
+            let address = |word: &&str| word.parse().map_err(|_| "a backend is an address");
+            let drained: Vec<Ipv4Addr> = words.iter().map(address).collect::<Result<_, _>>()?;
+            rules.iter_mut().for_each(|rule| rule.balance.drained.clone_from(&drained));
         }
         ("untracked-udp", []) => {
             rules.iter_mut().for_each(|rule| rule.balance.udp_tracking = UdpTracking::Off);

@@ -75,6 +75,14 @@ static POOL: Keys = Keys {
             "[\"10.1.0.10\", { ip_address = \"10.1.0.11\", weight = 2 }]",
             "Its backends.",
         ),
+        key(
+            "drain_period_in_seconds",
+            (Number, Numbers(0, 86_400)),
+            Absent::Said("until they end"),
+            "60",
+            "How long flows go on of a backend whose `admin_state` becomes `Down`; then they are \
+             closed.",
+        ),
     ],
 };
 

@@ -122,3 +122,18 @@ fn an_inbound_nat_rule_leads_to_one_backend() {
     assert_fault(&rule("All", 2201, "10.1.0.10"), &at("protocol"), 41, &["one protocol"]);
     assert_fault(&rule("Tcp", 2201, "10.0.0.9"), &at("backend_ip_address"), 43, &["outside"]);
 }
+
+#[test]
+fn a_pool_says_how_long_backends_that_are_taken_down_may_drain() {
+    let with = |seconds: &str| {
+        let key = format!("name = \"pool\", drain_period_in_seconds = {seconds}, ");
+        spoiled("name = \"pool\", ", &key)
+    };
+    let drain = |text: &str| first_balancer(text).pools[0].drain;
+    assert_eq!(drain(GOOD), None, "until their flows end");
+    assert_eq!(drain(&with("90")), Some(Duration::from_secs(90)));
+    let path = "load_balancer[0].backend_address_pool[0].drain_period_in_seconds";
+    for wrong in ["-1", "86401"] {
+        assert_fault(&with(wrong), path, 25, &["0 to 86400"]);
+    }
+}

@@ -20,6 +20,9 @@ use super::{Context, Names, Table, probe, value};
 
 type Networks<'n> = &'n [Option<VirtualNetwork>];
 
+/// The longest time to drain that makes sense: a day.
+const DRAIN_SECONDS_MAX: i64 = 24 * 3600;
+
 /// What decides about the backend, by Azure's names.
 const DISTRIBUTIONS: &[(&str, Persistence)] = &[
     ("Default", Persistence::None),
@@ -95,6 +98,13 @@ fn pool(
     raw: &RawPool,
 ) -> Option<Pool> {
     let name = context.name(raw.name.as_ref());
+    let drain = match &raw.drain_period_in_seconds {
+        None => Some(None),
+        Some(seconds) => {
+            let seconds: Option<u64> = value::number(context, seconds, 0, DRAIN_SECONDS_MAX);
+            seconds.map(|seconds| Some(Duration::from_secs(seconds)))
+        }
+    };
     let raws = raw.backends.as_deref()?;
     if raws.is_empty() {
         let cure = "name a backend: until then its rules drop every packet";
@@ -118,7 +128,7 @@ fn pool(
         }
         backends.push(backend);
     }
-    faultless.then_some(Pool { name: name?, backends })
+    faultless.then_some(Pool { name: name?, backends, drain: drain? })
 }
 
 fn backend(
