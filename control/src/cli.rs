@@ -23,7 +23,7 @@ use serde_json::json;
 pub use args::{ArmCommand, Cli, Command, Connection};
 
 use crate::api::{Request, Response};
-use crate::{config, daemon, demo};
+use crate::{bench, config, daemon, demo};
 use client::{Client, ClientError};
 
 /// How a command ended, other than well.
@@ -116,6 +116,7 @@ fn run(command: Command) -> Result<(), Ending> {
             write(&text)
         }
         Command::Man { directory } => man(directory.as_deref()),
+        Command::Bench(options) => bench(&options),
         Command::Demo(options) => demo::run(&options).map_err(Ending::failed),
     }
 }
@@ -127,6 +128,14 @@ fn write(bytes: &[u8]) -> Result<(), Ending> {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Ending::failed(error)),
         Ok(()) | Err(_) => Ok(()),
     }
+}
+
+fn bench(options: &bench::Bench) -> Result<(), Ending> {
+    let mut unprinted = None;
+    let outcome = bench::run(options, |text| {
+        unprinted = write(text.as_bytes()).err();
+    });
+    unprinted.map_or_else(|| outcome.map_err(Ending::failed), Err)
 }
 
 fn ask(connection: &Connection, request: &Request) -> Result<(), Ending> {

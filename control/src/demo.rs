@@ -14,7 +14,6 @@ mod keep;
 mod leftovers;
 mod report;
 mod scratch;
-mod stop;
 mod topology;
 mod tour;
 mod trouble;
@@ -25,11 +24,11 @@ use std::time::Instant;
 
 use lab::sandbox::{self, Privilege, SandboxError};
 
+use crate::stop::Stop;
 use daemon::Daemon;
 use leftovers::Holdings;
 use report::Report;
 use scratch::Scratch;
-use stop::Stop;
 use topology::Topology;
 use tour::Tour;
 use trouble::Trouble;

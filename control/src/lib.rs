@@ -6,14 +6,17 @@
 
 pub mod api;
 pub mod arm;
+pub mod bench;
 pub mod cli;
 pub mod compile;
 pub mod config;
 pub mod daemon;
 pub mod demo;
 pub mod difference;
+pub mod plot;
 pub(crate) mod probe;
 pub mod resource;
 pub mod state;
+mod stop;
 pub mod store;
 mod web;

@@ -2,6 +2,7 @@
 
 mod arm;
 mod balance;
+mod bench;
 mod chaos;
 mod connections;
 mod decisions;
@@ -64,6 +65,7 @@ pub(crate) fn all() -> Vec<Case> {
         lifecycle::CASES,
         chaos::cases().as_slice(),
         trouble::CASES,
+        bench::CASES,
         web::CASES,
         probes::CASES,
         proxy::CASES,

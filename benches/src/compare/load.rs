@@ -7,6 +7,7 @@ use std::net::{SocketAddrV4, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use control::bench::histogram::Histogram;
 use dataplane::device::{Device, Frame};
 use dataplane::io::LinuxPlatform;
 use dataplane::limits::BATCH_FRAMES_MAX;
@@ -210,19 +211,18 @@ fn exchange(stream: &mut TcpStream) -> io::Result<()> {
     stream.read_exact(&mut [0; PING_BYTES])
 }
 
-/// Seconds that each ping took, there and back, one after the other; in ascending order.
-pub(super) fn latencies(topology: &Topology, duration: Duration) -> Result<Vec<f64>, LabError> {
+/// The times that pings took, there and back, one after the other.
+pub(super) fn latencies(topology: &Topology, duration: Duration) -> Result<Histogram, LabError> {
     let error = |source| LabError::new("ping", ENDPOINT.to_string(), source);
-    let ping = || -> io::Result<Vec<f64>> {
+    let ping = || -> io::Result<Histogram> {
         let mut stream = connect()?;
-        let (started, mut seconds) = (Instant::now(), Vec::new());
-        while seconds.is_empty() || started.elapsed() < duration {
+        let (started, mut times) = (Instant::now(), Histogram::default());
+        while times.total() == 0 || started.elapsed() < duration {
             let begin = Instant::now();
             exchange(&mut stream)?;
-            seconds.push(begin.elapsed().as_secs_f64());
+            times.add(begin.elapsed());
         }
-        seconds.sort_by(f64::total_cmp);
-        Ok(seconds)
+        Ok(times)
     };
     topology.client.run(ping)?.map_err(error)
 }

@@ -7,7 +7,6 @@
 
 mod contender;
 mod load;
-mod plot;
 mod report;
 mod serve;
 mod topology;
@@ -31,8 +30,9 @@ pub struct Effort {
     pub flows: Vec<u32>,
 }
 
-/// The percentiles of latencies that are kept, in tenths.
-pub const PERCENTILES: [usize; 6] = [100, 500, 900, 990, 999, 1000];
+/// The percentiles of latencies that are kept: their names, and the shares that they are.
+pub const PERCENTILES: [(&str, f64); 6] =
+    [("p10", 0.1), ("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("p100", 1.0)];
 
 /// What one contender did; each list has a value for each round.
 #[derive(Clone, Debug, Default)]
@@ -125,10 +125,9 @@ fn latency(
     effort: &Effort,
     score: &mut Score,
 ) -> Result<(), LabError> {
-    let seconds = load::latencies(by.topology(), effort.duration)?;
-    for (percentile, list) in PERCENTILES.iter().zip(&mut score.latencies) {
-        let at = percentile * seconds.len() / 1000;
-        list.extend(seconds.get(at.min(seconds.len().saturating_sub(1))));
+    let times = load::latencies(by.topology(), effort.duration)?;
+    for ((_, share), list) in PERCENTILES.iter().zip(&mut score.latencies) {
+        list.extend(times.quantile(*share).map(|time| time.as_secs_f64()));
     }
     Ok(())
 }

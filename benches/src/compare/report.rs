@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
+use control::plot::{Curve, Plot, Scale};
 use serde_json::{Map, Value, json};
 
-use super::plot::{Curve, Plot};
 use super::{Effort, Kind, Outcome, PERCENTILES, Score, median};
 
 /// A line of JSON with the contender's median figures, and with the least and the greatest of each.
@@ -44,7 +44,7 @@ fn figures(score: &Score, effort: &Effort) -> [(&'static str, Value); 5] {
         let entries = effort.flows.iter().zip(lists);
         entries.map(|(flows, list)| (flows.to_string(), figure(list, unit))).collect::<Value>()
     };
-    let names = PERCENTILES.iter().map(|percentile| format!("p{}", *percentile as f64 / 10.0));
+    let names = PERCENTILES.iter().map(|(name, _)| (*name).to_owned());
     let latencies = names.zip(&score.latencies).map(|(name, list)| (name, figure(list, 1e-6)));
     [
         ("tcp_gbps", figure(&score.tcp_bits, 1e9)),
@@ -103,7 +103,7 @@ pub fn files(outcomes: &[Outcome], effort: &Effort) -> Vec<(&'static str, String
             let points = effort.flows.iter().zip(lists(score));
             let points =
                 points.filter_map(|(&flows, list)| Some((f64::from(flows), median(list)? / unit)));
-            Curve { name: kind.name(), points: points.collect() }
+            Curve { name: kind.name().to_owned(), points: points.collect() }
         };
         scores().map(curve).collect::<Vec<_>>()
     };
@@ -111,30 +111,29 @@ pub fn files(outcomes: &[Outcome], effort: &Effort) -> Vec<(&'static str, String
         let points = PERCENTILES.iter().enumerate().zip(&score.latencies);
         // Evenly spaced: each percentile has its own place.
         let points = points.filter_map(|((at, _), list)| Some((at as f64, median(list)? * 1e6)));
-        Curve { name: kind.name(), points: points.collect() }
+        Curve { name: kind.name().to_owned(), points: points.collect() }
     });
     let flows = effort.flows.iter().map(|&flows| (f64::from(flows), flows.to_string()));
     let flows: Vec<(f64, String)> = flows.collect();
     let percentiles = PERCENTILES.iter().enumerate();
-    let percentiles = percentiles
-        .map(|(at, percentile)| (at as f64, format!("p{}", *percentile as f64 / 10.0)))
-        .collect();
+    let percentiles = percentiles.map(|(at, (name, _))| (at as f64, (*name).to_owned())).collect();
+    let by_flows_scale = || Scale::new("flows", true).marked(flows.clone());
     let packets = Plot {
-        title: "Small packets (64 bytes on the wire), median",
-        x: ("flows", flows.clone(), true),
-        y: ("million packets a second", false),
+        title: "Small packets (64 bytes on the wire), median".to_owned(),
+        x: by_flows_scale(),
+        y: Scale::new("million packets a second", false),
         curves: by_flows(|score| &score.packets, 1e6),
     };
     let costs = Plot {
-        title: "Processor time, generator included, median",
-        x: ("flows", flows, true),
-        y: ("seconds for a million packets", false),
+        title: "Processor time, generator included, median".to_owned(),
+        x: by_flows_scale(),
+        y: Scale::new("seconds for a million packets", false),
         curves: by_flows(|score| &score.costs, 1.0),
     };
     let latency = Plot {
-        title: "Ping-pong of 64 bytes over TCP, median of rounds",
-        x: ("percentile", percentiles, false),
-        y: ("microseconds", true),
+        title: "Ping-pong of 64 bytes over TCP, median of rounds".to_owned(),
+        x: Scale::new("percentile", false).marked(percentiles),
+        y: Scale::new("microseconds", true),
         curves: latencies.collect(),
     };
     vec![

@@ -152,6 +152,9 @@ pub enum Command {
     },
     /// Print the reference of the configuration file, in Markdown
     Reference,
+    /// Put a load on a backend or load balancer, and measure what comes back
+    #[command(subcommand)]
+    Bench(crate::bench::Bench),
     /// Print a completion script for a shell
     Completions {
         /// The shell

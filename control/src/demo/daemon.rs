@@ -19,11 +19,11 @@ use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal
 
 use super::DemoError;
 use super::scratch::Scratch;
-use super::stop::Stop;
 use super::trouble::Trouble;
 use crate::api::{
     Answer, DeviceState, Drop, Endpoint, Request, Response, Service, Session, SessionFilter, Status,
 };
+use crate::stop::Stop;
 
 /// This program, even if its file was replaced meanwhile.
 const OWN_PROGRAM: &str = "/proc/self/exe";

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::daemon::Daemon;
 use super::report::Report;
-use super::stop::Stop;
 use super::topology::Topology;
 use super::trouble::Trouble;
+use crate::stop::Stop;
 
 /// Time between two looks at the flag and the child.
 const STEP: Duration = Duration::from_millis(100);

@@ -7,7 +7,7 @@
 use std::fmt::{self, Display};
 use std::io::{self, IsTerminal, Write};
 
-use super::stop::Stop;
+use crate::stop::Stop;
 
 const WIDTH: usize = 80;
 const INDENT: usize = 3;

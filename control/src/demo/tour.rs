@@ -18,9 +18,9 @@ use lab::client::Session;
 
 use super::daemon::Daemon;
 use super::report::Report;
-use super::stop::Stop;
 use super::topology::Topology;
 use super::trouble::Trouble;
+use crate::stop::Stop;
 
 /// How long an exchange that works may take, on a slow machine. Never waited for when it works.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -10,11 +10,11 @@ use lab::Answer;
 use lab::client::{Dial, http_get};
 
 use super::super::report::{Count, Table, bar};
-use super::super::stop::Stop;
 use super::super::topology::{BACKENDS, Consumer, ENDPOINT, HTTP, NAT_IPS};
 use super::super::trouble::Trouble;
 use super::{PATIENCE, Tour, list};
 use crate::api::{NatPorts, SESSIONS_LIMIT_MAX, SessionFilter};
+use crate::stop::Stop;
 
 /// Connections of each consumer.
 const CONNECTIONS: usize = 150;

@@ -1,5 +1,5 @@
-//! Whether the demo should end early: on Ctrl-C, a request to terminate, a closed terminal, or
-//! output that nobody reads.
+//! Whether the demo or a bench should end early: on Ctrl-C, a request to terminate, a closed
+//! terminal, or output that nobody reads.
 //!
 //! A flag that is looked at between steps and in every wait, so that everything that was built is
 //! taken down on the one way out. Starts no thread.
@@ -12,13 +12,13 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 /// A handle on the flag. Clones are handles on the same one.
 #[derive(Clone, Default)]
-pub(super) struct Stop {
+pub(crate) struct Stop {
     requested: Arc<AtomicBool>,
 }
 
 impl Stop {
     /// A flag that the signals by which a person or a system ends programs raise.
-    pub(super) fn on_signals() -> io::Result<Stop> {
+    pub(crate) fn on_signals() -> io::Result<Stop> {
         let stop = Stop::default();
         for signal in [SIGINT, SIGTERM, SIGHUP] {
             signal_hook::flag::register(signal, Arc::clone(&stop.requested))?;
@@ -27,12 +27,12 @@ impl Stop {
     }
 
     /// Raises the flag.
-    pub(super) fn request(&self) {
+    pub(crate) fn request(&self) {
         self.requested.store(true, Ordering::Relaxed);
     }
 
     /// Whether it was raised.
-    pub(super) fn is_requested(&self) -> bool {
+    pub(crate) fn is_requested(&self) -> bool {
         self.requested.load(Ordering::Relaxed)
     }
 }
