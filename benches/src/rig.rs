@@ -298,6 +298,7 @@ fn plan(capacity: usize) -> Plan {
         leaving_nat_ips: Vec::new(),
         quotas: Vec::new(),
         probe_sources: Vec::new(),
+        security_groups: Vec::new(),
         devices: vec![device("consumer", ScopeId(0)), device("provider", ScopeId(1))],
         scopes: vec![scope.clone(), scope],
         services: vec![ServicePlan {

@@ -14,6 +14,8 @@ use dataplane::types::{ScopeId, ServiceIndex};
 use crate::config::{Config, ConfigErrors, LoadBalancer, PrivateLinkService, VirtualNetwork};
 use crate::state::{Exhausted, Registry};
 
+mod security;
+
 /// The snapshot for `config` and the registry that goes with it.
 ///
 /// # Errors
@@ -75,6 +77,7 @@ fn plan(config: &Config, registry: &Registry) -> Option<Plan> {
         leaving_nat_ips,
         quotas,
         probe_sources,
+        security_groups: security::groups(config, registry)?,
     })
 }
 

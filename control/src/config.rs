@@ -14,6 +14,7 @@ mod profile;
 mod raw;
 mod reader;
 mod reference;
+mod security;
 pub mod suggest;
 mod valid;
 mod validate;
@@ -24,10 +25,12 @@ pub(crate) use plain::plain;
 pub use probe::{NoHealthyBackends, Probe, ProbeProtocol};
 pub use profile::{FlowSettings, Profile};
 pub use reference::reference;
+pub(crate) use security::{ALLOW_VNET, DENY_ALL};
 pub use valid::{
-    AdminState, Binding, Config, Device, FastPathUse, InboundNatRule, Lifetime, LoadBalancer,
-    NatIp, Pool, PoolBackend, PrivateEndpoint, PrivateLinkService, PrivilegeUse, Route, Rule,
-    RuleProtocol, Setting, Settings, VirtualNetwork,
+    AddressFilter, AdminState, Binding, Config, Device, EndpointPolicies, FastPathUse,
+    InboundNatRule, Lifetime, LoadBalancer, NatIp, NetworkSecurityGroup, Pool, PoolBackend,
+    PrivateEndpoint, PrivateLinkService, PrivilegeUse, Route, Rule, RuleProtocol, SecurityRule,
+    Setting, Settings, Subnet, VirtualNetwork,
 };
 pub(crate) use validate::unusable;
 

@@ -152,6 +152,9 @@ drop_reasons! {
     ConnectionDisconnected, "connection_disconnected",
         "The provider removed the endpoint's connection.",
         "Delete the endpoint and create it anew.", "I11";
+    SecurityRuleDenied, "security_rule_denied",
+        "The network security group of the endpoint's subnet does not let the client in.",
+        "Ask `adit explain` which rule decides, and allow the client before it.", "-";
     NoRule, "no_rule",
         "The service has no load-balancing rule for this protocol and port.",
         "Compare the port with `adit services`.", "-";

@@ -11,6 +11,7 @@
 
 mod plan;
 mod quota;
+mod security;
 mod spread;
 mod treatment;
 
@@ -28,12 +29,13 @@ pub use plan::{
     QuotaPlan, RoutePlan, RulePlan, ScopePlan, ServicePlan, UdpTracking,
 };
 pub use quota::{Quota, Reserves};
+pub use security::{Access, Dialling, PortRange, SecurityGroup, SecurityGroupPlan, SecurityRule};
 pub use spread::Spread;
 pub use treatment::{Fragments, IcmpAnswers, IcmpErrors, MssClamp, Treatment};
 
 use crate::types::{
     BackendIndex, DeviceIndex, EndpointIndex, LinkId, NeighborIndex, Prefix, Protocol, ScopeId,
-    ScopedAddress, ServiceIndex,
+    ScopedAddress, SecurityGroupIndex, ServiceIndex,
 };
 
 /// What adit is under an address of a virtual network.
@@ -77,6 +79,8 @@ pub struct Endpoint {
     pub answers_echo: bool,
     /// How many flows it may have, and shall get.
     pub quota: Quota,
+    /// The group that guards its subnet, if one does.
+    pub security: Option<SecurityGroupIndex>,
 }
 
 impl Endpoint {
@@ -262,6 +266,7 @@ pub struct Snapshot {
     endpoints: Box<[Endpoint]>,
     by_link: HashMap<LinkId, EndpointIndex>,
     services: Box<[Service]>,
+    security_groups: Box<[SecurityGroup]>,
     backends: Box<[Backend]>,
     backend_of: HashMap<ScopedAddress, BackendIndex>,
     next_hops: Box<[NextHop]>,
@@ -375,6 +380,12 @@ impl Snapshot {
     #[must_use]
     pub fn service(&self, index: ServiceIndex) -> Option<&Service> {
         self.services.get(index.slot())
+    }
+
+    /// The network security group that guards an endpoint's subnet, if one does.
+    #[must_use]
+    pub fn security_group(&self, endpoint: &Endpoint) -> Option<&SecurityGroup> {
+        self.security_groups.get(endpoint.security?.slot())
     }
 
     /// Whether any service cares for fragments.

@@ -129,6 +129,10 @@ index!(
     ServiceIndex(u32)
 );
 index!(
+    /// A network security group among those of a snapshot.
+    SecurityGroupIndex(u32)
+);
+index!(
     /// A backend among those of a snapshot.
     BackendIndex(u32)
 );

@@ -22,6 +22,7 @@ mod probes;
 mod proxy;
 mod quota;
 mod reload;
+mod security;
 mod tenants;
 mod transfers;
 mod trouble;
@@ -54,6 +55,7 @@ pub(crate) fn all() -> Vec<Case> {
         nat_ips::CASES,
         observe::CASES,
         quota::CASES,
+        security::CASES,
         icmp::CASES,
         mtu::CASES,
         reload::CASES,

@@ -124,6 +124,7 @@ impl World {
             socket: adit.socket(),
             devices: stations().map(|station| station.device_of(plan.kind)).collect(),
             service_settings: String::new(),
+            more_of_network_a: String::new(),
             more_pools: String::new(),
             more_rules: String::new(),
             more_of_balancer: String::new(),

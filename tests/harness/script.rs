@@ -6,6 +6,7 @@
 //! order, and any other verdict by `drop`, `held`, `consumed` or `handed-over`.
 //!
 //! Settings: `backends IP…`, `nat IP…`, `drain IP`, `close IP`, `quota NET RESERVED MAX|-`,
+//! `guard NET PRIORITY allow|deny tcp|udp|any PREFIX PORT-PORT`,
 //! `timeouts OPENING ESTABLISHED CLOSING UDP` (seconds), `gate NET
 //! approved|pending|rejected|disconnected`, `remove-endpoint NET`, `add-endpoint NET LINK`,
 //! `remove-rule PORT`, `remove-device NET`, `add-device NET NAME`, `route PREFIX ROUTER`, `mtu NET
@@ -22,6 +23,7 @@
 mod balance;
 pub mod describe;
 pub mod packet;
+mod security;
 mod treatment;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,7 +36,7 @@ use dataplane::drop_reason::DropReason;
 use dataplane::engine::Verdict;
 use dataplane::snapshot::{EndpointPlan, Gate, Quota, Refusal, RoutePlan};
 use dataplane::stats::Counters;
-use dataplane::types::{DeviceIndex, LinkId, Prefix, Tick};
+use dataplane::types::{DeviceIndex, LinkId, Prefix, ScopeId, Tick};
 
 use crate::encode::Image;
 use crate::topology::{A, B, P, Topology};
@@ -203,6 +205,11 @@ impl Runner {
             ("nat", _) => {
                 let all: Vec<Ipv4Addr> = words.iter().map(|word| self.number(word)).collect();
                 topology.set_nat_ips(&all);
+            }
+            ("guard", [net, rule @ ..]) => {
+                let scope = ScopeId(self.device(net).0);
+                let guarded = security::guard(&mut topology.plan, scope, rule);
+                guarded.unwrap_or_else(|why| self.fail(why));
             }
             ("drain" | "close" | "quota", _) => self.change_room(&mut topology, verb, words),
             ("timeouts", [a, b, c, d]) => {

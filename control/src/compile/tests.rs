@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use dataplane::snapshot::{Gate, Local};
+use dataplane::snapshot::{Access, Dialling, Gate, Local};
 use dataplane::types::{LinkId, Protocol, ServiceIndex};
 
 use super::*;
@@ -88,4 +88,32 @@ fn a_gate_changed_in_a_copy_is_what_would_be_compiled_anew() {
     }
     let nobody = snapshot.with_gate(LinkId(7), Gate::Approved);
     assert_eq!(nobody.endpoints(), snapshot.endpoints(), "there is no such connection");
+}
+
+#[test]
+fn a_guarded_endpoint_lets_in_whom_its_group_does_and_then_whom_azure_does() {
+    let text = include_str!("../../adit.example.toml");
+    let space = "name = \"consumer-b\"\naddress_space = [\"10.0.0.0/16\"]\n";
+    assert!(text.contains(space));
+    let subnet = "[[virtual_network.subnet]]\nname = \"endpoints\"\n\
+        address_prefix = \"10.0.0.0/24\"\n\
+        network_security_group = \"group\"\n\
+        private_endpoint_network_policies = \"NetworkSecurityGroupEnabled\"\n";
+    let group = "[[network_security_group]]\nname = \"group\"\n\
+        security_rule = [{ name = \"no\", priority = 200, access = \"Deny\", \
+        source_address_prefixes = [\"10.0.7.0/24\", \"Internet\"] }]\n";
+    let text = text.replace(space, &format!("{space}{subnet}")) + group;
+    let (snapshot, _) = compile(&check(&text).unwrap().config, &Registry::default()).unwrap();
+    let decisions = snapshot.endpoints().iter().map(|endpoint| {
+        let group = snapshot.security_group(endpoint)?;
+        let priority = |source: [u8; 4]| {
+            let (source, destination) = (source.into(), endpoint.address);
+            let dialling = Dialling { protocol: Protocol::Udp, source, destination, port: 7 };
+            group.decide(&dialling).map(|rule| (rule.priority, rule.access))
+        };
+        Some([[10, 0, 7, 1], [10, 0, 8, 1], [10, 1, 0, 1]].map(priority))
+    });
+    let guarded =
+        [Some((200, Access::Deny)), Some((65_000, Access::Allow)), Some((65_500, Access::Deny))];
+    assert_eq!(decisions.collect::<Vec<_>>(), [None, Some(guarded)]);
 }

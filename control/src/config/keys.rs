@@ -5,6 +5,7 @@
 //! by the tests, which also try every default, every end of a range and every word.
 
 mod balancer;
+mod security;
 mod service;
 
 use dataplane::limits::{FLOWS_PER_WORKER_MAX, WORKERS_MAX};
@@ -73,6 +74,7 @@ use Absent::{Refused, Same};
 use Form::{Flag, Number, Table, Tables, Text, Texts};
 use Range::{Durations, Numbers, Words};
 use balancer::LOAD_BALANCER;
+use security::{SECURITY_GROUP, SUBNET};
 use service::SERVICE;
 
 const fn key(
@@ -117,6 +119,7 @@ pub(super) static FILE: Keys = Keys {
         key("load_balancer", tables(&LOAD_BALANCER), Absent::Said("none"), "", ""),
         key("private_link_service", tables(&SERVICE), Absent::Said("none"), "", ""),
         key("private_endpoint", tables(&ENDPOINT), Absent::Said("none"), "", ""),
+        key("network_security_group", tables(&SECURITY_GROUP), Absent::Said("none"), "", ""),
     ],
 };
 
@@ -191,6 +194,13 @@ static VIRTUAL_NETWORK: Keys = Keys {
             Absent::Said("none"),
             "[{ address_prefix = \"10.1.9.0/24\", next_hop_ip_address = \"10.1.0.1\" }]",
             "Ways to backends that are not on the segment but behind a router.",
+        ),
+        key(
+            "subnet",
+            tables(&SUBNET),
+            Absent::Said("none"),
+            "[{ name = \"endpoints\", address_prefix = \"10.0.0.0/24\" }]",
+            "Parts of it that have policies of their own.",
         ),
     ],
 };

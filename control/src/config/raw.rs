@@ -21,6 +21,7 @@ pub(super) struct RawConfig {
     pub(super) load_balancers: Vec<RawLoadBalancer>,
     pub(super) services: Vec<RawService>,
     pub(super) endpoints: Vec<RawEndpoint>,
+    pub(super) security_groups: Vec<RawSecurityGroup>,
 }
 
 /// `[adit]`.
@@ -39,6 +40,35 @@ pub(super) struct RawVirtualNetwork {
     pub(super) name: Option<Text>,
     pub(super) address_space: Option<Vec<Text>>,
     pub(super) routes: Vec<RawRoute>,
+    pub(super) subnets: Vec<RawSubnet>,
+    pub(super) place: Place,
+}
+
+/// An entry of `subnet`.
+pub(super) struct RawSubnet {
+    pub(super) name: Option<Text>,
+    pub(super) address_prefix: Option<Text>,
+    pub(super) security_group: Option<Text>,
+    pub(super) policies: Option<Text>,
+    pub(super) place: Place,
+}
+
+/// `[[network_security_group]]`.
+pub(super) struct RawSecurityGroup {
+    pub(super) name: Option<Text>,
+    pub(super) rules: Vec<RawSecurityRule>,
+}
+
+/// An entry of `security_rule`.
+pub(super) struct RawSecurityRule {
+    pub(super) name: Option<Text>,
+    pub(super) priority: Option<Located<i64>>,
+    pub(super) direction: Option<Text>,
+    pub(super) access: Option<Text>,
+    pub(super) protocol: Option<Text>,
+    pub(super) sources: Option<Vec<Text>>,
+    pub(super) destinations: Option<Vec<Text>>,
+    pub(super) ports: Option<Vec<Text>>,
     pub(super) place: Place,
 }
 
@@ -202,6 +232,7 @@ pub(super) fn read(text: &str) -> Result<(RawConfig, Vec<ConfigError>), Vec<Conf
         load_balancers: all(&mut top, "load_balancer", load_balancer),
         services: all(&mut top, "private_link_service", service),
         endpoints: all(&mut top, "private_endpoint", endpoint),
+        security_groups: all(&mut top, "network_security_group", security_group),
     };
     top.finish();
     Ok((raw, reader.into_errors()))
@@ -258,6 +289,40 @@ fn virtual_network(mut section: Section<'_, '_>) -> RawVirtualNetwork {
             route.finish();
             raw
         }),
+        subnets: all(&mut section, "subnet", subnet),
+        place: section.finish(),
+    }
+}
+
+fn subnet(mut section: Section<'_, '_>) -> RawSubnet {
+    RawSubnet {
+        name: section.required("name"),
+        address_prefix: section.required("address_prefix"),
+        security_group: section.optional("network_security_group"),
+        policies: section.optional("private_endpoint_network_policies"),
+        place: section.finish(),
+    }
+}
+
+fn security_group(mut section: Section<'_, '_>) -> RawSecurityGroup {
+    let raw = RawSecurityGroup {
+        name: section.required("name"),
+        rules: all(&mut section, "security_rule", security_rule),
+    };
+    section.finish();
+    raw
+}
+
+fn security_rule(mut section: Section<'_, '_>) -> RawSecurityRule {
+    RawSecurityRule {
+        name: section.required("name"),
+        priority: section.required("priority"),
+        direction: section.optional("direction"),
+        access: section.required("access"),
+        protocol: section.optional("protocol"),
+        sources: section.optional_list("source_address_prefixes"),
+        destinations: section.optional_list("destination_address_prefixes"),
+        ports: section.optional_list("destination_port_ranges"),
         place: section.finish(),
     }
 }

@@ -17,6 +17,9 @@ use super::name::{InterfaceName, Name};
 use super::probe::{NoHealthyBackends, Probe};
 use super::profile::FlowSettings;
 use super::reader::Located;
+pub use super::security::{
+    AddressFilter, EndpointPolicies, NetworkSecurityGroup, SecurityRule, Subnet,
+};
 use crate::state::{ConnectionState, Health};
 
 /// A whole, valid configuration.
@@ -29,6 +32,7 @@ pub struct Config {
     pub(crate) load_balancers: Vec<LoadBalancer>,
     pub(crate) services: Vec<PrivateLinkService>,
     pub(crate) endpoints: Vec<PrivateEndpoint>,
+    pub(crate) security_groups: Vec<NetworkSecurityGroup>,
 }
 
 /// `[adit]`: what is fixed for as long as the process runs.
@@ -98,6 +102,8 @@ pub struct VirtualNetwork {
     pub address_space: Vec<Prefix>,
     /// Ways to backends behind routers; no two have the same prefix.
     pub routes: Vec<Route>,
+    /// Parts of it that have policies of their own.
+    pub subnets: Vec<Subnet>,
 }
 
 impl VirtualNetwork {
@@ -309,6 +315,15 @@ impl Config {
             reserved: endpoint.flows_reserved.unwrap_or(reserved),
             most: endpoint.flows_max.unwrap_or(most),
         }
+    }
+
+    /// The network security group that guards an endpoint, and the network whose it is.
+    #[must_use]
+    pub fn guard(&self, endpoint: &PrivateEndpoint) -> Option<&NetworkSecurityGroup> {
+        let network = self.virtual_networks.get(endpoint.virtual_network)?;
+        let holds = |subnet: &&Subnet| subnet.address_prefix.contains(endpoint.address);
+        let guard = network.subnets.iter().find(holds)?.guard()?;
+        self.security_groups.get(guard)
     }
 
     /// The state in which an endpoint's connection begins.

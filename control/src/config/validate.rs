@@ -11,6 +11,7 @@ mod network;
 mod probe;
 mod provider;
 mod quota;
+mod security;
 mod treatment;
 mod value;
 
@@ -30,8 +31,9 @@ use address::Claims;
 pub(super) fn validate(raw: &RawConfig, errors: Vec<ConfigError>) -> Result<Checked, ConfigErrors> {
     let mut context = Context { errors, warnings: Vec::new(), claims: Claims::default() };
     let settings = value::settings(&mut context, &raw.settings);
-    let networks = network::virtual_networks(&mut context, &raw.virtual_networks);
     let names = Names::of(&mut context, raw);
+    let networks = network::virtual_networks(&mut context, &names, &raw.virtual_networks);
+    let security_groups = security::groups(&mut context, &raw.security_groups);
     let (devices, bindings) = network::devices(&mut context, &names, &raw.devices);
     let load_balancers = balancer::load_balancers(&mut context, &names, &networks, raw);
     let services = provider::services(&mut context, &names, &networks, raw);
@@ -49,6 +51,7 @@ pub(super) fn validate(raw: &RawConfig, errors: Vec<ConfigError>) -> Result<Chec
             load_balancers: load_balancers.into_iter().collect::<Option<_>>()?,
             services: services.into_iter().collect::<Option<_>>()?,
             endpoints: endpoints.into_iter().collect::<Option<_>>()?,
+            security_groups: security_groups.into_iter().collect::<Option<_>>()?,
         })
     };
     let config = all();
@@ -157,6 +160,7 @@ struct Names<'n> {
     networks: Table<'n>,
     load_balancers: Table<'n>,
     services: Table<'n>,
+    security_groups: Table<'n>,
 }
 
 impl<'n> Names<'n> {
@@ -164,10 +168,12 @@ impl<'n> Names<'n> {
         let networks = raw.virtual_networks.iter().map(|network| network.name.as_ref());
         let load_balancers = raw.load_balancers.iter().map(|balancer| balancer.name.as_ref());
         let services = raw.services.iter().map(|service| service.name.as_ref());
+        let security_groups = raw.security_groups.iter().map(|group| group.name.as_ref());
         Names {
             networks: context.positions(networks, "virtual network"),
             load_balancers: context.positions(load_balancers, "load balancer"),
             services: context.positions(services, "private link service"),
+            security_groups: context.positions(security_groups, "network security group"),
         }
     }
 

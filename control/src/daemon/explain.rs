@@ -9,7 +9,7 @@ use dataplane::types::{Persistence, ScopeId};
 use super::controller::Controller;
 use super::sessions::Names;
 use crate::api::{Decision, ErrorCode, Explanation, Failure, Judgement, Packet, Refusal, Rule};
-use crate::config::{AdminState, Name, PrivateLinkService, suggest};
+use crate::config::{AdminState, Name, NetworkSecurityGroup, PrivateLinkService, suggest};
 
 /// A packet that is asked about, and the worker that knows its flow.
 pub(super) struct Asked {
@@ -64,7 +64,11 @@ impl Controller {
         let snapshot = &self.generation().snapshot;
         let service = of.endpoint.and_then(|e| self.config().services().get(e.service.slot()));
         let rules = service.map_or_else(Vec::new, |service| self.rules_of(&service.name));
-        let scribe = Scribe { snapshot, names: &names, of, service, rules: &rules };
+        let name = of.endpoint.and_then(|endpoint| names.endpoint(endpoint.link));
+        let mut endpoints = self.config().endpoints().iter();
+        let endpoint = endpoints.find(|it| Some(it.name.as_str()) == name.as_deref());
+        let guard = endpoint.and_then(|endpoint| self.config().guard(endpoint));
+        let scribe = Scribe { snapshot, names: &names, of, service, rules: &rules, guard };
         let decisions = scribe.decisions();
         let refusal = of.outcome.err().map(|reason| scribe.refusal(reason));
         Explanation {
@@ -91,6 +95,8 @@ struct Scribe<'s> {
     of: &'s engine::Explanation,
     service: Option<&'s PrivateLinkService>,
     rules: &'s [Rule],
+    /// The group that guards the endpoint.
+    guard: Option<&'s NetworkSecurityGroup>,
 }
 
 impl Scribe<'_> {
@@ -123,6 +129,8 @@ impl Scribe<'_> {
         passes("flow", of.flow.map(|session| self.flow(&session)));
         passes("source", self.source());
         passes("approval", of.is_approved.then(|| "the connection is approved".to_owned()));
+        let is_let_in = of.outcome != Err(DropReason::SecurityRuleDenied);
+        passes("security", self.security().filter(|_| is_let_in).map(|rule| rule + " lets it in"));
         passes("rule", self.rule());
         passes("backend", self.backend());
         let gives_way = "no room is left: the oldest flow that nobody has answered gives way";
@@ -133,7 +141,11 @@ impl Scribe<'_> {
         list.extend(of.outcome.err().map(|reason| {
             let about = about(reason);
             // A decision that a later look overturned stands once, as what it is now.
-            let sentence = format!("{} ({})", reason.sentence(), reason.metric());
+            let what = match (reason, self.security()) {
+                (DropReason::SecurityRuleDenied, Some(rule)) => rule + " keeps it out",
+                _ => reason.sentence().to_owned(),
+            };
+            let sentence = format!("{what} ({})", reason.metric());
             decision(about, Judgement::Refused, sentence)
         }));
         list
@@ -166,6 +178,13 @@ impl Scribe<'_> {
         let network = self.names.network(self.of.key.scope);
         let (source, may) = (self.of.key.client, self.of.source_may_send);
         may.then(|| format!("{source} lies in the address space of {network}"))
+    }
+
+    /// The security rule that decided.
+    fn security(&self) -> Option<String> {
+        let priority = self.of.security?;
+        let (rule, group) = self.guard.as_ref()?.rule(priority);
+        Some(format!("rule {rule} (priority {priority}) of network security group {group}"))
     }
 
     /// The rule that took the port, as clients see it.
@@ -268,6 +287,7 @@ fn about(reason: DropReason) -> &'static str {
         DropReason::ConnectionPending
         | DropReason::ConnectionRejected
         | DropReason::ConnectionDisconnected => "approval",
+        DropReason::SecurityRuleDenied => "security",
         DropReason::NoRule | DropReason::PortZero => "rule",
         DropReason::NoBackend
         | DropReason::NoHealthyBackend

@@ -91,6 +91,7 @@ impl<'e> Composer<'e> {
                 name: self.estate.name(&network.head),
                 address_space: network.address_space.clone(),
                 routes: Vec::new(),
+                subnets: Vec::new(),
             });
         }
         Ok(())

@@ -13,7 +13,7 @@ use crate::flow::Flow;
 use crate::generation::Generation;
 use crate::lb;
 use crate::packet::FlowKey;
-use crate::snapshot::{Backend, Gate, Quota, Rule};
+use crate::snapshot::{Access, Backend, Dialling, Endpoint, Gate, Quota, Rule, Snapshot};
 use crate::types::{
     DeviceIndex, EndpointIndex, FlowIndex, Hop, LinkId, MacAddress, Persistence, Protocol,
     ServiceIndex, Tick, Timeouts,
@@ -26,6 +26,24 @@ pub(super) fn judge_gate(gate: Gate) -> Result<(), DropReason> {
         Gate::Pending => Err(DropReason::ConnectionPending),
         Gate::Rejected => Err(DropReason::ConnectionRejected),
         Gate::Disconnected => Err(DropReason::ConnectionDisconnected),
+    }
+}
+
+/// Whether the group that guards an endpoint's subnet lets a new flow in.
+fn judge_security(
+    snapshot: &Snapshot,
+    endpoint: &Endpoint,
+    key: &FlowKey,
+    witness: &mut impl Witness,
+) -> Result<(), DropReason> {
+    let Some(group) = snapshot.security_group(endpoint) else { return Ok(()) };
+    let FlowKey { protocol, client: source, endpoint: destination, endpoint_port: port, .. } = *key;
+    let rule = group.decide(&Dialling { protocol, source, destination, port });
+    let rule = rule.ok_or(DropReason::SecurityRuleDenied)?;
+    witness.hear(Found::Security(rule));
+    match rule.access {
+        Access::Allow => Ok(()),
+        Access::Deny => Err(DropReason::SecurityRuleDenied),
     }
 }
 
@@ -83,6 +101,7 @@ impl Engine {
         let endpoint = snapshot.endpoint(endpoint).ok_or(DropReason::Internal)?;
         judge_gate(endpoint.gate)?;
         witness.hear(Found::Approval);
+        judge_security(snapshot, endpoint, key, witness)?;
         let service = snapshot.service(endpoint.service).ok_or(DropReason::Internal)?;
         let rule = service.rule(key.protocol, key.endpoint_port).ok_or(DropReason::NoRule)?;
         witness.hear(Found::Rule(rule, key.endpoint_port));

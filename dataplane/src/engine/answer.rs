@@ -173,6 +173,7 @@ fn is_policy(reason: DropReason) -> bool {
         DropReason::ConnectionPending
             | DropReason::ConnectionRejected
             | DropReason::ConnectionDisconnected
+            | DropReason::SecurityRuleDenied
             | DropReason::NoRule
             | DropReason::NoBackend
             | DropReason::NoHealthyBackend

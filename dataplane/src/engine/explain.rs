@@ -19,7 +19,7 @@ use crate::generation::Generation;
 use crate::limits::PORTS_PER_POOL;
 use crate::nat::{Holder, Pool};
 use crate::packet::{FlowKey, judge_addresses};
-use crate::snapshot::{Backend, Endpoint, Local, NextHop, PoolKey, Rule};
+use crate::snapshot::{Backend, Endpoint, Local, NextHop, PoolKey, Rule, SecurityRule};
 use crate::types::{
     EndpointIndex, FlowIndex, GenerationNumber, Hop, Instant, NeighborIndex, Persistence, Tick,
     Timeouts, WorkerId,
@@ -36,12 +36,14 @@ impl Witness for () {
     fn hear(&mut self, _: Found<'_>) {}
 }
 
-/// A decision that was made in favor of the packet.
+/// A decision that was made, in favor of the packet unless it says otherwise.
 pub(super) enum Found<'a> {
     /// The source may send.
     Source,
     /// The connection is approved.
     Approval,
+    /// This rule of the group that guards the endpoint's subnet decides, in favor or not.
+    Security(&'a SecurityRule),
     /// This rule takes the port.
     Rule(&'a Rule, u16),
     /// This backend was chosen.
@@ -100,6 +102,8 @@ pub struct Explanation {
     pub source_may_send: bool,
     /// Whether the connection is approved.
     pub is_approved: bool,
+    /// The priority of the security rule that decides about a new flow.
+    pub security: Option<u16>,
     /// The rule that takes the port.
     pub rule: Option<RuleChoice>,
     /// The backend.
@@ -119,6 +123,7 @@ impl Witness for Explanation {
         match found {
             Found::Source => self.source_may_send = true,
             Found::Approval => self.is_approved = true,
+            Found::Security(rule) => self.security = Some(rule.priority),
             Found::Rule(rule, port) => self.rule = Some(RuleChoice::of(rule, port)),
             Found::Backend(backend) => self.backend = Some(*backend),
         }
@@ -147,6 +152,7 @@ impl Engine {
             flow: None,
             source_may_send: false,
             is_approved: false,
+            security: None,
             rule: None,
             backend: None,
             nat: None,

@@ -56,7 +56,8 @@ impl Subject {
             DropReason::TooBig => Some(Subject::TooBig),
             DropReason::Ipv4TtlExpired => Some(Subject::TimeExceeded),
             // RFC 5508 REQ-8: for want of resources or of permission.
-            DropReason::ConnectionPending
+            DropReason::SecurityRuleDenied
+            | DropReason::ConnectionPending
             | DropReason::ConnectionRejected
             | DropReason::ConnectionDisconnected
             | DropReason::NoRule

@@ -14,14 +14,14 @@ use hashbrown::HashMap;
 
 use super::{
     Backend, Endpoint, Fragments, Gate, Local, NAT_IP, NatIpState, NextHop, PROBE_SOURCE,
-    Persistence, PoolKey, Quota, Refusal, Reserves, Rule, Scope, Service, Snapshot, Spread,
-    Treatment, local_key, rule_key,
+    Persistence, PoolKey, Quota, Refusal, Reserves, Rule, Scope, SecurityGroup, SecurityGroupPlan,
+    Service, Snapshot, Spread, Treatment, local_key, rule_key,
 };
 use crate::hash::FixedMap;
 use crate::limits::{BACKENDS_PER_RULE_MAX, DEVICES_MAX, NAT_IPS_MAX};
 use crate::types::{
     BackendIndex, DeviceIndex, Ending, EndpointIndex, LinkId, NeighborIndex, Prefix, Protocol,
-    ScopeId, ScopedAddress, ServiceIndex, Timeouts,
+    ScopeId, ScopedAddress, SecurityGroupIndex, ServiceIndex, Timeouts,
 };
 /// Everything that a snapshot knows, as plain lists.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +41,8 @@ pub struct Plan {
     pub quotas: Vec<QuotaPlan>,
     /// Addresses that health probes come from: NAT IPs, or such that are used for nothing else.
     pub probe_sources: Vec<ProbeSourcePlan>,
+    /// Network security groups, in the order of [`SecurityGroupIndex`].
+    pub security_groups: Vec<SecurityGroupPlan>,
 }
 
 /// An address that health probes come from. adit answers for it; what else comes to it dies.
@@ -229,7 +231,9 @@ pub(super) fn build(plan: Plan) -> Result<Snapshot, PlanError> {
     let links = endpoints.iter().enumerate();
     let cares = |service: &Service| service.treatment.fragments == Fragments::Reassemble;
     let reassembles = services.iter().any(cares);
+    let security_groups = plan.security_groups.iter().map(SecurityGroup::build).collect();
     Ok(Snapshot {
+        security_groups,
         devices: plan.devices.into_boxed_slice(),
         scopes,
         by_link: links.map(|(at, endpoint)| (endpoint.link, EndpointIndex(index(at)))).collect(),
@@ -420,6 +424,7 @@ impl Builder {
         let mut links = HashMap::new();
         let quotas = plan.quotas.iter().map(|entry| (entry.link, entry.quota));
         let quotas: HashMap<LinkId, Quota> = quotas.collect();
+        let groups = security_of(plan)?;
         for (at, endpoint) in plan.endpoints.iter().enumerate() {
             let EndpointPlan { link, scope, address, service, gate, answers_echo } = *endpoint;
             if scope.slot() >= plan.scopes.len() {
@@ -433,7 +438,17 @@ impl Builder {
             }
             self.claim(scope, address, Local::Endpoint(EndpointIndex(index(at))))?;
             let quota = quotas.get(&link).copied().unwrap_or_default();
-            endpoints.push(Endpoint { link, scope, address, service, gate, answers_echo, quota });
+            let security = groups.get(&link).copied();
+            endpoints.push(Endpoint {
+                link,
+                scope,
+                address,
+                service,
+                gate,
+                answers_echo,
+                quota,
+                security,
+            });
         }
         Ok(endpoints.into_boxed_slice())
     }
@@ -463,6 +478,20 @@ impl Builder {
             Some(_) => Err(PlanError::Duplicate("address", alloc::format!("{address}"))),
         }
     }
+}
+
+/// Which group guards which connection's endpoint.
+fn security_of(plan: &Plan) -> Result<HashMap<LinkId, SecurityGroupIndex>, PlanError> {
+    let mut of = HashMap::new();
+    for (at, group) in plan.security_groups.iter().enumerate() {
+        for &link in &group.links {
+            if of.insert(link, SecurityGroupIndex(index(at))).is_some() {
+                let which = alloc::format!("of link {}", link.0);
+                return Err(PlanError::Duplicate("security group", which));
+            }
+        }
+    }
+    Ok(of)
 }
 
 /// The services, each with what its endpoints shall get.

@@ -24,6 +24,8 @@ pub(crate) struct Config {
     pub(crate) devices: Vec<Device>,
     /// More lines of the service.
     pub(crate) service_settings: String,
+    /// More of tenant a's virtual network.
+    pub(crate) more_of_network_a: String,
     /// More pools of the load balancer.
     pub(crate) more_pools: String,
     /// More rules of the load balancer.
@@ -54,6 +56,9 @@ impl Config {
                 text,
                 "[[virtual_network]]\nname = {name:?}\naddress_space = [{prefix:?}]\n"
             );
+            if name == "a" {
+                text.push_str(&self.more_of_network_a);
+            }
         }
         self.devices.iter().for_each(|device| text.push_str(&self.device(device)));
         text.push_str(&self.balancer());

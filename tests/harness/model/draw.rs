@@ -372,6 +372,7 @@ impl Draw {
             Knob::Gate if random.one_in(10) => 2,
             Knob::Gate | Knob::Space | Knob::Routes | Knob::Drained if usual => 0,
             Knob::Quota if random.one_in(2) => 0,
+            Knob::Security if random.one_in(2) => 4,
             Knob::Leaving => *random.pick(&[7, 7, 15, 0]),
             Knob::Device if usual => 1,
             Knob::Provider if usual => 2,

@@ -68,6 +68,7 @@ fn is_policy(reason: DropReason) -> bool {
         R::BackendDrained,
     ];
     let none = [
+        R::SecurityRuleDenied,
         R::NoRule,
         R::NoBackend,
         R::NoHealthyBackend,

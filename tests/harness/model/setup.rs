@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use dataplane::device::Link;
 use dataplane::snapshot::{
-    Balance, DeviceKind, DevicePlan, Ending, EndpointPlan, Gate, LeavingPlan, Persistence, Plan,
-    ProbeSourcePlan, Quota, QuotaPlan, Refusal, RoutePlan, RulePlan, ScopePlan, ServicePlan,
-    Timeouts, Treatment, UdpTracking,
+    Access, Balance, DeviceKind, DevicePlan, Ending, EndpointPlan, Gate, LeavingPlan, Persistence,
+    Plan, PortRange, ProbeSourcePlan, Quota, QuotaPlan, Refusal, RoutePlan, RulePlan, ScopePlan,
+    SecurityGroupPlan, SecurityRule, ServicePlan, Timeouts, Treatment, UdpTracking,
 };
 use dataplane::types::{
     DeviceIndex, LinkId, MacAddress, Prefix, Protocol, ProxyDialect, ScopeId, ServiceIndex,
@@ -85,6 +85,8 @@ pub(super) enum Knob {
     Service,
     /// Of an endpoint: which of [`QUOTAS`].
     Quota,
+    /// Of an endpoint: its network security group, from 4 on none.
+    Security,
     /// A device: 0 gone, 1 as usual, 2 under another name, 3 in another network.
     Device,
     /// Of a network: 1 leaves out some of its hosts.
@@ -100,7 +102,7 @@ pub(super) enum Knob {
 }
 
 /// A knob, its name, how many of it there are and how many positions it has.
-pub(super) const KNOBS: [(Knob, &str, u32, u32); 19] = [
+pub(super) const KNOBS: [(Knob, &str, u32, u32); 20] = [
     (Knob::Backends, "backends", 2, 32),
     (Knob::NatIps, "nat-ips", 2, 8),
     (Knob::Leaving, "leaving", 2, 16),
@@ -114,6 +116,7 @@ pub(super) const KNOBS: [(Knob, &str, u32, u32); 19] = [
     (Knob::Gate, "gate", 4, 4),
     (Knob::Service, "service", 4, 2),
     (Knob::Quota, "quota", 4, 6),
+    (Knob::Security, "security", 4, 8),
     (Knob::Device, "device", 4, 4),
     (Knob::Space, "space", 3, 2),
     (Knob::Routes, "routes", 1, 4),
@@ -168,6 +171,7 @@ impl Setup {
             Knob::Backends | Knob::Rules => 0b111,
             Knob::NatIps => 0b011,
             Knob::Provider => 2,
+            Knob::Security => 4,
             Knob::Link => 101 + of,
             Knob::Service => ENDPOINTS[of as usize].2,
             Knob::Device => 1,
@@ -196,6 +200,7 @@ impl Setup {
             leaving_nat_ips: (0..2).flat_map(|service| self.leaving(service)).collect(),
             quotas: (0..4).map(|endpoint| self.quota(endpoint)).collect(),
             probe_sources: (0..2).filter_map(|service| self.probe_source(service)).collect(),
+            security_groups: (0..4).map(|group| self.security_group(group)).collect(),
         }
     }
 
@@ -309,6 +314,47 @@ impl Setup {
         let weights = backends.iter().map(weight).collect();
         let drained = self.bits(Knob::Drained, service).map(backend).collect();
         Balance { persistence, udp_tracking: tracked, weights, drained }
+    }
+
+    /// One lets no UDP in, one is about a host, and one has no rules.
+    fn security_group(&self, group: u32) -> SecurityGroupPlan {
+        let prefix =
+            |[a, b, c, d]: [u8; 4], length| Prefix::new(Ipv4Addr::new(a, b, c, d), length).unwrap();
+        let all = SecurityRule {
+            priority: 4_000,
+            protocol: None,
+            sources: vec![prefix([0; 4], 0)],
+            destinations: vec![prefix([0; 4], 0)],
+            ports: vec![PortRange::ALL],
+            access: Access::Allow,
+        };
+        let udp = SecurityRule {
+            priority: 200,
+            protocol: Some(Protocol::Udp),
+            access: Access::Deny,
+            ..all.clone()
+        };
+        let host = SecurityRule {
+            priority: 300,
+            sources: vec![prefix([10, 0, 2, 1], 32), prefix([10, 0, 2, 2], 31)],
+            destinations: vec![prefix([10, 0, 0, 0], 24)],
+            ports: vec![PortRange { first: 0, last: 52 }, PortRange { first: 54, last: 443 }],
+            access: Access::Deny,
+            ..all.clone()
+        };
+        let rules = match group {
+            0 => vec![all, udp],
+            1 => vec![host, all],
+            2 => vec![
+                SecurityRule { access: Access::Allow, priority: 100, ..host.clone() },
+                udp,
+                all,
+            ],
+            _ => Vec::new(),
+        };
+        let guarded = (0..4).filter(|endpoint| self.get(Knob::Security, *endpoint) == group);
+        let links = guarded.map(|endpoint| self.get(Knob::Link, endpoint));
+        SecurityGroupPlan { rules, links: links.filter(|link| *link != 0).map(LinkId).collect() }
     }
 
     fn quota(&self, at: u32) -> QuotaPlan {

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use dataplane::drop_reason::DropReason;
 use dataplane::snapshot::{
-    EndpointPlan, Gate, LeavingPlan, Persistence, Plan, RulePlan, ServicePlan,
+    Access, EndpointPlan, Gate, LeavingPlan, Persistence, Plan, RulePlan, SecurityRule, ServicePlan,
 };
 use dataplane::types::{DeviceIndex, Protocol};
 
@@ -134,6 +134,26 @@ pub(super) fn is_pool(plan: &Plan, (scope, nat_ip, backend, protocol): PoolKey) 
     })
 }
 
+/// Of the group's rules that fit, the one with the lowest number decides; without one it is no.
+fn judge_security(plan: &Plan, endpoint: &EndpointPlan, key: &Key) -> Result<(), DropReason> {
+    let mut groups = plan.security_groups.iter();
+    let Some(group) = groups.find(|group| group.links.contains(&endpoint.link)) else {
+        return Ok(());
+    };
+    let (_, protocol, client, dialled) = *key;
+    let fits = |rule: &&SecurityRule| {
+        rule.protocol.is_none_or(|only| only as u8 == protocol)
+            && rule.sources.iter().any(|prefix| prefix.contains(client.0))
+            && rule.destinations.iter().any(|prefix| prefix.contains(dialled.0))
+            && rule.ports.iter().any(|ports| ports.first <= dialled.1 && dialled.1 <= ports.last)
+    };
+    let decides = group.rules.iter().filter(fits).min_by_key(|rule| rule.priority);
+    match decides.map(|rule| rule.access) {
+        Some(Access::Allow) => Ok(()),
+        _ => Err(DropReason::SecurityRuleDenied),
+    }
+}
+
 /// Whether a client's first packet may open a flow, and by which rule.
 pub(super) fn grant(
     plan: &Plan,
@@ -143,6 +163,7 @@ pub(super) fn grant(
 ) -> Result<(RulePlan, ServicePlan), DropReason> {
     judge_source(plan, key.0, key.2.0)?;
     judge_gate(endpoint.gate)?;
+    judge_security(plan, endpoint, key)?;
     let service = &plan.services[endpoint.service.slot()];
     let rule = rule_for(service, key).ok_or(DropReason::NoRule)?;
     if rule.protocol == Protocol::Tcp && !packet.opens() {

@@ -19,6 +19,10 @@ address_space = ["10.1.0.0/16"]
 address_prefix = "10.1.9.0/24"
 next_hop_ip_address = "10.1.0.1"
 #virtual_network.routes
+[[virtual_network.subnet]]
+name = "endpoints"
+address_prefix = "10.1.64.0/24"
+#virtual_network.subnet
 [[device]]
 name = "veth-a"
 kind = "af_packet"
@@ -71,6 +75,14 @@ virtual_network = "a"
 private_ip_address = "10.0.0.5"
 private_link_service = "web"
 #[[private_endpoint]]
+[[network_security_group]]
+name = "web-only"
+#[[network_security_group]]
+[[network_security_group.security_rule]]
+name = "web"
+priority = 100
+access = "Allow"
+#network_security_group.security_rule
 "#;
 
 /// The file with `key = value` in the table, instead of what it has there.

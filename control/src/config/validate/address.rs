@@ -94,7 +94,8 @@ pub(crate) fn unusable(prefix: Prefix) -> Option<String> {
     Some(format!("{first}/{length}, which is {what}"))
 }
 
-fn any_prefix(context: &mut Context, text: &Text) -> Option<Prefix> {
+/// An IPv4 prefix, whoever has its addresses.
+pub(super) fn any_prefix(context: &mut Context, text: &Text) -> Option<Prefix> {
     let parts = text.value.split_once('/');
     let (Some(address), Some(length)) =
         (parts.map(|(address, _)| address), parts.and_then(|(_, length)| length.parse().ok()))

@@ -10,27 +10,34 @@ use super::super::name::InterfaceName;
 use super::super::raw::{RawConfig, RawDevice, RawRoute, RawVirtualNetwork, Text};
 use super::super::reader::Place;
 use super::super::valid::{Binding, Device, Route, VirtualNetwork};
-use super::{Context, Names, address, value};
+use super::{Context, Names, address, security, value};
 
 /// Virtual networks at most, as the data path numbers them.
 const NETWORKS_MAX: usize = u16::MAX as usize;
 
 pub(super) fn virtual_networks(
     context: &mut Context,
+    names: &Names<'_>,
     raw: &[RawVirtualNetwork],
 ) -> Vec<Option<VirtualNetwork>> {
     if let Some(first_over) = raw.get(NETWORKS_MAX) {
         let cure = format!("a file has at most {NETWORKS_MAX}");
         context.error(&first_over.place, "too many virtual networks", cure);
     }
-    raw.iter().map(|raw| virtual_network(context, raw)).collect()
+    raw.iter().map(|raw| virtual_network(context, names, raw)).collect()
 }
 
-fn virtual_network(context: &mut Context, raw: &RawVirtualNetwork) -> Option<VirtualNetwork> {
+fn virtual_network(
+    context: &mut Context,
+    names: &Names<'_>,
+    raw: &RawVirtualNetwork,
+) -> Option<VirtualNetwork> {
     let name = context.name(raw.name.as_ref());
     let address_space = address_space(context, raw.address_space.as_deref(), &raw.place);
     let (name, address_space) = (name?, address_space?);
-    let mut network = VirtualNetwork { name, address_space, routes: Vec::new() };
+    let subnets = security::subnets(context, &names.security_groups, &raw.subnets, &address_space);
+    let (routes, subnets) = (Vec::new(), subnets?);
+    let mut network = VirtualNetwork { name, address_space, routes, subnets };
     let routes: Vec<_> = raw.routes.iter().map(|raw| route(context, raw, &network)).collect();
     network.routes = routes.into_iter().collect::<Option<_>>()?;
     let unique = unique_routes(context, &raw.routes, &network.routes);
