@@ -3,7 +3,7 @@
 
 use harness::model::{Campaign, OPS_PER_WORLD, replay};
 
-const WORLDS: u64 = 160;
+const WORLDS: u64 = 256;
 
 /// A failure prints the operations that lead to it, as few as were found to.
 #[test]

@@ -367,7 +367,9 @@ impl Draw {
             }
             Knob::Endings if !random.one_in(4) => 0,
             Knob::Weights if random.one_in(2) => 0,
-            // An empty pool and a rejection, which chance alone hardly ever draws.
+            // Pools that nobody is in or where nobody takes flows, and a rejection, which chance
+            // alone hardly ever draws.
+            Knob::Weights if random.one_in(6) => 0b0101_0101,
             Knob::Backends if random.one_in(12) => 0,
             Knob::Gate if random.one_in(10) => 2,
             Knob::Gate | Knob::Space | Knob::Routes | Knob::Drained if usual => 0,
