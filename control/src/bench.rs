@@ -144,6 +144,7 @@ fn measure(mut plan: Plan, common: &Common, stop: &Stop) -> Result<Report, Bench
         progress.step(rung);
         let counts = runner.step(&plan, rung, &mut progress)?;
         let was_cut = counts.is_cut;
+        let terms = Terms { time: plan.time_for(rung), ..terms };
         let step = Step::of(counts, rung, terms);
         was_good = step.is_good;
         if was_good {

@@ -223,8 +223,19 @@ impl Connections {
 
     /// Nothing more shall begin, and what is under way is not waited for.
     pub(super) fn stop(&mut self) {
-        self.phase = Phase::Over;
-        self.busy = 0;
+        let (mode, is_held) = (self.work.mode, self.work.mode == Mode::Hold);
+        for flow in 0..self.flows.len() {
+            let is_begun = match self.flows[flow].state {
+                State::Free => continue,
+                State::Opening => mode != Mode::Request,
+                State::Asking => true,
+                State::Ready => is_held,
+            };
+            self.tally(flow).abandoned += u64::from(is_begun);
+            self.enter(flow, State::Free);
+        }
+        (self.phase, self.busy) = (Phase::Over, 0);
+        self.actions.clear();
     }
 
     /// Whether all is done.

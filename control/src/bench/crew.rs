@@ -60,7 +60,7 @@ pub(super) trait Worker {
     fn opening_time(&self) -> Option<Duration>;
     fn open(&self) -> (usize, usize);
     fn take_tallies(&mut self) -> (Tally, Tally);
-    fn stop(&mut self);
+    fn stop(&mut self, now: Duration);
     fn is_done(&self) -> bool;
 }
 
@@ -79,7 +79,7 @@ pub(super) fn drive(
         let has_more = worker.act(clock, poller);
         let now = clock.now();
         if stop.is_requested() {
-            worker.stop();
+            worker.stop(now);
         }
         // Whoever no longer listens has been told to stop.
         if worker.is_done() {

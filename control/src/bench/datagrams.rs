@@ -105,9 +105,10 @@ impl Datagrams {
         })
     }
 
-    /// Nothing more shall be sent or waited for.
-    pub(super) fn stop(&mut self) {
-        self.is_over = true;
+    /// Nothing more shall be sent; what was is waited for, but not for long.
+    pub(super) fn stop(&mut self, now: Duration) {
+        let brief = now + self.work.timeout.min(Duration::from_secs(1));
+        self.patience = Some(self.patience.map_or(brief, |patience| patience.min(brief)));
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -196,6 +197,13 @@ mod tests {
         stamps.iter().for_each(|stamp| answered.heard(ms(30), *stamp, None));
         assert_eq!(answered.next(ms(30)), None);
         assert!(answered.is_done());
+        let mut stopped = datagrams(1, None);
+        let stamp = stopped.next(ms(0)).unwrap();
+        stopped.stop(ms(5));
+        stopped.stop(ms(6));
+        assert_eq!((stopped.next(ms(50)), stopped.is_done()), (None, false));
+        stopped.heard(ms(60), stamp, None);
+        assert_eq!((stopped.next(ms(60)), stopped.is_done()), (None, true));
         let mut lost = datagrams(1, None);
         while lost.next(ms(980)).is_some() {}
         // The last one is due before the end, and sent although it is late.

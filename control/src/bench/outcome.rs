@@ -68,8 +68,10 @@ pub(super) struct Step {
     pub(super) started: u64,
     pub(super) completed: u64,
     pub(super) completed_per_second: f64,
-    /// Started and never completed, for whatever reason.
+    /// Started and never completed, for whatever reason but an early end.
     pub(super) lost: u64,
+    /// Still under way when the bench was ended early.
+    pub(super) abandoned: u64,
     pub(super) loss_percent: f64,
     pub(super) errors: BTreeMap<&'static str, u64>,
     pub(super) warm_up: WarmUp,
@@ -138,7 +140,7 @@ impl Step {
     /// Makes a step of what was counted.
     pub(super) fn of(counts: Counts, rung: Rung, terms: Terms) -> Step {
         let Counts { measured, warm_up, .. } = &counts;
-        let lost = measured.started.saturating_sub(measured.completed);
+        let lost = measured.lost();
         let faults: Vec<(Fault, u64)> = Fault::all()
             .map(|fault| (fault, measured.faults(fault)))
             .filter(|(_, count)| *count > 0)
@@ -160,6 +162,7 @@ impl Step {
             completed: measured.completed,
             completed_per_second: round(rate_of as f64 / seconds.max(1e-9)),
             lost,
+            abandoned: measured.abandoned,
             loss_percent: percent(lost as f64 / measured.started.max(1) as f64),
             errors: faults.iter().map(|(fault, count)| (fault.name(), *count)).collect(),
             warm_up: WarmUp {

@@ -47,6 +47,8 @@ pub(super) struct Plan {
     pub(super) count: Option<u64>,
     pub(super) timeout: Duration,
     pub(super) ladder: Ladder,
+    /// Whether the steps differ by their flows.
+    pub(super) is_by_flows: bool,
     /// Failures of a good step, in parts of one.
     pub(super) max_loss: f64,
     /// File descriptors that this process may have.
@@ -125,6 +127,7 @@ impl Plan {
             count: options.count,
             timeout: Duration::from_secs(1),
             ladder,
+            is_by_flows: options.profile == Some(Profile::Csit),
             max_loss: options.max_loss / 100.0,
             descriptors: raise_descriptors(),
         })
@@ -153,6 +156,16 @@ impl Plan {
         self.threads.min(rung.flows).min(most).max(1)
     }
 
+    /// How long is measured: in a ladder of flows long enough that each datagram flow has its turn.
+    pub(super) fn time_for(&self, rung: Rung) -> Duration {
+        match rung.rate {
+            Some(rate) if self.transport == Transport::Udp && self.is_by_flows => {
+                self.time.max(Duration::from_secs_f64(rung.flows as f64 / rate))
+            }
+            _ => self.time,
+        }
+    }
+
     /// One worker's share.
     pub(super) fn share(&self, rung: Rung, worker: usize, workers: usize) -> Work {
         let part = |whole: u64| {
@@ -169,7 +182,7 @@ impl Plan {
             flows: flows_of(part(rung.flows as u64)),
             pace,
             warm_up: self.warm_up,
-            time: self.time,
+            time: self.time_for(rung),
             count: self.count.map(part),
             timeout: self.timeout,
             speaks: self.talk.speak != Speak::Nothing,
@@ -311,6 +324,16 @@ mod tests {
         assert_eq!(shares.iter().filter_map(|share| share.count).sum::<u64>(), 8);
         assert_eq!(shares[2].pace.map(|pace| (pace.worker, pace.workers)), Some((2, 3)));
         assert_eq!(plan.workers(Rung { flows: 1, rate: None }), 1);
+    }
+
+    #[test]
+    fn every_flow_of_a_ladder_has_its_turn() {
+        let udp = plan("udp 127.0.0.1:7 --profile csit --rate 1000 --seconds 5").unwrap();
+        let rung = |flows| Rung { flows, rate: Some(1000.0) };
+        assert_eq!(udp.time_for(rung(64_512)), Duration::from_millis(64_512));
+        assert_eq!(udp.time_for(rung(100)), Duration::from_secs(5));
+        let single = plan("udp 127.0.0.1:7 --flows 64512 --seconds 5").unwrap();
+        assert_eq!(single.time_for(rung(64_512)), Duration::from_secs(5));
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub(super) struct Tally {
     pub(super) started: u64,
     /// Those of them that came to a good end.
     pub(super) completed: u64,
+    /// Those that were still under way when the bench was ended early.
+    pub(super) abandoned: u64,
     /// Connections that were established.
     pub(super) opened: u64,
     /// Connections that their backend ended between two requests, and that were opened again.
@@ -65,10 +67,16 @@ impl Tally {
         self.faults.iter().sum()
     }
 
+    /// How many came to no good end.
+    pub(super) fn lost(&self) -> u64 {
+        self.started.saturating_sub(self.completed + self.abandoned)
+    }
+
     pub(super) fn merge(&mut self, other: &Tally) {
         for (sum, more) in [
             (&mut self.started, other.started),
             (&mut self.completed, other.completed),
+            (&mut self.abandoned, other.abandoned),
             (&mut self.opened, other.opened),
             (&mut self.reopened, other.reopened),
             (&mut self.late, other.late),
@@ -110,12 +118,12 @@ mod tests {
         let mut other = Tally { started: 2, opened: 5, reopened: 1, ..Tally::default() };
         other.complete(Duration::from_millis(4), Some("b2"));
         other.complete(Duration::from_millis(6), Some("b1"));
-        (other.reordered, other.duplicated) = (7, 8);
+        (other.reordered, other.duplicated, other.abandoned) = (7, 8, 1);
         one.merge(&other);
         assert_eq!((one.started, one.completed, one.opened, one.reopened), (5, 3, 5, 1));
         assert_eq!((one.unsent, one.late, one.reordered, one.duplicated), (1, 2, 7, 8));
         assert_eq!((one.failed(), one.faults(Fault::Reset)), (1, 1));
-        assert_eq!(one.latencies.total(), 3);
+        assert_eq!((one.latencies.total(), one.lost()), (3, 1));
         let backends: Vec<_> = one.backends.iter().map(|(name, n)| (name.as_str(), *n)).collect();
         assert_eq!(backends, [("b1", 2), ("b2", 1)]);
     }

@@ -235,7 +235,7 @@ impl Worker for Tcp<'_> {
         self.decisions.take_tallies()
     }
 
-    fn stop(&mut self) {
+    fn stop(&mut self, _: Duration) {
         self.decisions.stop();
     }
 

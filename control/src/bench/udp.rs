@@ -114,8 +114,8 @@ impl Worker for Udp<'_> {
         self.decisions.take_tallies()
     }
 
-    fn stop(&mut self) {
-        self.decisions.stop();
+    fn stop(&mut self, now: Duration) {
+        self.decisions.stop(now);
     }
 
     fn is_done(&self) -> bool {

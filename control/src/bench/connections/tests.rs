@@ -232,6 +232,24 @@ fn what_comes_too_late_changes_nothing() {
 }
 
 #[test]
+fn what_is_under_way_when_it_is_stopped_is_not_lost() {
+    let mut flows = Connections::new(work(Mode::Open, 3), ms(0));
+    assert_eq!(all(&mut flows, 0).len(), 3);
+    flows.opened(ms(1), 0);
+    flows.failed(ms(1), 1, Fault::Reset);
+    flows.stop();
+    flows.stop();
+    assert!(flows.is_done());
+    let (tally, _) = flows.take_tallies();
+    assert_eq!((tally.started, tally.abandoned, tally.lost()), (3, 2, 1));
+    let mut held = Connections::new(work(Mode::Hold, 5), ms(0));
+    serve(&mut held, 0);
+    held.stop();
+    let (tally, _) = held.take_tallies();
+    assert_eq!((tally.started, tally.opened, tally.lost()), (5, 5, 0));
+}
+
+#[test]
 fn without_words_an_open_connection_is_all() {
     let silent = Work { speaks: false, count: Some(3), ..work(Mode::Open, 1) };
     let mut flows = Connections::new(silent, ms(0));
