@@ -1,6 +1,7 @@
 //! An engine with one endpoint, a service behind it that has ports for all flows, and those flows
 //! open.
 
+use std::hint::black_box;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use dataplane::generation::Generation;
 use dataplane::limits::BATCH_FRAMES_MAX;
 use dataplane::nat::Pool;
 use dataplane::packet::FlowKey;
+use dataplane::record::Recording;
 use dataplane::snapshot::{
     Balance, DeviceKind, DevicePlan, Ending, EndpointPlan, Gate, Plan, Refusal, RulePlan,
     ScopePlan, ServicePlan, Snapshot, Timeouts, Treatment,
@@ -49,11 +51,14 @@ pub struct Setup {
     pub batch: usize,
     /// Whether its tables are advised to lie in huge pages, as a worker does.
     pub huge_pages: bool,
+    /// How much it tells of flows.
+    pub recording: Recording,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Setup { batch: BATCH_FRAMES_MAX, huge_pages: true }
+        let recording = Recording::Nothing;
+        Setup { batch: BATCH_FRAMES_MAX, huge_pages: true, recording }
     }
 }
 
@@ -109,6 +114,7 @@ impl Rig {
         let now = Instant::from_nanos(1_000_000_000);
         let config = EngineConfig { worker, workers, flows_max: capacity, seed: 7 };
         let mut engine = Engine::new(&config, Arc::clone(generation));
+        engine.record(setup.recording);
         let batch = Batch::new();
         if setup.huge_pages {
             let pools = engine.generation().pools.areas();
@@ -182,6 +188,9 @@ impl Rig {
     fn process(&mut self) -> u64 {
         let before = crate::sys::clocks();
         self.engine.process(self.now, Arrival::Device, &mut self.batch, &mut self.verdicts);
+        while let Some(record) = self.engine.poll_record() {
+            black_box(record);
+        }
         crate::sys::clocks() - before
     }
 

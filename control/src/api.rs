@@ -19,11 +19,14 @@ mod session_id;
 pub use explanation::{Decision, Explanation, Judgement, Refusal};
 pub use lines::{Line, Lines};
 pub use plan::{EndpointFlows, FlowsPlan, Plan, Reason};
-pub use request::{Packet, Protocol, Request, SESSIONS_LIMIT, SESSIONS_LIMIT_MAX, SessionFilter};
+pub use request::{
+    Packet, Protocol, Request, SESSIONS_LIMIT, SESSIONS_LIMIT_MAX, SessionFilter, Suspect,
+};
 pub use response::{
-    Answer, AnswerResult, Backend, BackendProbe, Device, DeviceState, Drop, Endpoint, ErrorCode,
-    Failure, FastPath, FastPathState, LeavingNatIp, NatPorts, NextHop, Privileges, Refusals,
-    Response, Rule, RuleKind, RuleProbe, Service, Session, Status, Worker,
+    Answer, AnswerResult, AuditLog, Backend, BackendProbe, Device, DeviceState, Drop, Endpoint,
+    ErrorCode, Failure, FastPath, FastPathState, FlowLog, LeavingNatIp, NatPorts, NextHop, Owner,
+    Privileges, Recording, Refusals, Response, Rule, RuleKind, RuleProbe, Service, Session, Status,
+    Worker,
 };
 pub use session_id::SessionId;
 

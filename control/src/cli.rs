@@ -92,6 +92,7 @@ fn run(command: Command) -> Result<(), Ending> {
         Command::Explain { packet, connection } => {
             ask(&connection, &Request::Explain(packet.into()))
         }
+        Command::Whois { suspect, connection } => ask(&connection, &Request::Whois(suspect.into())),
         Command::Kill { session, connection } => ask(&connection, &Request::Kill { session }),
         Command::Drops { all, connection } => ask(&connection, &Request::Drops { all }),
         Command::Approve { endpoint, message, connection } => {

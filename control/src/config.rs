@@ -13,6 +13,7 @@ mod probe;
 mod profile;
 mod raw;
 mod reader;
+mod recording;
 mod reference;
 mod security;
 pub mod suggest;
@@ -27,10 +28,10 @@ pub use profile::{FlowSettings, Profile};
 pub use reference::reference;
 pub(crate) use security::{ALLOW_VNET, DENY_ALL};
 pub use valid::{
-    AddressFilter, AdminState, Binding, Config, Device, EndpointPolicies, FastPathUse,
-    InboundNatRule, Lifetime, LoadBalancer, NatIp, NetworkSecurityGroup, Pool, PoolBackend,
-    PrivateEndpoint, PrivateLinkService, PrivilegeUse, Route, Rule, RuleProtocol, SecurityRule,
-    Setting, Settings, Subnet, VirtualNetwork,
+    AddressFilter, AdminState, Binding, Collector, Config, Device, EndpointPolicies, FastPathUse,
+    FlowLog, InboundNatRule, Lifetime, LoadBalancer, LogFile, Memory, NatIp, NetworkSecurityGroup,
+    Pool, PoolBackend, PrivateEndpoint, PrivateLinkService, PrivilegeUse, Route, Rule,
+    RuleProtocol, SecurityRule, Setting, Settings, Subnet, VirtualNetwork,
 };
 pub(crate) use validate::unusable;
 

@@ -6,9 +6,11 @@
 //! waits for any of this.
 
 mod arm;
+mod audit;
 mod clients;
 mod controller;
 mod crew;
+mod directory;
 mod exhaustion;
 mod explain;
 mod inquiry;
@@ -17,12 +19,14 @@ mod plan;
 mod privileges;
 mod prober;
 mod publisher;
+mod recorder;
 mod server;
 mod sessions;
 mod socket;
 mod view;
 mod watch;
 mod web;
+mod whois;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -36,12 +40,15 @@ use dataplane::drop_reason::DropReason;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::api::Request;
 use crate::config::{CONTROL_SOCKET, Config, ConfigErrors};
 pub use arm::ArmOptions;
+use audit::{Audit, Who};
 pub(crate) use controller::read_configuration;
 use controller::{Controller, Memory};
 use crew::{Crew, Equipment};
 use notify::Notifier;
+use recorder::Recorder;
 use server::Daemon;
 use socket::ControlSocket;
 use watch::Watch;
@@ -106,11 +113,12 @@ pub fn run(configuration: &Path, options: &ArmOptions) -> Result<(), DaemonError
     let socket = ControlSocket::bind(&socket_path, is_default)?;
     let http = checked.config.settings().http.value.map(web::bind).transpose()?;
     let (memory, api) = arm::prepare(options, &socket_path)?;
+    let audit = Audit::open(checked.config.settings().audit_log.value.as_deref())?;
     let equipment = Equipment::take(checked.config.settings())?;
     let gone = privileges::drop_needless(&checked.config)?;
     privileges::warn_of_unreadable(&path);
     let events = listen_for_signals(signals)?;
-    let daemon = start(&path, checked.config, memory, equipment)?;
+    let daemon = start(&path, checked.config, memory, (equipment, audit))?;
     daemon.controller.lock().lacks(gone);
     let api = api.map(|api| arm::serve(api, &daemon)).transpose()?;
     let prober = prober::start(&daemon)?;
@@ -127,6 +135,7 @@ pub fn run(configuration: &Path, options: &ArmOptions) -> Result<(), DaemonError
     let controller = daemon.controller.lock();
     drop(socket);
     let counters = daemon.crew.stop();
+    daemon.recorder.stop();
     say_goodbye(&counters, controller.uptime());
     outcome
 }
@@ -163,7 +172,7 @@ fn start(
     path: &Path,
     config: Config,
     memory: Memory,
-    equipment: Equipment,
+    (equipment, audit): (Equipment, Audit),
 ) -> Result<Arc<Daemon>, DaemonError> {
     let secret = || {
         getrandom::u64().map_err(|error| {
@@ -175,9 +184,14 @@ fn start(
     let failed = |errors| DaemonError::of_configuration(path, &errors);
     let mut controller =
         Controller::with_memory(path, config, pool_seed, memory).map_err(failed)?;
+    controller.keep_audit(audit);
     let crew = Crew::start(controller.settings(), equipment, crew_seed, controller.cell())?;
     let crew = Arc::new(crew);
-    controller.attach(Arc::clone(&crew));
+    let recorder = Recorder::start(controller.settings(), &crew, controller.directory());
+    let recorder = recorder.inspect_err(|_| {
+        crew.stop();
+    })?;
+    controller.attach(Arc::clone(&crew), Arc::clone(&recorder));
     let began = Instant::now();
     if let Err(laggards) = crew.wait_until_adopted(controller.number(), START_TIME) {
         let problem = format!("{laggards} did not start within {} s", began.elapsed().as_secs());
@@ -190,7 +204,7 @@ fn start(
         env!("CARGO_PKG_VERSION"),
         path.display()
     ));
-    Ok(Arc::new(Daemon::new(controller, crew)))
+    Ok(Arc::new(Daemon::new(controller, crew, recorder)))
 }
 
 /// Waits for signals and looks after things meanwhile. What only half works ends.
@@ -229,7 +243,7 @@ fn supervise(
         let devices = {
             let mut controller = daemon.controller.lock();
             controller.reap();
-            controller.tend();
+            controller.tend().into_iter().for_each(|refused| daemon.recorder.tell(refused));
             controller.devices()
         };
         watch.look(&devices).iter().for_each(log);
@@ -238,8 +252,7 @@ fn supervise(
 
 /// Reloads, and says in a few words how that went.
 fn reload(daemon: &Daemon) -> &'static str {
-    let result = daemon.controller.lock().reload();
-    match result {
+    match daemon.decide(&Request::Reload {}, Who::Signal) {
         Ok(_) => "forwarding",
         Err(failure) => {
             log(format_args!("reload: {failure}"));

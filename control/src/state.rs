@@ -132,6 +132,14 @@ pub struct Connection {
     configured: Option<ConnectionState>,
 }
 
+impl Connection {
+    /// The service that it leads to.
+    #[must_use]
+    pub fn service(&self) -> &Name {
+        &self.identity.service
+    }
+}
+
 /// Link ids as numbers.
 mod link {
     use dataplane::types::LinkId;

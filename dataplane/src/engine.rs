@@ -7,7 +7,8 @@
 //! In: [`Engine::process`] takes a batch and gives a verdict for each frame, [`Engine::advance`]
 //! takes the time, [`Engine::adopt`] a new configuration, [`Engine::attach`] and [`Engine::detach`]
 //! what became of a device. Out: [`Engine::poll_transmit`] gives frames that the engine itself
-//! sends, [`Engine::settle`] hears what became of all of them, [`Engine::counters`] tells.
+//! sends, [`Engine::settle`] hears what became of all of them, [`Engine::counters`] tells, and
+//! [`Engine::poll_record`] tells of flows, if that was asked for.
 //!
 //! A batch goes through three passes (`express`), which carry the plain packets of established
 //! flows and leave all others to `path`, frame by frame, in order.
@@ -30,6 +31,7 @@ mod path;
 mod probe;
 mod problem;
 mod rate;
+mod record;
 mod revalidate;
 mod room;
 mod sessions;
@@ -62,6 +64,7 @@ use fragment::{Identifications, KnownDatagrams};
 use hold::Hold;
 use problem::Problems;
 use rate::Rate;
+use record::Records;
 use shortcut::Shortcuts;
 
 /// What shall become of a frame. For `Forward` and `Reply` the frame has been changed to what shall
@@ -117,6 +120,8 @@ pub enum Outcome {
     Originated(usize),
     /// Frames that another worker took.
     HandedOver(usize),
+    /// Records of flows that nobody took in time.
+    RecordsLost(usize),
     /// Packets that could not be sent or handed over, and why.
     Dropped(DropReason, usize),
 }
@@ -168,6 +173,7 @@ pub struct Engine {
     /// The next hop that is looked after next.
     neighbor_turn: u32,
     shortcuts: Option<Shortcuts>,
+    records: Records,
     /// What is known of the frames of the batch under way.
     steps: Box<[Step]>,
     counters: Counters,
@@ -202,6 +208,7 @@ impl Engine {
             sweep: None,
             neighbor_turn: 0,
             shortcuts: None,
+            records: Records::default(),
             steps: vec![Step::NEW; BATCH_FRAMES_MAX].into_boxed_slice(),
             counters: Counters::default(),
         };
@@ -399,6 +406,7 @@ impl Engine {
             Outcome::Replied(frames) => counters.replied += frames as u64,
             Outcome::Originated(frames) => counters.originated += frames as u64,
             Outcome::HandedOver(frames) => counters.handed_over += frames as u64,
+            Outcome::RecordsLost(records) => counters.records_lost += records as u64,
             Outcome::Dropped(reason, frames) => counters.dropped[reason.slot()] += frames as u64,
         }
     }

@@ -53,9 +53,11 @@ pub struct Shortcut {
     pub to: MacAddress,
     /// Bytes of IPv4 that the interface takes; larger packets are the engine's.
     pub mtu: u32,
+    /// Whether what it carries shall be counted by itself, to be told when it is taken back.
+    pub counts: bool,
 }
 
-/// What was carried since it was last asked.
+/// What was carried, by all shortcuts since it was last asked or by one of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Carried {
     /// Packets.
@@ -77,8 +79,9 @@ pub trait FastPath: Send {
     /// room or the system does not want it.
     fn install(&mut self, shortcut: &Shortcut, epoch: u32) -> bool;
 
-    /// Takes a shortcut back: it carries no packet when this returns.
-    fn remove(&mut self, key: &ShortcutKey);
+    /// Takes a shortcut back: it carries no packet when this returns. Gives what it has carried, of
+    /// which packets that are under way at this moment may be missing.
+    fn remove(&mut self, key: &ShortcutKey) -> Carried;
 
     /// When the shortcut last carried a packet, whichever epoch it is of.
     fn last_used(&self, key: &ShortcutKey) -> Option<Instant>;

@@ -10,9 +10,11 @@ mod insertion;
 mod record;
 mod state;
 mod table;
+mod tally;
 mod wheel;
 
 pub use insertion::{Insertions, Underway};
 pub use record::{Flow, Insert};
 pub use state::State;
 pub use table::{FlowTable, Vacancy};
+pub use tally::Tallies;

@@ -26,7 +26,7 @@ use std::net::Ipv4Addr;
 use std::os::fd::BorrowedFd;
 
 pub use fast_path::{FastPathError, KernelFastPath, SHORTCUTS_MAX};
-pub use platform::{LinuxPlatform, Waker, favor, pin_to_cpu, usable_cpus};
+pub use platform::{LinuxPlatform, Waker, favor, now, pin_to_cpu, usable_cpus};
 
 use self::af_packet::{AfPacket, FanoutGroups};
 use self::af_xdp::{AfXdp, Programs};

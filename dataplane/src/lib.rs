@@ -31,6 +31,7 @@ pub mod packet;
 mod prefetch;
 #[cfg(feature = "io")]
 pub mod publish;
+pub mod record;
 pub mod snapshot;
 pub mod stats;
 mod sync;

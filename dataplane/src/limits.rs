@@ -83,6 +83,10 @@ pub const HEADERS_SHARE: usize = 8;
 /// See [`HEADERS_SHARE`].
 pub const HEADERS_MIN: usize = 64;
 
+/// Records of flows that wait for whoever reads them, for each worker: 12,000 flows that begin and
+/// end in the time between two looks.
+pub const RECORDS_MAX: usize = if cfg!(loom) { 2 } else { 1 << 14 };
+
 /// Devices of a snapshot at most.
 pub const DEVICES_MAX: usize = if cfg!(loom) { 2 } else { 1_024 };
 

@@ -83,6 +83,10 @@ counters! {
     flows_displaced,
     /// Flows that adit ended with resets.
     flows_reset,
+    /// Records of flows that began or ended, given to whoever asked for them.
+    records,
+    /// Records that were lost because nobody took those before them in time.
+    records_lost,
     /// PROXY headers sent in front of a client's bytes: one for each connection.
     proxy_headers_sent,
     /// Of those: sent once more, because no acknowledgement had come.

@@ -24,7 +24,7 @@ pub use probe::{ProbeFrame, ProbeRings};
 pub use seat::{CrewConfig, Seat, SessionPage, Shared, Ticket, crew};
 
 use crate::device::{Batch, Frame};
-use crate::engine::{Arrival, Engine, EngineConfig, Verdict, Verdicts};
+use crate::engine::{Arrival, Engine, EngineConfig, Outcome, Verdict, Verdicts};
 use crate::limits::BATCH_FRAMES_MAX;
 use crate::types::{DeviceIndex, Instant, Tick, WorkerId};
 use attachments::{Attachments, Change};
@@ -71,6 +71,7 @@ impl<P: Platform> Worker<P> {
         if let Some(path) = platform.fast_path() {
             engine.accelerate(path);
         }
+        engine.record(config.recording);
         engine.inherit(&shared.stats.read());
         let batch = Batch::new();
         engine.flows().areas().into_iter().chain([batch.area()]).for_each(|at| platform.favor(at));
@@ -121,6 +122,7 @@ impl<P: Platform> Worker<P> {
             self.advance(now);
         } else if worked {
             self.drain();
+            self.tell();
             self.shared.stats.write(self.engine.counters());
         }
         worked
@@ -200,6 +202,15 @@ impl<P: Platform> Worker<P> {
         self.wake(peers);
     }
 
+    /// Tells of flows that began or ended.
+    fn tell(&mut self) {
+        while let Some(record) = self.engine.poll_record() {
+            if !self.shared.tell(record) {
+                self.engine.settle(Outcome::RecordsLost(1));
+            }
+        }
+    }
+
     /// Wakes the peers that were given frames, a bit for each.
     fn wake(&mut self, peers: u64) {
         for peer in (0..64).filter(|peer| peers >> peer & 1 == 1) {
@@ -222,6 +233,7 @@ impl<P: Platform> Worker<P> {
         let (engine, devices) = (&mut self.engine, &mut self.devices);
         dispatch::send_probes(&mut self.spare, engine, devices, &self.shared);
         self.drain();
+        self.tell();
         self.answer_sessions(now);
         self.shared.stats.write(self.engine.counters());
     }

@@ -21,6 +21,7 @@ mod privileges;
 mod probes;
 mod proxy;
 mod quota;
+mod record;
 mod reload;
 mod security;
 mod tenants;
@@ -58,6 +59,7 @@ pub(crate) fn all() -> Vec<Case> {
         security::CASES,
         icmp::CASES,
         mtu::CASES,
+        record::CASES,
         reload::CASES,
         outage::CASES,
         plan::CASES,

@@ -16,6 +16,7 @@ struct Kept {
     epoch: u32,
     shortcuts: HashMap<ShortcutKey, (Shortcut, u32)>,
     used: HashMap<ShortcutKey, Instant>,
+    carried_by: HashMap<ShortcutKey, Carried>,
     carried: Carried,
 }
 
@@ -48,6 +49,11 @@ impl Memory {
         self.kept().carried = carried;
     }
 
+    /// Says that a shortcut has carried this, when it is taken back.
+    pub fn carry_by(&self, key: ShortcutKey, carried: Carried) {
+        self.kept().carried_by.insert(key, carried);
+    }
+
     /// Every shortcut carries a packet now.
     pub fn use_all(&self, now: Instant) {
         let mut kept = self.kept();
@@ -70,8 +76,10 @@ impl FastPath for Memory {
         true
     }
 
-    fn remove(&mut self, key: &ShortcutKey) {
-        self.kept().shortcuts.remove(key);
+    fn remove(&mut self, key: &ShortcutKey) -> Carried {
+        let mut kept = self.kept();
+        kept.shortcuts.remove(key);
+        kept.carried_by.remove(key).unwrap_or_default()
     }
 
     fn last_used(&self, key: &ShortcutKey) -> Option<Instant> {

@@ -22,6 +22,7 @@ mod setup;
 mod shrink;
 mod state;
 mod talk;
+mod told;
 mod unanswered;
 mod wanted;
 

@@ -13,9 +13,11 @@ use dataplane::device::mem::{MemDevice, MemFrame};
 use dataplane::device::{Batch, Device, DeviceError, Frame, Link, Transmitted};
 use dataplane::drop_reason::DropReason;
 use dataplane::generation::Generation;
+use dataplane::limits::RECORDS_MAX;
 use dataplane::nat::Pool;
 use dataplane::packet::FlowKey;
 use dataplane::publish::Cell as GenerationCell;
+use dataplane::record::Recording;
 use dataplane::snapshot::{DevicePlan, Gate};
 use dataplane::stats::{Counters, DeviceState};
 use dataplane::types::{
@@ -122,7 +124,8 @@ impl Crew {
         let generation = Arc::new(Generation::first(topology.snapshot(), 1));
         let cell = Arc::new(GenerationCell::new(generation));
         let machine = Machine::default();
-        let config = CrewConfig { workers, flows_max: 100_000, seed: 1 };
+        let config =
+            CrewConfig { workers, flows_max: 100_000, seed: 1, recording: Recording::Traffic };
         let seats = crew(config, &cell);
         let shared = seats.iter().map(|seat| Arc::clone(&seat.shared)).collect();
         let worker = |seat: &Seat| Worker::new(seat.successor(), machine.clone());
@@ -235,6 +238,30 @@ fn packets_go_both_ways_and_are_accounted() {
     assert_eq!((counters.received, counters.forwarded, counters.flows), (3, 2, 1));
     assert_eq!(crew.shared[0].stats.device(P).received, 2);
     assert_eq!(crew.shared[0].stats.device(A).sent, 1);
+}
+
+/// Nobody reads the ring of records: it takes what it has room for, the rest is lost and counted,
+/// and no packet feels it.
+#[test]
+fn a_full_ring_of_records_loses_records_and_nothing_else() {
+    let (mut crew, count) = (Crew::new(1, 1_000), RECORDS_MAX as u64 + 500);
+    for clients in some_clients(u32::try_from(count).unwrap()).chunks(500) {
+        clients.iter().for_each(|client| crew.device("a", 0).arrive(crew.syn(A, *client)));
+        crew.settle();
+        while crew.device("p", 0).take_sent().is_some() {}
+    }
+    let counters = crew.counters(0);
+    assert_eq!((counters.forwarded, counters.flows_opened), (count, count));
+    // Nobody has answered them: some had to give way.
+    let records = count + counters.flows_displaced;
+    let lost = records - RECORDS_MAX as u64;
+    assert_eq!((counters.records, counters.records_lost), (records, lost));
+    let read = std::iter::from_fn(|| crew.shared[0].take_record()).count();
+    assert_eq!(read, RECORDS_MAX);
+    crew.device("a", 0).arrive(crew.syn(A, (CLIENT, 9)));
+    crew.settle();
+    let record = crew.shared[0].take_record().expect("there is room again");
+    assert_eq!(record.key.client_port, 9);
 }
 
 #[test]

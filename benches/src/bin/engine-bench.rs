@@ -1,12 +1,13 @@
 //! Prints the clocks that the engine takes for a packet, by the number of flows, from received
 //! frame to rewritten frame:
-//! `cargo xtask engine-bench [--json] [--batches N] [--batch FRAMES] [--small-pages] [--workers N]
-//! [FLOWS ...]`.
+//! `cargo xtask engine-bench [--json] [--batches N] [--batch FRAMES] [--small-pages] [--record]
+//! [--workers N] [FLOWS ...]`.
 //!
 //! 64-byte UDP packets of uniformly random flows, in batches of 64, both directions in turn; and
 //! packets that open flows. The engine is used through its public door and has every check and
 //! table of the product. With `--workers` it shows instead what packets take with one to so many
-//! workers at the same time. With `--json` standard output is one object for programs and nothing
+//! workers at the same time. With `--record` the engine tells of flows and counts what they carry,
+//! as for a flow log. With `--json` standard output is one object for programs and nothing
 //! else.
 
 use std::process::ExitCode;
@@ -14,6 +15,7 @@ use std::process::ExitCode;
 use benches::clocks::{Clocks, Figures, measure, measure_workers};
 use benches::rig::Setup;
 use dataplane::limits::BATCH_FRAMES_MAX;
+use dataplane::record::Recording;
 
 /// What is measured unless sizes are given.
 const SIZES: [usize; 4] = [1_000, 65_536, 1_048_576, 10_485_760];
@@ -80,6 +82,7 @@ fn options(arguments: impl Iterator<Item = String>) -> Result<Options, String> {
         match (argument.as_str(), argument.parse()) {
             ("--json", _) => options.json = true,
             ("--small-pages", _) => options.setup.huge_pages = false,
+            ("--record", _) => options.setup.recording = Recording::Traffic,
             ("--batch", _) => {
                 let frames = arguments.next().and_then(|frames| frames.parse().ok());
                 let fits = |frames: &usize| (1..=BATCH_FRAMES_MAX).contains(frames);

@@ -19,13 +19,14 @@ pub const SESSIONS_LIMIT: usize = 1_000;
 pub const SESSIONS_LIMIT_MAX: usize = 100_000;
 
 /// Names of all requests, as they stand in the field `request`.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "status",
     "endpoints",
     "services",
     "sessions",
     "explain",
     "kill",
+    "whois",
     "drops",
     "approve",
     "reject",
@@ -53,6 +54,8 @@ pub enum Request {
         /// Its id, as `sessions` has it.
         session: SessionId,
     },
+    /// Whose an address and port on the provider's side is, or was.
+    Whois(Suspect),
     /// Why packets were dropped.
     Drops {
         /// Also the reasons that never happened.
@@ -148,6 +151,25 @@ pub struct Packet {
     pub source: SocketAddrV4,
     /// Its destination address and port.
     pub destination: SocketAddrV4,
+}
+
+/// What somebody saw on the provider's side, and asks whose it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Suspect {
+    /// The NAT IP and its port.
+    pub nat: SocketAddrV4,
+    /// The backend.
+    pub backend: Ipv4Addr,
+    /// Its port, if it is known.
+    #[serde(default)]
+    pub backend_port: Option<u16>,
+    /// The protocol, if it is known.
+    #[serde(default)]
+    pub protocol: Option<Protocol>,
+    /// When it was seen, if not now: RFC 3339, a time of today in UTC, or how long ago.
+    #[serde(default)]
+    pub at: Option<String>,
 }
 
 /// Which sessions a client wants; all conditions must hold.
@@ -297,6 +319,13 @@ mod tests {
                 destination: "10.0.0.5:443".parse().unwrap(),
             }),
             Request::Kill { session: "0-1f-9f3a21c4".parse().unwrap() },
+            Request::Whois(Suspect {
+                nat: "10.1.0.4:1024".parse().unwrap(),
+                backend: Ipv4Addr::new(10, 1, 0, 10),
+                backend_port: Some(8443),
+                protocol: Some(Protocol::Tcp),
+                at: Some("5m".to_owned()),
+            }),
             Request::Drops { all: true },
             Request::Approve { endpoint: "pe-a".to_owned(), message: Some("ok".to_owned()) },
             Request::Reject { endpoint: "pe-a".to_owned(), message: None },

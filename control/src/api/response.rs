@@ -73,6 +73,8 @@ pub enum ErrorCode {
     RestartNeeded,
     /// Workers did not answer in time.
     Timeout,
+    /// It was done, but it could not be written down who did it.
+    NotRecorded,
     /// Too many clients.
     Busy,
     /// A bug of adit.
@@ -164,6 +166,11 @@ pub enum Response {
         /// Whether both sides are told so with resets, as its rule wants.
         is_reset: bool,
     },
+    /// To `whois`.
+    Owners {
+        /// Whose it is or was, the latest first: live flows, then those that have ended.
+        owners: Vec<Owner>,
+    },
     /// To `drops`.
     Drops {
         /// By reason, in the order of the table of reasons.
@@ -245,6 +252,9 @@ pub struct Status {
     pub fast_path: FastPath,
     /// What the process may do.
     pub privileges: Privileges,
+    /// What is told of flows and written down.
+    #[serde(default)]
+    pub recording: Recording,
     /// Frames received from devices.
     pub received: u64,
     /// Bytes of those.
@@ -272,6 +282,53 @@ pub struct Privileges {
     pub capabilities: Vec<String>,
     /// Whether a program that it starts could have more.
     pub can_gain: bool,
+}
+
+/// What is told of flows and written down.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Recording {
+    /// Records of flows that began or ended, told by workers.
+    pub records: u64,
+    /// Records that were lost because there were too many at once.
+    pub records_lost: u64,
+    /// Flows that have ended and are remembered.
+    pub remembered: u64,
+    /// How many are at most.
+    pub remembered_max: u64,
+    /// For how long they are.
+    pub remembered_seconds: u64,
+    /// When the oldest of them ended (RFC 3339).
+    pub remembered_since: Option<String>,
+    /// Where flows are written down.
+    pub flow_logs: Vec<FlowLog>,
+    /// Where it is written down who changed what.
+    pub audit_log: AuditLog,
+}
+
+/// Where it is written down who changed what.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct AuditLog {
+    /// Its file; `None`: with what the daemon says.
+    pub file: Option<String>,
+    /// Lines that were written.
+    pub written: u64,
+    /// Lines that could not be.
+    pub lost: u64,
+}
+
+/// A place where flows are written down.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FlowLog {
+    /// `json` or `ipfix`.
+    pub form: String,
+    /// A path, or the address of a collector.
+    pub to: String,
+    /// Events that were written, or sent.
+    pub written: u64,
+    /// Events that could not be.
+    pub lost: u64,
+    /// Why the last ones could not.
+    pub trouble: Option<String>,
 }
 
 /// The kernel's fast path.
@@ -605,6 +662,45 @@ pub struct Session {
     pub expires_in_seconds: f64,
     /// The worker that owns it.
     pub worker: u8,
+}
+
+/// Whose an address and port on the provider's side is, or was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// The flow's name, if it lives.
+    pub session: Option<SessionId>,
+    /// What the flow is doing, or why it ended.
+    pub state: String,
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// The consumer's virtual network.
+    pub virtual_network: String,
+    /// The client.
+    pub client: Ipv4Addr,
+    /// The client's port.
+    pub client_port: u16,
+    /// Name of the endpoint, if anybody knows it.
+    pub endpoint: Option<String>,
+    /// Address of the endpoint.
+    pub endpoint_address: Ipv4Addr,
+    /// The port of the endpoint.
+    pub endpoint_port: u16,
+    /// Id of the connection.
+    pub link_id: u32,
+    /// The private link service, if anybody knows it.
+    pub private_link_service: Option<String>,
+    /// The NAT IP that stands for the client.
+    pub nat_ip: Ipv4Addr,
+    /// The port leased there.
+    pub nat_port: u16,
+    /// The backend.
+    pub backend: Ipv4Addr,
+    /// The port of the backend.
+    pub backend_port: u16,
+    /// When the flow began (RFC 3339), if that is recorded.
+    pub began: Option<String>,
+    /// When it ended.
+    pub ended: Option<String>,
 }
 
 /// A reason to drop packets, and how often it happened.

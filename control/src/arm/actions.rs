@@ -43,7 +43,7 @@ pub(super) fn put<B: Backend>(
     let object = Object::of(&json)?;
     let id = Id::new(kind, &key(place, name));
     let mut is_new = false;
-    desk.backend.change(&mut |view| {
+    desk.backend.change(&caller.identity, &mut |view| {
         let estate = view.estate;
         estate.refuse_file(&id)?;
         let old = estate.get(&id);
@@ -106,7 +106,7 @@ pub(super) fn delete<B: Backend>(
     caller.require(true, &scope(place, kind, name))?;
     let id = Id::new(kind, &key(place, name));
     let mut was_there = true;
-    desk.backend.change(&mut |view| {
+    desk.backend.change(&caller.identity, &mut |view| {
         let estate = view.estate;
         estate.refuse_file(&id)?;
         let Some(old) = estate.get(&id) else {
@@ -249,9 +249,9 @@ pub(super) fn group<B: Backend>(
         Fault::new(404, "ResourceGroupNotFound", message)
     };
     match call.method.as_str() {
-        "PUT" | "PATCH" => put_group(desk, call, place),
+        "PUT" | "PATCH" => put_group(desk, call, caller, place),
         "DELETE" => {
-            desk.backend.change(&mut |view| {
+            desk.backend.change(&caller.identity, &mut |view| {
                 view.estate.refuse_file(&id)?;
                 view.estate.group(&id.key).ok_or_else(missing)?;
                 // The whole must hold together without all of it, or nothing goes.
@@ -294,13 +294,18 @@ fn refuse_group(view: View<'_>, group: &Key) -> Result<(), Fault> {
     Ok(())
 }
 
-fn put_group<B: Backend>(desk: &Desk<B>, call: &Call, place: &Place) -> Result<Reply, Fault> {
+fn put_group<B: Backend>(
+    desk: &Desk<B>,
+    call: &Call,
+    caller: &Caller<'_>,
+    place: &Place,
+) -> Result<Reply, Fault> {
     let json = body(call)?;
     let object = Object::of(&json)?;
     let id = Id::new(Kind::Group, &key(place, ""));
     group_name(place.group.as_deref().unwrap_or_default())?;
     let mut is_new = false;
-    desk.backend.change(&mut |view| {
+    desk.backend.change(&caller.identity, &mut |view| {
         view.estate.refuse_file(&id)?;
         let old = view.estate.get(&id);
         is_new = old.is_none();
@@ -326,10 +331,10 @@ pub(super) fn part<B: Backend>(
     let is = |name: &str| part.part.eq_ignore_ascii_case(name);
     match (part.kind, part.inner) {
         (Kind::Network, Some(inner)) if writes && is("subnets") => {
-            subnet(desk, call, (place, part.name), inner)
+            subnet(desk, call, caller, (place, part.name, inner))
         }
         (Kind::Service, Some(inner)) if writes && is("privateEndpointConnections") => {
-            decide(desk, call, (place, part.name), inner)
+            decide(desk, call, caller, (place, part.name, inner))
         }
         _ if writes => Err(Fault::new(
             501,
@@ -343,14 +348,14 @@ pub(super) fn part<B: Backend>(
 fn subnet<B: Backend>(
     desk: &Desk<B>,
     call: &Call,
-    (place, network_name): (&Place, &str),
-    name: &str,
+    caller: &Caller<'_>,
+    (place, network_name, name): (&Place, &str, &str),
 ) -> Result<Reply, Fault> {
     let id = Id::new(Kind::Network, &key(place, network_name));
     let json = if call.method == "PUT" { body(call)? } else { Value::Object(Default::default()) };
     let object = Object::of(&json)?;
     let mut was_there = false;
-    desk.backend.change(&mut |view| {
+    desk.backend.change(&caller.identity, &mut |view| {
         let estate = view.estate;
         estate.refuse_file(&id)?;
         let found = estate.network(&id.key);
@@ -383,15 +388,15 @@ fn subnet<B: Backend>(
 fn decide<B: Backend>(
     desk: &Desk<B>,
     call: &Call,
-    (place, service_name): (&Place, &str),
-    name: &str,
+    caller: &Caller<'_>,
+    (place, service_name, name): (&Place, &str, &str),
 ) -> Result<Reply, Fault> {
     let id = Id::new(Kind::Service, &key(place, service_name));
     let is_put = call.method == "PUT";
     let json = if is_put { body(call)? } else { Value::Object(Default::default()) };
     let object = Object::of(&json)?;
     let mut was_there = true;
-    desk.backend.change(&mut |view| {
+    desk.backend.change(&caller.identity, &mut |view| {
         let service = view.estate.service(&id.key);
         let service = service.ok_or_else(|| Fault::not_found(&id.to_string()))?;
         let found = connection::find(view, service, name);

@@ -24,11 +24,12 @@ pub trait Backend: Send + Sync {
     /// Shows how things are.
     fn look(&self, look: &mut dyn FnMut(View<'_>));
 
-    /// Makes a change, whole or not at all, and returns when every worker works with it.
+    /// Makes a change in somebody's name, whole or not at all, and returns when every worker works
+    /// with it.
     ///
     /// # Errors
     /// The planner's, or what does not hold together; nothing changed then.
-    fn change(&self, plan: Planner<'_>) -> Result<(), Fault>;
+    fn change(&self, identity: &str, plan: Planner<'_>) -> Result<(), Fault>;
 }
 
 /// What comes from outside.

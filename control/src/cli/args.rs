@@ -8,7 +8,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::api::{Packet, Protocol, SESSIONS_LIMIT, SESSIONS_LIMIT_MAX, SessionFilter, SessionId};
+use crate::api::{
+    Packet, Protocol, SESSIONS_LIMIT, SESSIONS_LIMIT_MAX, SessionFilter, SessionId, Suspect,
+};
 use crate::config::CONTROL_SOCKET;
 use crate::daemon::ArmOptions;
 
@@ -115,6 +117,15 @@ pub enum Command {
     Kill {
         /// Its id, as `adit sessions` has it
         session: SessionId,
+        /// How to reach the daemon
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Say whose an address and port on the provider's side is, or was until some minutes ago
+    Whois {
+        /// What was seen
+        #[command(flatten)]
+        suspect: SuspectArgs,
         /// How to reach the daemon
         #[command(flatten)]
         connection: Connection,
@@ -278,6 +289,35 @@ impl FromStr for Socket {
             Some(Socket { address: *socket.ip(), port: Some(socket.port()) })
         };
         whole.or_else(with_port).ok_or("neither an IPv4 address nor ADDRESS:PORT")
+    }
+}
+
+/// What a backend sees of a flow.
+#[derive(Clone, Debug, Args)]
+pub struct SuspectArgs {
+    /// Where packets come from
+    #[arg(value_name = "NAT-IP:PORT")]
+    nat: SocketAddrV4,
+    /// Where they go
+    #[arg(value_name = "BACKEND[:PORT]")]
+    backend: Socket,
+    /// Their protocol
+    #[arg(ignore_case = true)]
+    protocol: Option<ProtocolName>,
+    /// When, if not now: 2026-11-29T15:04:05Z, 15:04:05 (today, in UTC), or 5m ago
+    #[arg(long, value_name = "TIME")]
+    at: Option<String>,
+}
+
+impl From<SuspectArgs> for Suspect {
+    fn from(suspect: SuspectArgs) -> Suspect {
+        Suspect {
+            nat: suspect.nat,
+            backend: suspect.backend.address,
+            backend_port: suspect.backend.port,
+            protocol: suspect.protocol.map(Protocol::from),
+            at: suspect.at,
+        }
     }
 }
 

@@ -7,9 +7,9 @@ use std::fmt::Write;
 use std::net::Ipv4Addr;
 
 use crate::api::{
-    Backend, Decision, Device, DeviceState, Drop, Endpoint, Explanation, FastPathState, Judgement,
-    NextHop, Packet, Privileges, Response, Rule, RuleKind, RuleProbe, Service, Session, Status,
-    Worker,
+    AuditLog, Backend, Decision, Device, DeviceState, Drop, Endpoint, Explanation, FastPathState,
+    FlowLog, Judgement, NextHop, Owner, Packet, Privileges, Recording, Response, Rule, RuleKind,
+    RuleProbe, Service, Session, Status, Worker,
 };
 use crate::arm::Access;
 use crate::cli::rates::Pace;
@@ -24,6 +24,7 @@ pub(super) fn response(response: &Response) -> String {
         Response::Services { services } => self::services(services),
         Response::Sessions { sessions, more, .. } => self::sessions(sessions, *more),
         Response::Explained { packet, explanation } => self::explanation(packet, explanation),
+        Response::Owners { owners } => self::owners(owners),
         Response::Killed { session, is_reset } => killed(session, *is_reset),
         Response::Drops { drops, total } => self::drops(drops, *total),
         Response::Decided { endpoint, state, changed, generation } => {
@@ -118,6 +119,7 @@ fn status(status: &Status) -> String {
     put(&mut text, format_args!("forwarded      {forwarded}"));
     put(&mut text, format_args!("fast path      {}", fast_path(status)));
     put(&mut text, format_args!("privileges     {}", privileges(&status.privileges)));
+    recording(&mut text, &status.recording);
     put(&mut text, format_args!("consumed       {} (ARP, answers to probes)", status.consumed));
     if status.backends_probed > 0 {
         let Status { backends_healthy, backends_probed, .. } = status;
@@ -456,6 +458,62 @@ pub(super) fn sessions(sessions: &[Session], more: u64) -> String {
         put(&mut text, format_args!("{more} more: narrow the filter or raise --limit"));
     }
     text
+}
+
+fn owners(owners: &[Owner]) -> String {
+    let header = [
+        "STATE", "PROTOCOL", "VNET", "CLIENT", "ENDPOINT", "ADDRESS", "LINK ID#", "SERVICE", "NAT",
+        "BACKEND", "BEGAN", "ENDED",
+    ];
+    let mut table = Table::new(&header);
+    for owner in owners {
+        let socket = |address: Ipv4Addr, port: u16| format!("{address}:{port}");
+        let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+        table.row([
+            owner.state.clone(),
+            owner.protocol.to_string(),
+            owner.virtual_network.clone(),
+            socket(owner.client, owner.client_port),
+            or_dash(&owner.endpoint),
+            socket(owner.endpoint_address, owner.endpoint_port),
+            owner.link_id.to_string(),
+            or_dash(&owner.private_link_service),
+            socket(owner.nat_ip, owner.nat_port),
+            socket(owner.backend, owner.backend_port),
+            or_dash(&owner.began),
+            or_dash(&owner.ended),
+        ]);
+    }
+    table.render("Nobody.")
+}
+
+/// What is written down of flows: only what there is.
+fn recording(text: &mut String, recording: &Recording) {
+    let Recording { records, records_lost, remembered, .. } = recording;
+    if recording.remembered_max > 0 || !recording.flow_logs.is_empty() {
+        put(
+            text,
+            format_args!(
+                "records        {records} of flows, {records_lost} lost; {remembered} ended flows \
+                 are remembered"
+            ),
+        );
+    }
+    let AuditLog { file, written, lost } = &recording.audit_log;
+    if let Some(file) = file {
+        let file = printable(file);
+        put(text, format_args!("audit log      {file}: {written} written, {lost} lost"));
+    }
+    for log in &recording.flow_logs {
+        let (form, to) = (printable(&log.form), printable(&log.to));
+        let FlowLog { written, lost, .. } = log;
+        let trouble = log.trouble.as_deref().map(|why| format!("; trouble: {}", printable(why)));
+        let trouble = trouble.unwrap_or_default();
+        put(
+            text,
+            format_args!("flow log       {form} to {to}: {written} written, {lost} lost{trouble}"),
+        );
+    }
 }
 
 fn explanation(packet: &Packet, explanation: &Explanation) -> String {

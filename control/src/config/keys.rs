@@ -5,6 +5,7 @@
 //! by the tests, which also try every default, every end of a range and every word.
 
 mod balancer;
+mod recording;
 mod security;
 mod service;
 
@@ -74,6 +75,7 @@ use Absent::{Refused, Same};
 use Form::{Flag, Number, Table, Tables, Text, Texts};
 use Range::{Durations, Numbers, Words};
 use balancer::LOAD_BALANCER;
+use recording::{AUDIT_LOG, FLOW_LOG, WHOIS};
 use security::{SECURITY_GROUP, SUBNET};
 use service::SERVICE;
 
@@ -114,6 +116,9 @@ pub(super) static FILE: Keys = Keys {
     about: "",
     list: &[
         key("adit", (Table(&ADIT), Range::Said("a table")), Absent::Said("its defaults"), "", ""),
+        key("whois", (Table(&WHOIS), Range::Said("a table")), Absent::Said("its defaults"), "", ""),
+        key("flow_log", (Table(&FLOW_LOG), Range::Said("a table")), Absent::Said("none"), "", ""),
+        key("audit_log", (Table(&AUDIT_LOG), Range::Said("a table")), Absent::Said("none"), "", ""),
         key("virtual_network", tables(&VIRTUAL_NETWORK), Absent::Said("none"), "", ""),
         key("device", tables(&DEVICE), Absent::Said("none"), "", ""),
         key("load_balancer", tables(&LOAD_BALANCER), Absent::Said("none"), "", ""),

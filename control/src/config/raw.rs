@@ -16,6 +16,9 @@ pub(super) type Text = Located<String>;
 /// The file.
 pub(super) struct RawConfig {
     pub(super) settings: RawSettings,
+    pub(super) whois: Option<RawWhois>,
+    pub(super) flow_log: Option<RawFlowLog>,
+    pub(super) audit_log: Option<RawAuditLog>,
     pub(super) virtual_networks: Vec<RawVirtualNetwork>,
     pub(super) devices: Vec<RawDevice>,
     pub(super) load_balancers: Vec<RawLoadBalancer>,
@@ -33,6 +36,28 @@ pub(super) struct RawSettings {
     pub(super) flows_max: Option<Located<i64>>,
     pub(super) fast_path: Option<Text>,
     pub(super) privileges: Option<Text>,
+}
+
+/// `[whois]`.
+pub(super) struct RawWhois {
+    pub(super) flows_max: Option<Located<i64>>,
+    pub(super) age: Option<Text>,
+    pub(super) place: Place,
+}
+
+/// `[flow_log]`.
+pub(super) struct RawFlowLog {
+    pub(super) file: Option<Text>,
+    pub(super) file_bytes_max: Option<Located<i64>>,
+    pub(super) files_max: Option<Located<i64>>,
+    pub(super) ipfix: Option<Text>,
+    pub(super) ipfix_domain: Option<Located<i64>>,
+    pub(super) place: Place,
+}
+
+/// `[audit_log]`.
+pub(super) struct RawAuditLog {
+    pub(super) file: Option<Text>,
 }
 
 /// `[[virtual_network]]`.
@@ -227,6 +252,9 @@ pub(super) fn read(text: &str) -> Result<(RawConfig, Vec<ConfigError>), Vec<Conf
     let mut top = reader.top(table.into_inner());
     let raw = RawConfig {
         settings: top.section("adit").map(settings).unwrap_or_default(),
+        whois: top.section("whois").map(whois),
+        flow_log: top.section("flow_log").map(flow_log),
+        audit_log: top.section("audit_log").map(audit_log),
         virtual_networks: all(&mut top, "virtual_network", virtual_network),
         devices: all(&mut top, "device", device),
         load_balancers: all(&mut top, "load_balancer", load_balancer),
@@ -275,6 +303,31 @@ fn settings(mut section: Section<'_, '_>) -> RawSettings {
     };
     section.finish();
     settings
+}
+
+fn whois(mut section: Section<'_, '_>) -> RawWhois {
+    RawWhois {
+        flows_max: section.optional("flows_max"),
+        age: section.optional("age"),
+        place: section.finish(),
+    }
+}
+
+fn flow_log(mut section: Section<'_, '_>) -> RawFlowLog {
+    RawFlowLog {
+        file: section.optional("file"),
+        file_bytes_max: section.optional("file_bytes_max"),
+        files_max: section.optional("files_max"),
+        ipfix: section.optional("ipfix"),
+        ipfix_domain: section.optional("ipfix_domain"),
+        place: section.finish(),
+    }
+}
+
+fn audit_log(mut section: Section<'_, '_>) -> RawAuditLog {
+    let raw = RawAuditLog { file: section.required("file") };
+    section.finish();
+    raw
 }
 
 fn virtual_network(mut section: Section<'_, '_>) -> RawVirtualNetwork {

@@ -13,6 +13,7 @@ use crate::state::ConnectionState;
 
 mod balancer;
 mod probe;
+mod recording;
 mod security;
 
 /// Every kind of resource once or twice, one key a line.

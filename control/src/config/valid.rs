@@ -17,6 +17,7 @@ use super::name::{InterfaceName, Name};
 use super::probe::{NoHealthyBackends, Probe};
 use super::profile::FlowSettings;
 use super::reader::Located;
+pub use super::recording::{Collector, FlowLog, LogFile, Memory};
 pub use super::security::{
     AddressFilter, EndpointPolicies, NetworkSecurityGroup, SecurityRule, Subnet,
 };
@@ -35,7 +36,7 @@ pub struct Config {
     pub(crate) security_groups: Vec<NetworkSecurityGroup>,
 }
 
-/// `[adit]`: what is fixed for as long as the process runs.
+/// `[adit]` and the logs: what is fixed for as long as the process runs.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Where the control socket is.
@@ -50,6 +51,12 @@ pub struct Settings {
     pub fast_path: Setting<FastPathUse>,
     /// Whether privileges that nothing needs are dropped.
     pub privileges: Setting<PrivilegeUse>,
+    /// How long flows are remembered after their end.
+    pub whois: Setting<Memory>,
+    /// Where flows are written down.
+    pub flow_log: Setting<FlowLog>,
+    /// Where it is written down who changed what; `None`: with what the daemon says.
+    pub audit_log: Setting<Option<PathBuf>>,
 }
 
 /// What becomes of privileges that nothing needs.

@@ -11,6 +11,7 @@ mod network;
 mod probe;
 mod provider;
 mod quota;
+mod recording;
 mod security;
 mod treatment;
 mod value;
@@ -30,7 +31,7 @@ use address::Claims;
 /// See [`super::check`]; `errors` are those that reading the file found.
 pub(super) fn validate(raw: &RawConfig, errors: Vec<ConfigError>) -> Result<Checked, ConfigErrors> {
     let mut context = Context { errors, warnings: Vec::new(), claims: Claims::default() };
-    let settings = value::settings(&mut context, &raw.settings);
+    let settings = value::settings(&mut context, raw);
     let names = Names::of(&mut context, raw);
     let networks = network::virtual_networks(&mut context, &names, &raw.virtual_networks);
     let security_groups = security::groups(&mut context, &raw.security_groups);

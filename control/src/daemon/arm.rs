@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::DaemonError;
+use super::audit::{Entry, Who};
 use super::controller::Memory;
 use super::server::Daemon;
 use crate::api::{ErrorCode, Failure};
@@ -189,7 +190,22 @@ impl Backend for Arc<Daemon> {
         look(self.controller.lock().view());
     }
 
-    fn change(&self, plan: Planner<'_>) -> Result<(), Fault> {
-        self.controller.lock().change(plan)
+    fn change(&self, identity: &str, plan: Planner<'_>) -> Result<(), Fault> {
+        let (result, changes, generation) = {
+            let mut controller = self.controller.lock();
+            let result = controller.change(plan);
+            (result, controller.take_changes(), controller.number().0)
+        };
+        if result.is_ok() && changes.is_empty() {
+            return result;
+        }
+        let entry = Entry::new(Who::Identity(identity.to_owned()), "change", generation);
+        let error = result.as_ref().err().map(|fault| fault.message.clone());
+        let written = self.audit.write(&entry.with(changes).failed(error));
+        result?;
+        written.map_err(|failure| {
+            let message = format!("{}; {}", failure.message, failure.cure);
+            Fault::new(500, "AuditFailed", message)
+        })
     }
 }

@@ -13,14 +13,18 @@ use dataplane::snapshot::Snapshot;
 use dataplane::types::GenerationNumber;
 use rustix::thread::CapabilitySet;
 
+use super::audit::{Audit, Changed};
 use super::crew::Crew;
+use super::directory::Directory;
 use super::exhaustion::Exhaustion;
 use super::prober::Probing;
 use super::publisher::{Lag, Publisher, Step};
+use super::recorder::{Recorder, now};
 use super::{log, privileges, view};
 use crate::api::{Device, ErrorCode, Failure, Request, Response};
 use crate::compile;
 use crate::config::{self, Config, ConfigError, ConfigErrors, Name, Setting, Settings, suggest};
+use crate::recording::event::Refused;
 use crate::resource::Estate;
 use crate::resource::compose::compose;
 use crate::state::{Decision, Departure, Departures, Drain, Registry};
@@ -90,6 +94,11 @@ pub(super) struct Controller {
     probing: Arc<Probing>,
     /// Privileges that adit had and has dropped.
     lacking: CapabilitySet,
+    directory: Arc<Directory>,
+    recorder: Option<Arc<Recorder>>,
+    audit: Arc<Audit>,
+    /// What has changed since somebody took note of it.
+    changes: Vec<Changed>,
 }
 
 impl Controller {
@@ -113,6 +122,8 @@ impl Controller {
         let started = Instant::now();
         let probing = Probing::new(seed, started);
         probing.follow(&config, &registry);
+        let directory = Arc::new(Directory::default());
+        directory.learn(&registry);
         Ok(Controller {
             path: path.to_owned(),
             file,
@@ -126,12 +137,36 @@ impl Controller {
             exhaustion: Exhaustion::default(),
             probing: Arc::new(probing),
             lacking: CapabilitySet::empty(),
+            directory,
+            recorder: None,
+            audit: Arc::new(Audit::default()),
+            changes: Vec::new(),
         })
     }
 
     /// The workers have started.
-    pub(super) fn attach(&mut self, crew: Arc<Crew>) {
-        self.crew = Some(crew);
+    pub(super) fn attach(&mut self, crew: Arc<Crew>, recorder: Arc<Recorder>) {
+        (self.crew, self.recorder) = (Some(crew), Some(recorder));
+    }
+
+    /// Where it is written down who changed what.
+    pub(super) fn keep_audit(&mut self, audit: Audit) {
+        self.audit = Arc::new(audit);
+    }
+
+    /// The audit log.
+    pub(super) fn audit(&self) -> &Arc<Audit> {
+        &self.audit
+    }
+
+    /// What has changed since the last call.
+    pub(super) fn take_changes(&mut self) -> Vec<Changed> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Names for the numbers in records of flows.
+    pub(super) fn directory(&self) -> &Arc<Directory> {
+        &self.directory
     }
 
     /// These privileges are gone for good.
@@ -240,6 +275,8 @@ impl Controller {
                     uptime: self.uptime(),
                     flows_max: self.config.settings().flows_max.value,
                     probed: self.probing.count(),
+                    recorder: self.recorder.as_deref(),
+                    audit: &self.audit,
                 };
                 Ok(Response::Status(Box::new(status.status())))
             }
@@ -260,6 +297,7 @@ impl Controller {
             | Request::Explain(_)
             | Request::Plan { .. }
             | Request::Kill { .. }
+            | Request::Whois(_)
             | Request::Access { .. } => Err(internal("this is answered elsewhere")),
         }
     }
@@ -317,14 +355,19 @@ impl Controller {
     }
 
     /// Lets go of NAT IPs that were taken away and have drained, closes those whose time is over,
-    /// puts in force what probes say, and says what is to be said of ports that ran out.
-    pub(super) fn tend(&mut self) {
+    /// puts in force what probes say, and says what is to be said of ports that ran out, which it
+    /// returns.
+    pub(super) fn tend(&mut self) -> Vec<Refused> {
         self.follow_health();
-        self.exhaustion
-            .look(self.publisher.current(), &self.registry, self.started.elapsed())
-            .iter()
-            .for_each(log);
+        let uptime = self.started.elapsed();
+        let news = self.exhaustion.look(self.publisher.current(), &self.registry, uptime);
+        news.iter().for_each(log);
         self.end_drains();
+        self.tend_departures();
+        news.into_iter().map(|news| news.refused(now())).collect()
+    }
+
+    fn tend_departures(&mut self) {
         let before = self.registry.departures();
         let current = self.publisher.current();
         let leased = |departure: &Departure| view::leased_by(departure, &self.registry, current);
@@ -365,12 +408,13 @@ impl Controller {
     /// Settings that only a restart changes.
     fn refuse_fixed(&self, new: &Settings) -> Result<(), Failure> {
         fn changed<T: PartialEq + std::fmt::Debug>(
-            name: &str,
+            path: &str,
             old: &Setting<T>,
             new: &Setting<T>,
         ) -> Option<ConfigError> {
+            let name = path.trim_start_matches("adit.");
             (old.value != new.value).then(|| ConfigError {
-                path: format!("adit.{name}"),
+                path: path.to_owned(),
                 line: new.line.unwrap_or(0),
                 problem: format!(
                     "{name} is {:?} in this run and {:?} in the file",
@@ -381,12 +425,15 @@ impl Controller {
         }
         let old = self.config.settings();
         let faults = [
-            changed("control_socket", &old.control_socket, &new.control_socket),
-            changed("http", &old.http, &new.http),
-            changed("workers", &old.workers, &new.workers),
-            changed("flows_max", &old.flows_max, &new.flows_max),
-            changed("fast_path", &old.fast_path, &new.fast_path),
-            changed("privileges", &old.privileges, &new.privileges),
+            changed("adit.control_socket", &old.control_socket, &new.control_socket),
+            changed("adit.http", &old.http, &new.http),
+            changed("adit.workers", &old.workers, &new.workers),
+            changed("adit.flows_max", &old.flows_max, &new.flows_max),
+            changed("adit.fast_path", &old.fast_path, &new.fast_path),
+            changed("adit.privileges", &old.privileges, &new.privileges),
+            changed("whois", &old.whois, &new.whois),
+            changed("flow_log", &old.flow_log, &new.flow_log),
+            changed("audit_log", &old.audit_log, &new.audit_log),
         ];
         let faults: Vec<ConfigError> = faults.into_iter().flatten().collect();
         if faults.is_empty() {
@@ -442,11 +489,19 @@ impl Controller {
                 log(format_args!("endpoint {name}: {state}, generation {generation}"));
             } else {
                 self.keep(&[], &registry)?;
+                self.changes.extend(Changed::connections(&self.registry, &registry));
                 self.registry = registry;
             }
         }
         let generation = self.number().0;
         Ok(Response::Decided { endpoint: endpoint.to_owned(), state, changed, generation })
+    }
+
+    /// Takes note of what is different now.
+    fn note(&mut self, next: &Next) {
+        let resources = next.steps.iter().map(|step| Changed::resource(step, &next.undo));
+        self.changes.extend(resources);
+        self.changes.extend(Changed::connections(&self.registry, &next.registry));
     }
 
     fn crew(&self) -> Result<Arc<Crew>, Failure> {
@@ -461,11 +516,13 @@ impl Controller {
         let mut published = self.publisher.settle(&crew).map(|()| self.number());
         if published.is_ok() {
             self.keep(&next.steps, &next.registry)?;
+            self.directory.learn(&next.registry);
             published = self.publisher.publish(step, &crew);
             if matches!(published, Err(Lag::Before(_))) {
                 // A worker ended in between.
                 self.keep(&next.undo, &self.registry)?;
             } else {
+                self.note(&next);
                 self.registry = next.registry;
                 if let Some(config) = next.config {
                     self.config = config;
@@ -531,7 +588,8 @@ mod tests {
         let mut controller = Controller::new(&path, config, 1).unwrap();
         controller.publisher = controller.publisher.impatient();
         let crew = Arc::new(Crew::played(2, controller.cell()));
-        controller.attach(Arc::clone(&crew));
+        let recorder = Recorder::start(controller.settings(), &crew, controller.directory());
+        controller.attach(Arc::clone(&crew), recorder.unwrap());
         (0..2).for_each(|worker| crew.play_adoption(worker, 1));
 
         let late = controller.reload().unwrap_err();

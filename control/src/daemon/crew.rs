@@ -8,11 +8,14 @@ use std::time::{Duration, Instant};
 
 use dataplane::io::{KernelFastPath, LinuxPlatform, Waker, pin_to_cpu, usable_cpus};
 use dataplane::publish::Cell;
+#[cfg(test)]
+use dataplane::record::Recording;
 use dataplane::stats::Counters;
 use dataplane::types::GenerationNumber;
 use dataplane::worker::{CrewConfig, Platform, ProbeRings, Seat, Shared, Worker, crew};
 use parking_lot::Mutex;
 
+use super::recorder::recording;
 use super::{DaemonError, log};
 use crate::config::{FastPathUse, Settings};
 
@@ -77,13 +80,14 @@ impl Crew {
         cell: &Arc<Cell>,
     ) -> Result<Crew, DaemonError> {
         let (workers, flows_max) = (settings.workers.value, settings.flows_max.value);
+        let recording = recording(settings);
         let Equipment { platforms, fast_path } = equipment;
         let wakers = platforms.first().map(LinuxPlatform::wakers).unwrap_or_else(|| Arc::new([]));
         let cpus = usable_cpus();
         if usize::from(workers) > cpus.len() {
             log(format_args!("warning: {workers} workers share {} CPUs", cpus.len()));
         }
-        let seats = crew(CrewConfig { workers, flows_max, seed }, cell);
+        let seats = crew(CrewConfig { workers, flows_max, seed, recording }, cell);
         let crew = Crew::of(seats, platforms, wakers, &cpus)?;
         Ok(Crew { fast_path, ..crew })
     }
@@ -178,7 +182,10 @@ impl Crew {
     /// A crew whose workers are played by a test: nothing runs.
     #[cfg(test)]
     pub(super) fn played(workers: u8, cell: &Arc<Cell>) -> Crew {
-        let seats = crew(CrewConfig { workers, flows_max: 1, seed: 1 }, cell);
+        let seats = crew(
+            CrewConfig { workers, flows_max: 1, seed: 1, recording: Recording::Nothing },
+            cell,
+        );
         let shared = seats.into_iter().map(|seat| seat.shared).collect();
         let (threads, revivals) = (Mutex::default(), Mutex::default());
         let spawn = Box::new(|_| Err(io::ErrorKind::Unsupported.into()));

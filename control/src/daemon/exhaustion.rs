@@ -2,7 +2,9 @@
 //! and for each endpoint, at most once in some seconds, with how many were refused since.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dataplane::generation::Generation;
@@ -10,6 +12,8 @@ use dataplane::types::{LinkId, Protocol, ScopeId};
 
 use super::view::{network_name, refusals};
 use crate::api::Refusals;
+use crate::moment::Moment;
+use crate::recording::event::{Refused, Want};
 use crate::state::Registry;
 
 /// Time between two lines about the same backend.
@@ -23,6 +27,40 @@ type Way = (ScopeId, Ipv4Addr, Protocol);
 pub(super) struct Exhaustion {
     ways: BTreeMap<Way, Said>,
     endpoints: BTreeMap<LinkId, Said>,
+}
+
+/// What is to be said: newcomers were refused.
+#[derive(Debug)]
+pub(super) struct News {
+    virtual_network: Arc<str>,
+    want: Want,
+    count: u64,
+}
+
+impl News {
+    /// For the flow log.
+    pub(super) fn refused(self, at: Moment) -> Refused {
+        let News { virtual_network, want, count } = self;
+        Refused { at, virtual_network, want, count }
+    }
+}
+
+impl fmt::Display for News {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let News { virtual_network, want, count } = self;
+        match want {
+            Want::Quota { endpoint, .. } => write!(
+                f,
+                "endpoint {endpoint}: {count} newcomers were refused for want of room; `adit \
+                 endpoints --json` says of which"
+            ),
+            Want::Port { backend, protocol, .. } => write!(
+                f,
+                "NAT ports exhausted towards {backend} ({protocol}) in {virtual_network}: {count} \
+                 newcomers were refused; add a NAT IP or a backend to its service"
+            ),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -39,10 +77,10 @@ impl Exhaustion {
         generation: &Generation,
         registry: &Registry,
         now: Duration,
-    ) -> Vec<String> {
-        let mut lines = self.look_at_ways(generation, registry, now);
-        lines.extend(self.look_at_endpoints(generation, registry, now));
-        lines
+    ) -> Vec<News> {
+        let mut news = self.look_at_ways(generation, registry, now);
+        news.extend(self.look_at_endpoints(generation, registry, now));
+        news
     }
 
     fn look_at_endpoints(
@@ -50,7 +88,7 @@ impl Exhaustion {
         generation: &Generation,
         registry: &Registry,
         now: Duration,
-    ) -> Vec<String> {
+    ) -> Vec<News> {
         self.endpoints.retain(|link, _| generation.usages.find(*link).is_some());
         let news = registry.connections().filter_map(|(name, link)| {
             // Ports that ran out are said for their backend.
@@ -59,10 +97,14 @@ impl Exhaustion {
             let refused = endpoint_flows_max + flow_table_full + room_reserved;
             let said = self.endpoints.entry(link).or_default();
             let fresh = said.news(refused, now)?;
-            Some(format!(
-                "endpoint {name}: {fresh} newcomers were refused for want of room; `adit endpoints \
-                 --json` says of which"
-            ))
+            let endpoint = generation.snapshot.endpoint_of_link(link);
+            let network = endpoint.map(|endpoint| network_name(registry, endpoint.scope));
+            let most = endpoint.map(|endpoint| endpoint.quota.most);
+            let flows_max = most.filter(|most| *most < u32::MAX);
+            let endpoint = name.as_str().into();
+            let want = Want::Quota { endpoint, link_id: link.0, flows_max };
+            let virtual_network = network.unwrap_or_default().into();
+            Some(News { virtual_network, want, count: fresh })
         });
         news.collect()
     }
@@ -72,7 +114,7 @@ impl Exhaustion {
         generation: &Generation,
         registry: &Registry,
         now: Duration,
-    ) -> Vec<String> {
+    ) -> Vec<News> {
         let mut counted: BTreeMap<Way, u64> = BTreeMap::new();
         for pool in generation.pools.iter().filter(|pool| pool.refused() > 0) {
             let key = pool.key();
@@ -84,12 +126,13 @@ impl Exhaustion {
         let news = counted.into_iter().filter_map(|(way, refused)| {
             let fresh = self.ways.entry(way).or_default().news(refused, now)?;
             let (scope, backend, protocol) = way;
-            let network = network_name(registry, scope);
-            Some(format!(
-                "NAT ports exhausted towards {backend} ({}) in {network}: {fresh} newcomers were \
-                 refused; add a NAT IP or a backend to its service",
-                protocol.name()
-            ))
+            let pools = generation.pools.iter().filter(|pool| pool.refused() > 0);
+            let keys = pools.map(dataplane::nat::Pool::key);
+            let its = keys.filter(|key| (key.scope, key.backend, key.protocol) == way);
+            let nat_ips = its.map(|key| key.nat_ip).collect();
+            let want = Want::Port { nat_ips, backend, protocol: protocol.into() };
+            let virtual_network = network_name(registry, scope).into();
+            Some(News { virtual_network, want, count: fresh })
         });
         news.collect()
     }

@@ -11,10 +11,13 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::audit::{Audit, Changed, Entry, Who};
 use super::clients::{CLIENTS_MAX, Clients, Place};
 use super::controller::Controller;
 use super::crew::Crew;
+use super::directory::Directory;
 use super::inquiry::Inquirer;
+use super::recorder::Recorder;
 use super::sessions::{Found, Lens, Names, Walker};
 use super::socket::ControlSocket;
 use super::{DaemonError, log};
@@ -37,8 +40,11 @@ const LINE_SESSIONS: usize = 500;
 pub(super) struct Daemon {
     pub(super) controller: Mutex<Controller>,
     pub(super) crew: Arc<Crew>,
+    pub(super) recorder: Arc<Recorder>,
+    pub(super) directory: Arc<Directory>,
+    pub(super) audit: Arc<Audit>,
     pub(super) walker: Walker,
-    inquirer: Inquirer,
+    pub(super) inquirer: Inquirer,
     clients: Arc<Clients>,
     /// Gives out tokens of the API, if it is served.
     door: OnceLock<Door>,
@@ -48,12 +54,14 @@ pub(super) struct Daemon {
 pub(super) type Door = Box<dyn Fn(Option<&str>) -> Result<Access, Failure> + Send + Sync>;
 
 impl Daemon {
-    pub(super) fn new(controller: Controller, crew: Arc<Crew>) -> Daemon {
+    pub(super) fn new(controller: Controller, crew: Arc<Crew>, recorder: Arc<Recorder>) -> Daemon {
+        let directory = Arc::clone(controller.directory());
+        let audit = Arc::clone(controller.audit());
         let walker = Walker::new(Arc::clone(&crew));
         let inquirer = Inquirer::new(Arc::clone(&crew));
         let (controller, clients) = (Mutex::new(controller), Arc::default());
         let door = OnceLock::new();
-        Daemon { controller, crew, walker, inquirer, clients, door }
+        Daemon { controller, crew, recorder, directory, audit, walker, inquirer, clients, door }
     }
 
     /// From now on the API's tokens are given out; the first word stands.
@@ -77,8 +85,12 @@ impl Daemon {
             },
             Request::Explain(packet) => write(client, self.explain(packet)),
             Request::Plan { file } => write(client, self.plan(file.as_deref())),
-            Request::Kill { session } => write(client, self.kill(*session)),
+            Request::Whois(suspect) => write(client, self.whois(suspect)),
+            Request::Kill { session } => write(client, self.kill(*session, who(client))),
             Request::Access { identity } => write(client, self.access(identity.as_deref())),
+            Request::Approve { .. } | Request::Reject { .. } | Request::Reload {} => {
+                write(client, self.decide(request, who(client)))
+            }
             other => {
                 let result = self.controller.lock().answer(other);
                 write(client, result)
@@ -94,7 +106,46 @@ impl Daemon {
         Ok(Response::Explained { packet: packet.clone(), explanation })
     }
 
-    fn kill(&self, id: SessionId) -> Result<Response, Failure> {
+    /// A decision or a reload: answered when it is written down who made it.
+    pub(super) fn decide(&self, request: &Request, who: Who) -> Result<Response, Failure> {
+        let (result, changes, generation) = {
+            let mut controller = self.controller.lock();
+            let result = controller.answer(request);
+            (result, controller.take_changes(), controller.number().0)
+        };
+        let (action, target, message) = match request {
+            Request::Approve { endpoint, message } => ("approve", Some(endpoint), message.clone()),
+            Request::Reject { endpoint, message } => ("reject", Some(endpoint), message.clone()),
+            _ => ("reload", None, None),
+        };
+        let entry = Entry::new(who, action, generation).about(target.cloned(), message);
+        self.conclude(entry.with(changes), result)
+    }
+
+    /// Writes down what became of a request, and answers it.
+    fn conclude(
+        &self,
+        entry: Entry,
+        result: Result<Response, Failure>,
+    ) -> Result<Response, Failure> {
+        let error = result.as_ref().err().map(|failure| failure.message.clone());
+        let written = self.audit.write(&entry.failed(error));
+        let response = result?;
+        written.map(|()| response)
+    }
+
+    fn kill(&self, id: SessionId, who: Who) -> Result<Response, Failure> {
+        let result = self.end(id);
+        let generation = self.controller.lock().number().0;
+        let entry = Entry::new(who, "kill", generation).about(Some(id.to_string()), None);
+        let changes = match &result {
+            Ok(Response::Killed { session, .. }) => vec![Changed::session(session)],
+            _ => Vec::new(),
+        };
+        self.conclude(entry.with(changes), result)
+    }
+
+    fn end(&self, id: SessionId) -> Result<Response, Failure> {
         let session = self.inquirer.end(id)?;
         let after = self.inquirer.show(id.worker, session.number)?;
         let is_reset = after.is_some_and(|after| {
@@ -168,6 +219,12 @@ fn greet(client: UnixStream, daemon: &Arc<Daemon>) {
     let daemon = Arc::clone(daemon);
     let talk = move || drop(converse(&place, &daemon));
     drop(thread::Builder::new().name("client".to_owned()).spawn(talk));
+}
+
+/// Who is at the other end.
+fn who(client: &UnixStream) -> Who {
+    let credentials = rustix::net::sockopt::socket_peercred(client);
+    Who::UnixUid(credentials.ok().map(|credentials| credentials.uid.as_raw()))
 }
 
 /// Answers a client's requests until it leaves.

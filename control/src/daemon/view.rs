@@ -17,9 +17,11 @@ use dataplane::stats::{Counters, DeviceReport, DeviceState as QueueState};
 use dataplane::types::{DeviceIndex, LinkId, Protocol, ProxyDialect, ScopeId, ServiceIndex, Tick};
 use rustix::io::Errno;
 
+use super::audit::Audit;
 use super::crew::{Crew, FastPathState};
 use super::privileges;
 use super::prober::Probing;
+use super::recorder::Recorder;
 use crate::api;
 use crate::config;
 use crate::config::{
@@ -37,6 +39,8 @@ pub(super) struct Facts<'f> {
     pub(super) flows_max: usize,
     /// Backends that are probed, and how many of them may take new flows.
     pub(super) probed: (usize, usize),
+    pub(super) recorder: Option<&'f Recorder>,
+    pub(super) audit: &'f Audit,
 }
 
 impl Facts<'_> {
@@ -71,6 +75,10 @@ impl Facts<'_> {
             backends_healthy: self.probed.1 as u64,
             fast_path: self.fast_path(),
             privileges: privileges::held(),
+            recording: api::Recording {
+                audit_log: self.audit.status(),
+                ..self.recorder.map(Recorder::status).unwrap_or_default()
+            },
             received: counters.received,
             received_bytes: counters.received_bytes,
             shortcut: counters.shortcut,

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
 
+use super::audit::Who;
 use super::server::Daemon;
 use super::{DaemonError, log};
 use crate::api::{Request as Asked, Response};
@@ -209,7 +210,7 @@ impl Site {
             "reject" => Asked::Reject { endpoint, message: message() },
             _ => return Answer::refused(400, "this is no decision", "reload the page"),
         };
-        match self.daemon.controller.lock().answer(&request) {
+        match self.daemon.decide(&request, Who::Page) {
             Ok(decided) => match serde_json::to_string(&decided) {
                 Ok(text) => Answer::ok("application/json", text),
                 Err(error) => Answer::refused(500, &error.to_string(), "please report it"),

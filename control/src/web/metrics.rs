@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 use std::net::Ipv4Addr;
 
-use crate::api::{DeviceState, Drop, Endpoint, Service, Status};
+use crate::api::{DeviceState, Drop, Endpoint, Recording, Service, Status};
 use crate::state::ConnectionState;
 
 /// What metrics are made of.
@@ -25,6 +25,7 @@ pub(crate) const KIND: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub(crate) fn render(facts: &Facts<'_>) -> String {
     let mut page = Page::default();
     process(&mut page, facts.status);
+    recording(&mut page, &facts.status.recording);
     connections(&mut page, facts);
     services(&mut page, facts);
     for drop in facts.drops {
@@ -89,6 +90,28 @@ fn process(page: &mut Page, status: &Status) {
     ];
     for (name, help, value) in counters {
         page.counter(name, help, &[], value);
+    }
+}
+
+fn recording(page: &mut Page, recording: &Recording) {
+    let help = "Records of flows that began or ended, told by workers.";
+    page.counter("adit_flow_records_total", help, &[], recording.records);
+    let help = "Records of flows that were lost because there were too many at once.";
+    page.counter("adit_flow_records_lost_total", help, &[], recording.records_lost);
+    let help = "Flows that have ended and are remembered.";
+    page.gauge("adit_flows_remembered", help, &[], recording.remembered);
+    let help = "Lines of the audit log that were written.";
+    page.counter("adit_audit_written_total", help, &[], recording.audit_log.written);
+    let help = "Lines of the audit log that could not be written.";
+    page.counter("adit_audit_lost_total", help, &[], recording.audit_log.lost);
+    for log in &recording.flow_logs {
+        let labels = [("form", log.form.as_str()), ("to", log.to.as_str())];
+        let help = "Events that were written to a flow log.";
+        page.counter("adit_flow_log_written_total", help, &labels, log.written);
+        let help = "Events that could not be written to a flow log.";
+        page.counter("adit_flow_log_lost_total", help, &labels, log.lost);
+        let help = "Whether a flow log can be written.";
+        page.gauge("adit_flow_log_up", help, &labels, u8::from(log.trouble.is_none()));
     }
 }
 

@@ -80,6 +80,7 @@ impl Engine {
         flow.last_seen = now;
         flow.timeout_ticks = flow.state.timeout_ticks(&grant.timeouts);
         self.flows.insert(vacancy, flow, now);
+        self.record_begin(vacancy.flow(), now);
         self.owe_header(vacancy.flow());
         self.note_embryo(vacancy.flow(), &lease);
         self.counters.flows_opened += 1;

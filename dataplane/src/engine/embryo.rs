@@ -14,6 +14,7 @@ use alloc::collections::VecDeque;
 use super::Engine;
 use super::room::is_of_reserve;
 use crate::flow::Flow;
+use crate::record::EndReason;
 use crate::types::{FlowIndex, Lease};
 
 /// One in so many records of the table has room in the queue.
@@ -102,7 +103,7 @@ impl Engine {
     fn displace(&mut self, note: Note) -> bool {
         let is_embryo = self.embryo(note).is_some();
         if is_embryo {
-            self.remove(note.flow);
+            self.remove(note.flow, EndReason::Displaced);
             self.counters.flows_displaced += 1;
         }
         is_embryo

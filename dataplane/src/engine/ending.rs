@@ -11,6 +11,7 @@ use super::fate::resets;
 use super::revalidate::rule_of;
 use crate::flow::{Flow, State};
 use crate::nat::Holder;
+use crate::record::EndReason;
 use crate::types::{Ending, FlowIndex, GenerationNumber, Tick};
 
 /// How long both sides of a connection that adit ends may still be told, in ticks: 2 s.
@@ -24,18 +25,20 @@ impl Engine {
     pub(super) fn expire(&mut self, now: Tick, steps: &mut u32) {
         while let Some(number) = self.flows.next_expired(now, steps) {
             if self.has_expired(number, now) {
-                self.end(number, now);
+                self.end(number, self.silence(number), now);
             }
         }
     }
 
     /// Ends a flow that both sides may still believe in; closes one that is over.
-    pub(super) fn end(&mut self, number: FlowIndex, now: Tick) {
+    pub(super) fn end(&mut self, number: FlowIndex, why: EndReason, now: Tick) {
         self.take_back(number);
         let Some(flow) = self.flows.get_mut(number) else { return };
         if !resets(&self.generation, flow) {
-            return self.close(number, now);
+            return self.close(number, why, now);
         }
+        self.record_end(number, why);
+        let Some(flow) = self.flows.get_mut(number) else { return };
         flow.state = State::Resetting;
         flow.generation = ENDED;
         flow.last_seen = now;
@@ -47,17 +50,19 @@ impl Engine {
     }
 
     /// Closes a flow: gives its lease back, at once or after its hold-down.
-    pub(super) fn close(&mut self, number: FlowIndex, now: Tick) {
+    pub(super) fn close(&mut self, number: FlowIndex, why: EndReason, now: Tick) {
         self.take_back(number);
         let Some(flow) = self.flows.get_mut(number) else { return };
         if flow.state == State::Resting {
-            return self.remove(number);
+            return self.remove(number, why);
         }
         let rule = rule_of(&self.generation, flow);
         let Ending { hold_down_ticks, .. } = rule.map(|rule| rule.ending).unwrap_or_default();
         if hold_down_ticks == 0 {
-            return self.remove(number);
+            return self.remove(number, why);
         }
+        self.record_end(number, why);
+        let Some(flow) = self.flows.get_mut(number) else { return };
         self.counters.flows_unanswered -= u64::from(flow.state.is_embryonic());
         flow.state = State::Resting;
         flow.generation = ENDED;
@@ -73,8 +78,9 @@ impl Engine {
     }
 
     /// Removes a flow and releases its lease.
-    pub(super) fn remove(&mut self, number: FlowIndex) {
+    pub(super) fn remove(&mut self, number: FlowIndex, why: EndReason) {
         self.take_back(number);
+        self.record_end(number, why);
         let Some(key) = self.flows.get(number).map(Flow::key) else { return };
         let Some(flow) = self.flows.remove(number, key.hash(&self.table_keys)) else { return };
         let holder = Holder { worker: self.worker, flow: number };

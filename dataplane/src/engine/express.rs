@@ -15,12 +15,14 @@ use alloc::boxed::Box;
 use alloc::vec;
 use core::net::Ipv4Addr;
 
+use super::record::packet_bytes;
 use super::{Engine, Verdict};
 use crate::device::{Checksum, Frame, Link};
 use crate::flow::Flow;
 use crate::generation::Generation;
 use crate::limits::DEVICES_MAX;
 use crate::packet::{Glance, hash_plain};
+use crate::record::Count;
 use crate::snapshot::PoolKey;
 use crate::types::{DeviceIndex, Direction, FlowIndex, HopWord, MacAddress, PoolIndex, Tick};
 use crate::wire::plain::{Form, Plain, PlainMut, SourceStation};
@@ -44,6 +46,14 @@ enum Way {
     Long,
     Forward,
     Return,
+}
+
+impl Way {
+    /// Of one that is not the long one.
+    #[inline(always)]
+    fn direction(self) -> Direction {
+        if self == Way::Forward { Direction::Forward } else { Direction::Return }
+    }
 }
 
 const NOBODY: FlowIndex = FlowIndex(u32::MAX);
@@ -171,7 +181,7 @@ impl Engine {
     /// Second pass: the flow that each packet probably belongs to.
     #[inline(never)]
     pub(super) fn locate(&self, frames: &[Frame], steps: &mut [Step]) {
-        let Engine { generation, flows, worker, .. } = self;
+        let Engine { generation, flows, worker, records, .. } = self;
         let pools = &generation.pools;
         for (step, frame) in steps.iter_mut().zip(frames) {
             let flow = match step.way {
@@ -186,6 +196,9 @@ impl Engine {
             };
             step.candidate = flow.unwrap_or(NOBODY);
             flows.prefetch_flow(step.candidate);
+            if records.tallies.counts() {
+                records.tallies.prefetch(step.candidate, step.way.direction());
+            }
         }
     }
 
@@ -199,7 +212,7 @@ impl Engine {
         verdicts: &mut [Verdict],
         now: Tick,
     ) -> usize {
-        let Engine { generation, flows, exits, .. } = self;
+        let Engine { generation, flows, exits, records, .. } = self;
         let generation = &**generation;
         let mut done = 0;
         for ((frame, step), verdict) in frames.iter_mut().zip(steps).zip(verdicts) {
@@ -215,6 +228,10 @@ impl Engine {
             };
             let Some(device) = carried else { break };
             *verdict = Verdict::Forward(device);
+            if records.tallies.counts() {
+                let count = Count { packets: 1, bytes: packet_bytes(frame) };
+                records.tallies.add(step.candidate, step.way.direction(), count);
+            }
             done += 1;
         }
         done

@@ -14,6 +14,7 @@
 
 use super::path::{Forward, Return};
 use super::problem::Owner;
+use super::record::packet_bytes;
 use super::{Arrival, Engine, Verdict};
 use crate::classify::classify;
 use crate::device::Frame;
@@ -236,13 +237,16 @@ impl Engine {
         if fragment.wire_bytes > mtu.ok_or(DropReason::DeviceDown)? {
             return Err(DropReason::TooBig);
         }
+        let bytes = packet_bytes(frame);
         rewrite_later(frame.bytes_mut(), to.source().0, to.destination().0)
             .ok_or(DropReason::Internal)?;
         set_identification(frame.bytes_mut(), id).ok_or(DropReason::Internal)?;
-        match hop {
+        let verdict = match hop {
             Some(hop) => self.send(frame, hop),
             None => self.wait_for((number, neighbor), frame, now),
-        }
+        }?;
+        self.tally(number, sent, bytes);
+        Ok(verdict)
     }
 
     /// Writes the next fragment that waited and whose datagram may leave into `frame`.

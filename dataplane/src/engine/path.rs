@@ -3,6 +3,7 @@
 //! The short way (`express`) leaves to it what is not a plain packet of an established flow.
 
 use super::insertion::Fate;
+use super::record::packet_bytes;
 use super::{Arrival, Engine, Verdict};
 use crate::classify::classify;
 use crate::device::Frame;
@@ -114,6 +115,7 @@ impl Engine {
         if fate == Fate::Replaced {
             return Ok(Verdict::Consume);
         }
+        let bytes = packet_bytes(frame);
         rewrite.apply(frame.bytes_mut(), packet).ok_or(DropReason::Internal)?;
         if packet.flags.any(TcpFlags::SYN) {
             self.clamp_segments(number, frame, packet);
@@ -122,10 +124,12 @@ impl Engine {
         if !packet.is_atomic {
             self.identify(number, frame);
         }
-        match hop {
+        let verdict = match hop {
             Some(hop) => self.send(frame, hop),
             None => self.wait_for((number, neighbor), frame, now),
-        }
+        }?;
+        self.tally(number, Direction::Forward, bytes);
+        Ok(verdict)
     }
 
     /// The flow of a client's packet, if it lives and its configuration still wants it.
@@ -138,11 +142,11 @@ impl Engine {
         let yields = flow.state.yields_to_syn();
         let is_expired = self.has_expired(number, now);
         if opens && (is_expired || yields) {
-            self.close(number, now);
+            self.close(number, self.silence(number), now);
             return Ok(None);
         }
         if is_expired {
-            self.end(number, now);
+            self.end(number, self.silence(number), now);
             let resets = self.flows.get(number).is_some_and(|f| f.state == State::Resetting);
             return if resets { Err(DropReason::ConnectionReset) } else { Ok(None) };
         }
@@ -172,7 +176,7 @@ impl Engine {
         }
         let number = holder.flow;
         if self.has_expired(number, now) {
-            self.end(number, now);
+            self.end(number, self.silence(number), now);
         }
         let flow = self.flows.get(number).ok_or(DropReason::UnsolicitedFromProvider)?;
         let tuple = &packet.tuple;
@@ -192,6 +196,7 @@ impl Engine {
         self.judge_egress(client.device, packet)?;
         self.touch(number, Direction::Return, packet, now)?;
         self.lend(number);
+        let bytes = packet_bytes(frame);
         rewrite.apply(frame.bytes_mut(), packet).ok_or(DropReason::Internal)?;
         if packet.flags.any(TcpFlags::SYN) {
             self.clamp_segments(number, frame, packet);
@@ -200,7 +205,9 @@ impl Engine {
         if !packet.is_atomic {
             self.identify(number, frame);
         }
-        self.send(frame, client)
+        let verdict = self.send(frame, client)?;
+        self.tally(number, Direction::Return, bytes);
+        Ok(verdict)
     }
 
     /// Stamps the flow and follows its state. A new state may shorten its life.

@@ -11,11 +11,13 @@ use alloc::sync::Arc;
 
 use super::Engine;
 use super::admit::judge_gate;
+use super::record::revoked;
 use crate::classify::judge_source;
 use crate::drop_reason::DropReason;
 use crate::flow::{Flow, State};
 use crate::generation::Generation;
 use crate::nat::Holder;
+use crate::record::EndReason;
 use crate::snapshot::{NatIpState, PoolKey, Rule, Service, UdpTracking};
 use crate::types::{FlowIndex, NeighborIndex, Protocol, Tick};
 
@@ -110,15 +112,15 @@ impl Engine {
             }
             Err(DropReason::FlowMoved) => {
                 self.counters.flows_moved += 1;
-                self.close(number, now);
+                self.close(number, EndReason::Moved, now);
                 Err(DropReason::FlowMoved)
             }
             Err(reason) => {
                 self.counters.flows_revoked += 1;
                 match reason {
                     // It may have lost its lease: there is nothing left to reset or rest with.
-                    DropReason::NatIpRemoved => self.remove(number),
-                    _ => self.end(number, now),
+                    DropReason::NatIpRemoved => self.remove(number, revoked(reason)),
+                    _ => self.end(number, revoked(reason), now),
                 }
                 Err(reason)
             }
@@ -161,7 +163,7 @@ impl Engine {
             *steps -= 1;
             match self.flows.get(at).is_some().then(|| self.has_expired(at, now)) {
                 // Its time is over; longer timeouts do not bring it back.
-                Some(true) => self.end(at, now),
+                Some(true) => self.end(at, self.silence(at), now),
                 // A flow that is not wanted is closed and counted as revoked; no packet died of it.
                 Some(false) => drop(self.revalidate(at, now)),
                 None => {}

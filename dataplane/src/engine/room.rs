@@ -109,7 +109,7 @@ impl Engine {
         if let Some(expired) = self.flows.next_expired(now, &mut steps)
             && self.has_expired(expired, now)
         {
-            self.end(expired, now);
+            self.end(expired, self.silence(expired), now);
         }
         if let Some(vacancy) = self.free_record(standing, hash) {
             return Ok(vacancy);

@@ -7,6 +7,7 @@ use core::time::Duration;
 use super::{Engine, Fate};
 use crate::flow::{Flow, State};
 use crate::packet::FlowKey;
+use crate::record::EndReason;
 use crate::types::{FlowIndex, Instant, LinkId, Tick};
 
 /// A live flow.
@@ -28,6 +29,8 @@ pub struct Session {
     pub backend_port: u16,
     /// What it is doing.
     pub state: State,
+    /// Time since its first packet, if that is recorded.
+    pub age: Option<Duration>,
     /// Time since its last packet.
     pub idle: Duration,
     /// Time until it expires if no packet comes.
@@ -51,6 +54,7 @@ impl Session {
             backend,
             backend_port,
             state: flow.state,
+            age: None,
             idle: duration(idle_ticks),
             expires_in: duration(flow.timeout_ticks.saturating_sub(idle_ticks)),
             fate: None,
@@ -64,7 +68,12 @@ impl Engine {
     pub fn session(&self, now: Instant, number: FlowIndex) -> Option<Session> {
         let now = now.tick();
         let flow = self.flows.get(number).filter(|flow| flow.state != State::Resting)?;
-        self.seen(number, *flow, now).map(|flow| Session::of(number, &flow, now))
+        self.seen(number, *flow, now).map(|flow| self.view(number, &flow, now))
+    }
+
+    fn view(&self, number: FlowIndex, flow: &Flow, now: Tick) -> Session {
+        let age = self.age(number, now);
+        Session { age, ..Session::of(number, flow, now) }
     }
 
     /// Ends the live flow with this number and forward key, as if its time were over: with resets
@@ -80,7 +89,8 @@ impl Engine {
         if session.state == State::Resetting {
             return None;
         }
-        self.end(number, now.tick());
+        self.latest = now.tick();
+        self.end(number, EndReason::Killed, now.tick());
         Some(session)
     }
 
@@ -104,7 +114,7 @@ impl Engine {
             let live = self.flows.get(FlowIndex(number));
             let live = live.filter(|flow| flow.state != State::Resting);
             let seen = live.and_then(|flow| self.seen(FlowIndex(number), *flow, now));
-            into.extend(seen.map(|flow| Session::of(FlowIndex(number), &flow, now)));
+            into.extend(seen.map(|flow| self.view(FlowIndex(number), &flow, now)));
         }
         (stop < end).then_some(FlowIndex(stop))
     }

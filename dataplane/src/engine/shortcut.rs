@@ -15,10 +15,15 @@ use alloc::vec;
 use core::net::SocketAddrV4;
 
 use super::Engine;
-use crate::fast_path::{Course, FastPath, InterfaceNumber, Shortcut, ShortcutKey};
+use crate::fast_path::{Carried, Course, FastPath, InterfaceNumber, Shortcut, ShortcutKey};
 use crate::flow::{Flow, State};
 use crate::limits::DEVICES_MAX;
+use crate::record::Count;
 use crate::types::{DeviceIndex, Direction, FlowIndex, Hop, Instant, ScopeId, Tick};
+use crate::wire::ethernet::HEADER_BYTES;
+
+/// In the order of the numbers.
+const WAYS: [Direction; 2] = [Direction::Forward, Direction::Return];
 
 /// The fast path and what is lent to it.
 pub(super) struct Shortcuts {
@@ -123,8 +128,10 @@ impl Engine {
         if installed == shortcuts.epoch || flow.generation != self.generation.number {
             return;
         }
-        let both = [Direction::Forward, Direction::Return].map(|way| self.shortcut(flow, way));
+        let both = WAYS.map(|way| self.shortcut(flow, way));
         let [Some(forward), Some(back)] = both else { return };
+        // What void ones have carried is not forgotten.
+        self.take_back(number);
         let Some(shortcuts) = &mut self.shortcuts else { return };
         let epoch = shortcuts.epoch;
         // Noted first: what was begun must be taken back, too.
@@ -142,7 +149,12 @@ impl Engine {
         }
         let keys = self.shortcut_keys(number);
         let Some(shortcuts) = &mut self.shortcuts else { return };
-        keys.iter().flatten().for_each(|key| shortcuts.path.remove(key));
+        for (way, key) in WAYS.into_iter().zip(keys) {
+            let Some(key) = key else { continue };
+            let Carried { packets, bytes } = shortcuts.path.remove(&key);
+            let bytes = bytes.saturating_sub(packets * HEADER_BYTES as u64);
+            self.records.tallies.add(number, way, Count { packets, bytes });
+        }
         if let Some(slot) = shortcuts.installed.get_mut(number.slot()) {
             *slot = 0;
         }
@@ -185,7 +197,7 @@ impl Engine {
             let flow = self.flows.get(number)?;
             self.shortcut_key(flow, way)
         };
-        [Direction::Forward, Direction::Return].map(key)
+        WAYS.map(key)
     }
 
     fn shortcut_key(&self, flow: &Flow, way: Direction) -> Option<ShortcutKey> {
@@ -223,6 +235,7 @@ impl Engine {
             own: link.mac,
             to: hop.mac,
             mtu: link.mtu,
+            counts: self.records.tallies.counts(),
         })
     }
 }

@@ -158,8 +158,9 @@ impl FastPath for KernelFastPath {
         self.shared.maps.lock().set_entry(Key::of(&shortcut.key), entry)
     }
 
-    fn remove(&mut self, key: &ShortcutKey) {
-        self.shared.maps.lock().remove_entry(Key::of(key));
+    fn remove(&mut self, key: &ShortcutKey) -> Carried {
+        let entry = self.shared.maps.lock().remove_entry(Key::of(key));
+        entry.map_or_else(Carried::default, |entry| entry.carried.into())
     }
 
     fn last_used(&self, key: &ShortcutKey) -> Option<Instant> {

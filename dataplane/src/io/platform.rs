@@ -84,6 +84,12 @@ impl LinuxPlatform {
     }
 }
 
+/// The time on the clock that workers read.
+#[must_use]
+pub fn now() -> Instant {
+    Instant::from_nanos(sys::monotonic_nanos())
+}
+
 impl Platform for LinuxPlatform {
     type Device = LinuxDevice;
 
@@ -96,7 +102,7 @@ impl Platform for LinuxPlatform {
     }
 
     fn now(&mut self) -> Instant {
-        Instant::from_nanos(sys::monotonic_nanos())
+        now()
     }
 
     fn wait(&mut self, devices: &mut dyn Iterator<Item = &LinuxDevice>, timeout: Duration) {

@@ -1,9 +1,10 @@
 //! What a worker shares with control and with its peers.
 //!
-//! Down, one pointer (the [`Cell`]). Up, the stats page; and pages of sessions, filled at a batch
-//! boundary on request, a bounded number of table slots at a time, so that a list of a million
-//! flows costs a worker nothing it can feel, and answers to single questions. Both ways, where
-//! backends are probed, frames of health probes. Sideways, one bounded ring to each peer.
+//! Down, one pointer (the [`Cell`]). Up, the stats page; a bounded ring of records of flows, if
+//! somebody wants them, which takes no more when it is full (I8); and pages of sessions, filled at
+//! a batch boundary on request, a bounded number of table slots at a time, so that a list of a
+//! million flows costs a worker nothing it can feel, and answers to single questions. Both ways,
+//! where backends are probed, frames of health probes. Sideways, one bounded ring to each peer.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -14,8 +15,9 @@ use super::inquiry::{Finding, Inquiries, Inquiry};
 use super::probe::ProbeRings;
 use crate::engine::Session;
 use crate::generation::Generation;
-use crate::limits::WORKERS_MAX;
+use crate::limits::{RECORDS_MAX, WORKERS_MAX};
 use crate::publish::Cell;
+use crate::record::{FlowRecord, Recording};
 use crate::stats::StatsPage;
 use crate::sync::{ArrayQueue, AtomicBool, AtomicU64, Ordering};
 use crate::types::{FlowIndex, WorkerId};
@@ -29,6 +31,8 @@ pub struct CrewConfig {
     pub flows_max: usize,
     /// Secret from which hashes and port choices derive; drawn anew at every start.
     pub seed: u64,
+    /// How much is told of flows.
+    pub recording: Recording,
 }
 
 /// Names one request for a page of sessions or for another answer; only its own is taken with it.
@@ -80,12 +84,15 @@ pub struct Shared {
     pub(super) inquiries: Inquiries,
     /// Frames of health probes; the same rings for all workers.
     pub probes: Arc<ProbeRings>,
+    records: ArrayQueue<FlowRecord>,
     stop: AtomicBool,
 }
 
 impl Shared {
-    fn new(cell: Arc<Cell>, probes: Arc<ProbeRings>) -> Shared {
+    fn new(cell: Arc<Cell>, probes: Arc<ProbeRings>, recording: Recording) -> Shared {
+        let room = if recording == Recording::Nothing { 1 } else { RECORDS_MAX };
         Shared {
+            records: ArrayQueue::new(room),
             cell,
             stats: StatsPage::new(),
             requests: ArrayQueue::new(1),
@@ -125,6 +132,18 @@ impl Shared {
     #[must_use]
     pub fn take_finding(&self, ticket: Ticket) -> Option<Finding> {
         self.inquiries.take(ticket)
+    }
+
+    /// The next thing that is told of a flow. To be called often enough: what finds no room here is
+    /// lost, and counted.
+    #[must_use]
+    pub fn take_record(&self) -> Option<FlowRecord> {
+        self.records.pop()
+    }
+
+    /// For the worker: tells of a flow; `false` if there is no room for it.
+    pub(super) fn tell(&self, record: FlowRecord) -> bool {
+        self.records.push(record).is_ok()
     }
 
     /// Ends the worker at its next batch boundary; wake it afterwards.
@@ -181,7 +200,7 @@ pub fn crew(mut config: CrewConfig, cell: &Arc<Cell>) -> Vec<Seat> {
     let seat = |(at, handover): (usize, Handover)| Seat {
         worker: WorkerId(at.to_le_bytes()[0]),
         config,
-        shared: Arc::new(Shared::new(Arc::clone(cell), Arc::clone(&probes))),
+        shared: Arc::new(Shared::new(Arc::clone(cell), Arc::clone(&probes), config.recording)),
         handover,
     };
     seats.map(seat).collect()

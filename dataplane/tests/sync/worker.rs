@@ -13,6 +13,7 @@ use dataplane::drop_reason::DropReason;
 use dataplane::generation::Generation;
 use dataplane::packet::FlowKey;
 use dataplane::publish::Cell;
+use dataplane::record::Recording;
 use dataplane::snapshot::DevicePlan;
 use dataplane::stats::Counters;
 use dataplane::types::{
@@ -150,7 +151,8 @@ impl World {
         generation.neighbors.confirm(NeighborIndex(0), backend, Tick(1));
         let cell = Arc::new(Cell::new(generation));
         let hall = Hall::new(workers);
-        let seats = crew(CrewConfig { workers, flows_max: 4, seed: 1 }, &cell);
+        let seats =
+            crew(CrewConfig { workers, flows_max: 4, seed: 1, recording: Recording::Flows }, &cell);
         let shared = seats.iter().map(|seat| Arc::clone(&seat.shared)).collect();
         let start = |((worker, seat), arriving)| {
             let (hall, clock) = (Arc::clone(&hall), Instant::from_nanos(1_000_000_000));

@@ -255,7 +255,7 @@ impl Model {
             return Ok(());
         }
         match self.reclaimed(worker, seen) {
-            Some(Old::Flow(key)) => self.end(&key),
+            Some(Old::Flow(key)) => self.end(&key, self.silence(&key)),
             Some(Old::Port(lease)) => self.wake(&lease),
             None => {}
         }

@@ -1,9 +1,11 @@
 //! What the operations reached, so that nobody wonders: how often each verdict, each reason and
 //! each counter occurred.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use dataplane::drop_reason::DropReason;
+use dataplane::record::{EndReason, FlowEvent};
 use dataplane::stats::Counters;
 
 /// Sums over all worlds.
@@ -21,6 +23,8 @@ pub struct Coverage {
     pub(super) taken_up: u64,
     /// What engines counted.
     pub(super) counters: Counters,
+    /// How often each thing was told of a flow.
+    pub(super) told: BTreeMap<FlowEvent, u64>,
 }
 
 /// Only a bug of adit's reaches the first, and the second needs more flows than worlds have; the
@@ -47,6 +51,9 @@ impl Coverage {
         self.held += other.held;
         self.taken_up += other.taken_up;
         self.counters.add(&other.counters);
+        for (event, count) in &other.told {
+            *self.told.entry(*event).or_default() += count;
+        }
     }
 
     fn facts(&self) -> Vec<(&'static str, u64)> {
@@ -81,7 +88,12 @@ impl Coverage {
         let reachable = DropReason::ALL.iter().filter(|reason| !OUT_OF_REACH.contains(reason));
         let unreached = reachable.filter(|reason| self.counters.dropped[reason.slot()] == 0);
         let facts = self.facts().into_iter().filter(|(_, count)| *count == 0);
-        facts.map(|(name, _)| name).chain(unreached.map(|reason| reason.metric())).collect()
+        // Nobody here gives commands.
+        let out_of_reach = [EndReason::Killed, EndReason::Internal];
+        let ends = EndReason::ALL.iter().filter(|why| !out_of_reach.contains(why));
+        let untold = ends.filter(|why| !self.told.contains_key(&FlowEvent::Ended(**why)));
+        let unreached = unreached.map(|reason| reason.metric());
+        facts.map(|(name, _)| name).chain(unreached).chain(untold.map(|why| why.name())).collect()
     }
 }
 
@@ -89,6 +101,9 @@ impl fmt::Display for Coverage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, count) in self.facts() {
             writeln!(f, "{count:>12}  {name}")?;
+        }
+        for (event, count) in &self.told {
+            writeln!(f, "{count:>12}  {event:?}")?;
         }
         for reason in DropReason::ALL {
             writeln!(f, "{:>12}  drop {}", self.counters.dropped[reason.slot()], reason.metric())?;

@@ -2,6 +2,7 @@
 //! adit says to those whose packets it refuses.
 
 use dataplane::drop_reason::DropReason;
+use dataplane::record::EndReason;
 use dataplane::snapshot::{Ending, Refusal};
 use dataplane::types::{DeviceIndex, LinkId};
 use pnet_base::MacAddr;
@@ -122,12 +123,14 @@ impl Model {
     }
 
     /// adit ends a flow: by resetting both sides if they believe in it.
-    pub(super) fn end(&mut self, key: &Key) {
+    pub(super) fn end(&mut self, key: &Key, why: EndReason) {
         let resets = self.ending(key).resets;
         let flow = self.flows.get_mut(key).expect("a flow that is ended lives");
         if !(resets && flow.state.is_connected()) {
-            return self.close(key);
+            return self.close(key, why);
         }
+        self.tell_end(key, why);
+        let flow = self.flows.get_mut(key).expect("it was looked at above");
         flow.state = flow.state.resetting();
         (flow.last_seen, flow.timeout, flow.judged) = (self.now, RESETTING, 0);
         let (worker, number) = (flow.worker, flow.number);
@@ -138,13 +141,13 @@ impl Model {
     }
 
     /// A flow is over; its port may have to rest.
-    pub(super) fn close(&mut self, key: &Key) {
+    pub(super) fn close(&mut self, key: &Key, why: EndReason) {
         let rests = u64::from(self.ending(key).hold_down_ticks);
         let flow = &self.flows[key];
         let (pool, port, worker) = (flow.pool(), flow.choice.nat.1, flow.worker);
         let rest =
             Rest { worker, until: self.now + rests, backend: flow.choice.backend, link: flow.link };
-        self.remove(key);
+        self.remove(key, why);
         if rests > 0 {
             self.resting.insert((pool, port), rest);
             self.workers[worker].counters.ports_resting += 1;

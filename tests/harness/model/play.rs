@@ -17,6 +17,7 @@ use dataplane::generation::Generation;
 use dataplane::limits::BATCH_FRAMES_MAX;
 use dataplane::nat::{Holder, Home};
 use dataplane::packet::FlowKey;
+use dataplane::record::{FlowRecord, Recording};
 use dataplane::snapshot::Snapshot;
 use dataplane::types::{DeviceIndex, FlowIndex, Instant, Tick, WorkerId};
 
@@ -155,6 +156,7 @@ impl<'r> Play<'r> {
             let (workers, flows_max, seed) = (shape.workers, shape.flows_max, shape.seed);
             let config = EngineConfig { worker: WorkerId(worker), workers, flows_max, seed };
             let mut engine = Engine::new(&config, Arc::clone(&generation));
+            engine.record(Recording::Traffic);
             if let Some(memory) = &fast_path {
                 engine.accelerate(Box::new(memory.clone()));
                 let lend =
@@ -522,6 +524,7 @@ impl<'r> Play<'r> {
             (expected.flows_unanswered, expected.proxy_headers_waiting) = (unanswered, headers);
             agree("the counters", &*expected, self.engines[worker].counters())?;
             self.compare_flows(worker)?;
+            self.compare_told(worker)?;
         }
         match &self.fast_path {
             Some(memory) if self.coverage.operations.is_multiple_of(LENT_EVERY) => {
@@ -529,6 +532,19 @@ impl<'r> Play<'r> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// What was told of each flow, in order; free: the order of flows.
+    fn compare_told(&mut self, worker: usize) -> Result<(), String> {
+        let mut expected = std::mem::take(&mut self.model.workers[worker].told);
+        let mut seen: Vec<_> = std::iter::from_fn(|| self.engines[worker].poll_record()).collect();
+        for record in &seen {
+            *self.coverage.told.entry(record.event).or_default() += 1;
+        }
+        let order = |record: &FlowRecord| key_of(&record.key);
+        expected.sort_by_key(order);
+        seen.sort_by_key(order);
+        agree("what is told of flows", &expected, &seen)
     }
 
     fn compare_flows(&mut self, worker: usize) -> Result<(), String> {

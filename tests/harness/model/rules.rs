@@ -14,6 +14,7 @@ use dataplane::device::Link;
 use dataplane::drop_reason::DropReason;
 use dataplane::engine::{Arrival, Outcome, Verdict};
 use dataplane::limits::{HELD_FRAME_BYTES_MAX, HELD_FRAMES_MAX, HELD_FRAMES_PER_NEIGHBOR_MAX};
+use dataplane::record::{EndReason, FlowRecord};
 use dataplane::snapshot::{EndpointPlan, Plan, RulePlan};
 use dataplane::stats::Counters;
 use dataplane::types::{DeviceIndex, Direction, LinkId, Timeouts, WorkerId};
@@ -26,6 +27,7 @@ use super::form::{self, Form, Mac, Packet};
 use super::hops::{Held, Hops};
 use super::insertion::{Fate, Lead};
 use super::state::State;
+use super::told::unwanted;
 use super::unanswered::Note;
 use super::wanted::{
     Local, Takers, answers_probe, grant, is_pool, local, rule_for, scope_of, wants,
@@ -56,6 +58,9 @@ pub(super) struct Flow {
     /// 0 if adit has ended it.
     pub(super) judged: u32,
     pub(super) lead: Lead,
+    pub(super) began: u64,
+    /// Packets and bytes, by direction.
+    pub(super) carried: [[u64; 2]; 2],
 }
 
 impl Flow {
@@ -88,6 +93,8 @@ pub(super) struct Worker {
     pub(super) notes: VecDeque<Note>,
     /// When expired flows were last collected.
     pub(super) collected: u64,
+    /// What was told of flows.
+    pub(super) told: Vec<FlowRecord>,
     /// Whether a new configuration has yet to judge the flows that no packet brings before it.
     pub(super) sweeps: bool,
 }
@@ -155,6 +162,7 @@ impl Model {
             notes: VecDeque::new(),
             counters: Counters { generation: 1, ..Counters::default() },
             collected: now,
+            told: Vec::new(),
             sweeps: false,
         };
         let first = Generation { hops: Hops::of(&plan), plan };
@@ -259,8 +267,8 @@ impl Model {
         if let Some(flow) = self.flows.get(&key) {
             let is_expired = flow.is_expired(self.now);
             match (is_expired || flow.state.is_over()) && packet.opens() {
-                true => self.close(&key),
-                false if is_expired => self.end(&key),
+                true => self.close(&key, self.silence(&key)),
+                false if is_expired => self.end(&key, self.silence(&key)),
                 false => match self.revalidate(&key, seen) {
                     Ok(()) | Err(DropReason::FlowMoved) => {}
                     Err(reason) => return Err(reason),
@@ -302,10 +310,12 @@ impl Model {
         let from = hop.map_or([0; 6], |(device, _)| self.workers[worker].links[&device].mac.0);
         let stations = (from, hop.map_or([0; 6], |(_, mac)| mac));
         let image = translate(input, packet, (choice.nat, choice.backend), stations, &edits);
-        match hop {
-            Some((device, _)) => Ok(sent(device, image, packet)),
-            None => self.wait_for(&key, next_hop, image),
-        }
+        let expected = match hop {
+            Some((device, _)) => sent(device, image, packet),
+            None => self.wait_for(&key, next_hop, image)?,
+        };
+        self.carry(&key, Direction::Forward, input);
+        Ok(expected)
     }
 
     /// A client's packet that belongs to no flow opens one, or may not.
@@ -339,10 +349,13 @@ impl Model {
             client: None,
             judged: self.workers[worker].generation,
             lead: self.lead(worker, endpoint.link, key.1),
+            began: self.now,
+            carried: [[0; 2]; 2],
         };
         self.flows.insert(key, flow);
         self.workers[worker].counters.flows += 1;
         self.workers[worker].counters.flows_opened += 1;
+        self.tell_begin(&key);
         self.note(worker, &key);
         Ok(())
     }
@@ -389,7 +402,7 @@ impl Model {
             return Err(nobody);
         }
         if let Some(key) = key.filter(|key| self.flows[key].is_expired(self.now)) {
-            self.end(&key);
+            self.end(&key, self.silence(&key));
         }
         let key = key.filter(|key| self.flows.contains_key(key));
         let rest = self.resting.get(&(pool, nat.1));
@@ -408,6 +421,7 @@ impl Model {
         let from = self.judge_egress(worker, device, packet)?;
         self.touch(&key, Direction::Return, packet);
         let edits = self.lead_back(&key, packet, input);
+        self.carry(&key, Direction::Return, input);
         let (_, _, client, endpoint) = key;
         let image = translate(input, packet, (endpoint, client), (from, mac), &edits);
         Ok(sent(device, image, packet))
@@ -464,14 +478,14 @@ impl Model {
         if let Err(reason) = wants(self.plan(worker), key, flow) {
             self.workers[worker].counters.flows_revoked += 1;
             match reason {
-                DropReason::NatIpRemoved => self.remove(key),
-                _ => self.end(key),
+                DropReason::NatIpRemoved => self.remove(key, unwanted(reason)),
+                _ => self.end(key, unwanted(reason)),
             }
             return Err(reason);
         }
         if self.moves(key, seen) {
             self.workers[worker].counters.flows_moved += 1;
-            self.close(key);
+            self.close(key, EndReason::Moved);
             return Err(DropReason::FlowMoved);
         }
         let timeouts = self.timeouts(key);
@@ -485,7 +499,8 @@ impl Model {
     }
 
     /// A flow goes, and its port is free.
-    pub(super) fn remove(&mut self, key: &Key) {
+    pub(super) fn remove(&mut self, key: &Key, why: EndReason) {
+        self.tell_end(key, why);
         let flow = self.flows.remove(key).expect("a flow that is removed lives");
         self.leases.remove(&(flow.pool(), flow.choice.nat.1));
         self.workers[flow.worker].counters.flows -= 1;
@@ -524,7 +539,7 @@ impl Model {
         keys.sort_by_key(|key| !self.must_move(key));
         for key in keys {
             match self.flows[&key].is_expired(self.now) {
-                true => self.end(&key),
+                true => self.end(&key, self.silence(&key)),
                 false => drop(self.revalidate(&key, seen)),
             }
         }
@@ -541,7 +556,7 @@ impl Model {
         let now = self.now;
         for key in self.keys(|flow| flow.worker == worker && flow.is_expired(now)) {
             if self.flows[&key].is_due(now) || self.is_gone(&key, seen) {
-                self.end(&key);
+                self.end(&key, self.silence(&key));
             }
         }
         self.collect_resting(worker, seen);
@@ -563,6 +578,7 @@ impl Model {
             Outcome::Replied(frames) => counters.replied += frames as u64,
             Outcome::Originated(frames) => counters.originated += frames as u64,
             Outcome::HandedOver(frames) => counters.handed_over += frames as u64,
+            Outcome::RecordsLost(records) => counters.records_lost += records as u64,
             Outcome::Dropped(reason, frames) => counters.dropped[reason.slot()] += frames as u64,
         }
     }

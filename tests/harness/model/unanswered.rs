@@ -1,6 +1,8 @@
 //! Flows that nobody has answered stand in a queue, in the order in which they were opened, and
 //! give way to newcomers from its front.
 
+use dataplane::record::EndReason;
+
 use super::rules::{Flow, Key, Model};
 
 /// The queue has a place for one in so many flows of a full table, and no fewer than this.
@@ -93,7 +95,7 @@ impl Model {
 
     fn displace(&mut self, key: &Key) {
         let worker = self.flows[key].worker;
-        self.remove(key);
+        self.remove(key, EndReason::Displaced);
         self.workers[worker].counters.flows_displaced += 1;
     }
 }

@@ -7,6 +7,7 @@ use dataplane::device::Link;
 use dataplane::drop_reason::DropReason;
 use dataplane::engine::Engine;
 use dataplane::nat::{Holder, Pool};
+use dataplane::record::Recording;
 use dataplane::snapshot::PoolKey;
 use dataplane::types::{FlowIndex, Instant, MacAddress, WorkerId};
 use dataplane::worker::{CrewConfig, Worker, crew};
@@ -109,7 +110,12 @@ impl World {
                 bench.0.borrow_mut().plug(network, worker, link, swarm.rings);
             }
         }
-        let config = CrewConfig { workers: swarm.workers, flows_max: swarm.flows_max, seed };
+        let config = CrewConfig {
+            workers: swarm.workers,
+            flows_max: swarm.flows_max,
+            seed,
+            recording: Recording::Traffic,
+        };
         let seats = crew(config, &program.cell);
         let workers: Vec<_> =
             seats.into_iter().map(|seat| Worker::new(seat, bench.clone())).collect();

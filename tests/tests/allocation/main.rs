@@ -12,6 +12,7 @@ use dataplane::device::{Batch, Frame};
 use dataplane::engine::{Arrival, Engine, EngineConfig, Verdict};
 use dataplane::generation::Generation;
 use dataplane::limits::BATCH_FRAMES_MAX;
+use dataplane::record::Recording;
 use dataplane::snapshot::{Fragments, IcmpAnswers, IcmpErrors, Treatment};
 use dataplane::types::{DeviceIndex, Instant, WorkerId};
 use harness::encode::{ArpShape, flags};
@@ -44,6 +45,7 @@ impl Bench {
         let generation = Arc::new(Generation::first(topology.snapshot(), 1));
         let config = EngineConfig { worker: WorkerId(0), workers: 1, flows_max: 10_000, seed: 1 };
         let mut engine = Engine::new(&config, generation);
+        engine.record(Recording::Traffic);
         for device in [A, P] {
             engine.attach(device, topology.links[device.slot()]);
         }
@@ -88,6 +90,9 @@ impl Bench {
         let before = allocations();
         while let Some(sent) = self.engine.poll_transmit(&mut self.spare) {
             black_box(sent);
+        }
+        while let Some(record) = self.engine.poll_record() {
+            black_box(record);
         }
         allocations() - before
     }
@@ -183,6 +188,9 @@ fn nothing_is_allocated_after_start() {
     counts.push(("expire", bench.advance(Duration::from_secs(31))));
     counts.push(("send", bench.send()));
     assert!(bench.engine.flows().is_empty());
+    let counters = bench.engine.counters();
+    let told = counters.records + counters.records_lost;
+    assert_eq!(told, 2 * counters.flows_opened, "each began and ended");
     counts.retain(|(_, count)| *count > 0);
     assert_eq!(counts, []);
 }

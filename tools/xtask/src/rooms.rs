@@ -28,6 +28,7 @@ pub(crate) const ROOMS: &[Room] = &[
     room_of("device", &["types", "limits", "prefetch", "fast_path"]),
     room_of("offload", &["wire", "device"]),
     room_of("packet", &["wire", "types", "hash", "drop_reason", "device"]),
+    room_of("record", &["packet", "types"]),
     // What control compiles.
     room_of("snapshot", &["types", "limits", "hash"]),
     room_of("neighbor", &["snapshot", "types", "limits", "sync"]),
@@ -36,7 +37,7 @@ pub(crate) const ROOMS: &[Room] = &[
     // What a packet meets.
     room_of("classify", &["packet", "snapshot", "types", "drop_reason"]),
     room_of("lb", &["snapshot", "types"]),
-    room_of("flow", &["packet", "types", "limits", "prefetch"]),
+    room_of("flow", &["packet", "record", "types", "limits", "prefetch"]),
     room_of("fragment", &["types", "limits", "drop_reason", "hash"]),
     room_of(
         "engine",
@@ -49,6 +50,7 @@ pub(crate) const ROOMS: &[Room] = &[
             "wire",
             "device",
             "packet",
+            "record",
             "snapshot",
             "neighbor",
             "nat",
@@ -67,6 +69,7 @@ pub(crate) const ROOMS: &[Room] = &[
         &[
             "engine",
             "device",
+            "record",
             "publish",
             "snapshot",
             "stats",

@@ -34,7 +34,7 @@ impl Backend for Rehearsal {
         look(View { estate: &kept.estate, registry: &kept.registry });
     }
 
-    fn change(&self, plan: Planner<'_>) -> Result<(), Fault> {
+    fn change(&self, _: &str, plan: Planner<'_>) -> Result<(), Fault> {
         let mut kept = self.0.lock();
         let change = plan(View { estate: &kept.estate, registry: &kept.registry })?;
         let undo = kept.estate.apply(change.steps.clone());

@@ -8,6 +8,14 @@ use crate::config::check;
 const FILE_WITH_MARKS: &str = r#"
 [adit]
 #[adit]
+[whois]
+#[whois]
+[flow_log]
+file = "/f"
+#[flow_log]
+[audit_log]
+file = "/a"
+#[audit_log]
 [[virtual_network]]
 name = "a"
 address_space = ["10.0.0.0/16"]

@@ -7,11 +7,12 @@ use std::time::Duration;
 use dataplane::limits::{FLOWS_PER_WORKER_MAX, WORKERS_MAX};
 
 use super::super::CONTROL_SOCKET;
-use super::super::raw::{RawSettings, Text};
+use super::super::raw::{RawConfig, Text};
 use super::super::reader::Located;
 use super::super::suggest;
 use super::super::valid::{FastPathUse, PrivilegeUse, Setting, Settings};
 use super::Context;
+use super::recording::{Recording, recording};
 
 /// Flows per worker unless the file says otherwise.
 const FLOWS_MAX_DEFAULT: usize = 262_144;
@@ -32,7 +33,8 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
 /// The longest rest of a port that makes sense: five times what RFC 6888 REQ-8 asks for.
 const HOLD_DOWN_MAX: Duration = Duration::from_secs(600);
 
-pub(super) fn settings(context: &mut Context, raw: &RawSettings) -> Option<Settings> {
+pub(super) fn settings(context: &mut Context, file: &RawConfig) -> Option<Settings> {
+    let raw = &file.settings;
     let control_socket = match &raw.control_socket {
         None => Some(Setting::default(PathBuf::from(CONTROL_SOCKET))),
         Some(text) => socket_path(context, text).map(|path| Setting::of(text, path)),
@@ -65,6 +67,8 @@ pub(super) fn settings(context: &mut Context, raw: &RawSettings) -> Option<Setti
         None => Some(Setting::default(PrivilegeUse::default())),
         Some(text) => word(context, text, PRIVILEGES).map(|value| Setting::of(text, value)),
     };
+    let recording = recording(context, file);
+    let Recording { whois, flow_log, audit_log } = recording?;
     Some(Settings {
         control_socket: control_socket?,
         http: http?,
@@ -72,6 +76,9 @@ pub(super) fn settings(context: &mut Context, raw: &RawSettings) -> Option<Setti
         flows_max: flows_max?,
         fast_path: fast_path?,
         privileges: privileges?,
+        whois,
+        flow_log,
+        audit_log,
     })
 }
 

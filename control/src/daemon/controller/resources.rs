@@ -1,5 +1,6 @@
 //! Changes of resources, and what outlives the process.
 
+use super::super::audit::Changed;
 use super::{Controller, log};
 use crate::api::{ErrorCode, Failure};
 use crate::config::{Config, ConfigErrors, Name};
@@ -96,7 +97,10 @@ impl Controller {
 
     fn follow(&mut self, change: &Change, undo: &[Step]) -> Result<(), Fault> {
         if !change.moves_packets() {
-            return self.keep(&change.steps, &self.registry).map_err(|failure| of(&failure));
+            self.keep(&change.steps, &self.registry).map_err(|failure| of(&failure))?;
+            let changes = change.steps.iter().map(|step| Changed::resource(step, undo));
+            self.changes.extend(changes);
+            return Ok(());
         }
         if let ([], [(name, wish)]) = (change.steps.as_slice(), change.wishes.as_slice()) {
             return self.grant(name, wish);

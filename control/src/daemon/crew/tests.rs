@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dataplane::device::{Batch, Device, DeviceError, Frame, Link, Transmitted};
 use dataplane::generation::Generation;
+use dataplane::record::Recording;
 use dataplane::snapshot::{DevicePlan, Plan, Snapshot};
 use dataplane::types;
 use dataplane::worker::Queue;
@@ -68,7 +69,10 @@ impl World {
     fn new(workers: u8) -> World {
         let snapshot = Snapshot::build(Plan::default()).unwrap();
         let cell = Arc::new(Cell::new(Arc::new(Generation::first(snapshot, 1))));
-        let seats = crew(CrewConfig { workers, flows_max: 64, seed: 1 }, &cell);
+        let seats = crew(
+            CrewConfig { workers, flows_max: 64, seed: 1, recording: Recording::Nothing },
+            &cell,
+        );
         let (faults, lives) = (Arc::default(), Arc::default());
         let platform = Faulty {
             began: Instant::now(),

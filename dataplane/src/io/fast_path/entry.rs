@@ -3,7 +3,7 @@
 
 use std::net::SocketAddrV4;
 
-use crate::fast_path::{Course, Shortcut, ShortcutKey};
+use crate::fast_path::{Carried, Course, Shortcut, ShortcutKey};
 use crate::types::{MacAddress, ScopeId};
 
 /// An interface under the program.
@@ -66,18 +66,27 @@ pub(super) struct Entry {
     mtu: u32,
     addresses: u32,
     ports: u32,
+    counts: u32,
+    unused: u32,
     serial_again: u32,
     pub(super) last_used_nanos: u64,
+    pub(super) carried: Passed,
 }
 
-const _: () = assert!(size_of::<Entry>() == 88);
+const _: () = assert!(size_of::<Entry>() == 112);
 
-/// What one processor has carried.
+/// What one processor has carried, or one entry.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Passed {
     pub(super) packets: u64,
     pub(super) bytes: u64,
+}
+
+impl From<Passed> for Carried {
+    fn from(Passed { packets, bytes }: Passed) -> Carried {
+        Carried { packets, bytes }
+    }
 }
 
 impl Entry {
@@ -101,8 +110,11 @@ impl Entry {
             mtu: shortcut.mtu,
             addresses: difference(&addresses(arrives), &addresses(leaves)),
             ports: difference(&[ports(arrives)], &[ports(leaves)]),
+            counts: u32::from(shortcut.counts),
+            unused: 0,
             serial_again: serial,
             last_used_nanos: 0,
+            carried: Passed { packets: 0, bytes: 0 },
         }
     }
 }

@@ -1,15 +1,16 @@
 //! The program and its maps, as the library has them, and errors in words.
 
 use std::error::Error;
+use std::os::fd::AsFd;
 
-use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray};
+use aya::maps::{Array, HashMap, IterableMap, Map, MapData, MapError, PerCpuArray};
 use aya::programs::SchedClassifier;
 use aya::programs::links::LinkOrder;
 use aya::programs::tc::{SchedClassifierLink, TcAttachOptions, TcAttachType};
 use aya::{Ebpf, EbpfLoader};
 
-use super::FastPathError;
 use super::entry::{Entry, Inbox, Key, Passed};
+use super::{FastPathError, sys};
 use crate::fast_path::Carried;
 use crate::io::sys::Errno;
 
@@ -107,9 +108,9 @@ impl Maps {
         self.entries.insert(key, entry, 0).is_ok()
     }
 
-    /// Does nothing if there is none.
-    pub(super) fn remove_entry(&mut self, key: Key) {
-        let _ = self.entries.remove(&key);
+    /// Removes an entry and gives it as it was; `None` if there is none.
+    pub(super) fn remove_entry(&mut self, key: Key) -> Option<Entry> {
+        sys::take(self.entries.map().fd().as_fd(), &key).ok()
     }
 
     pub(super) fn entry(&self, key: Key) -> Option<Entry> {

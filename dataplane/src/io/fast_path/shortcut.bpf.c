@@ -75,8 +75,12 @@ struct entry {
 	__u32 mtu;
 	__u32 addresses; // what changes in sums over addresses, and over ports
 	__u32 ports;
+	__u32 counts; // whether what is carried is counted here
+	__u32 unused;
 	__u32 serial_again;
-	__u64 last_used_ns; // written here
+	__u64 last_used_ns; // written here, and so are these
+	__u64 packets;
+	__u64 bytes;
 };
 
 // Of one processor.
@@ -272,6 +276,11 @@ int shortcut(struct __sk_buff *frame)
 	if (!rewrite(frame, &entry))
 		return TC_ACT_SHOT;
 	count(frame->len);
+	if (entry.counts) {
+		// One direction of a flow may arrive at several processors.
+		__sync_fetch_and_add(&found->packets, 1);
+		__sync_fetch_and_add(&found->bytes, (__u64)frame->len);
+	}
 	if (entry.leaves_by_peer)
 		return bpf_redirect_peer(entry.leaves_by, 0);
 	return bpf_redirect(entry.leaves_by, 0);
