@@ -2,7 +2,7 @@
 //! with them, and that nobody else's packets or flows are touched meanwhile.
 //!
 //! The time is printed; what a shared machine and a debug build may take is bounded loosely.
-//! Figures of a release build are in docs/operations.md.
+//! What it took where is in docs/operations.md.
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write as _};
