@@ -30,7 +30,7 @@ pub(super) use file::LineFile;
 use sink::{Ipfix, Lines, Sink};
 
 /// Time between two looks at rings in which there was nothing.
-const LOOK: Duration = Duration::from_millis(20);
+pub(super) const LOOK: Duration = Duration::from_millis(20);
 
 /// Records that are taken from a ring before they are written.
 const BATCH_RECORDS: usize = 2_048;

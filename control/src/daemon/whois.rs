@@ -3,13 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
+use std::thread;
 
 use dataplane::engine;
 use dataplane::nat::Holder;
 
 use super::controller::Controller;
 use super::directory::Known;
-use super::recorder::now;
+use super::recorder::{LOOK, now};
 use super::server::Daemon;
 use crate::api::{ErrorCode, Failure, Owner, Response, SessionId, Suspect};
 use crate::config::suggest;
@@ -60,7 +61,13 @@ impl Daemon {
             let session = shown.filter(|session| is_seen(session, &sighting, now));
             owners.extend(session.map(|session| live(&session, holder.worker.0, &names, now)));
         }
-        let (ended, nearest) = self.recorder.find(&sighting, OWNERS_MAX);
+        let mut remembered = self.recorder.find(&sighting, OWNERS_MAX);
+        if owners.is_empty() && remembered.0.is_empty() {
+            // One that has just ended may not have been told of yet.
+            thread::sleep(2 * LOOK);
+            remembered = self.recorder.find(&sighting, OWNERS_MAX);
+        }
+        let (ended, nearest) = remembered;
         owners.extend(ended.iter().map(Owner::from));
         if owners.is_empty() {
             return Err(self.unknown(&sighting, &facts, nearest.as_ref()));
