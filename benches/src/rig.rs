@@ -118,7 +118,7 @@ impl Rig {
         let batch = Batch::new();
         if setup.huge_pages {
             let pools = engine.generation().pools.areas();
-            let areas = engine.flows().areas().into_iter().chain([batch.area()]).chain(pools);
+            let areas = engine.areas().chain([batch.area()]).chain(pools);
             areas.for_each(dataplane::io::favor);
         }
         engine.attach(CONSUMER_DEVICE, Link { mac: CONSUMER, mtu: 1500 });

@@ -1,8 +1,8 @@
 //! `adit bench`: puts a load on a backend or load balancer, and measures what comes back.
 //!
-//! Decisions are pure and take the time as an argument: [`connections`] and [`datagrams`] say what
-//! happens next, [`schedule`] when, [`ladder`] which step follows, [`outcome`] what it was worth.
-//! [`tcp`], [`udp`] and [`clock`] are the only ones that touch sockets and clocks. Each thread
+//! Decisions are pure and take the time as an argument: `connections` and `datagrams` say what
+//! happens next, `schedule` when, `ladder` which step follows, `outcome` what it was worth.
+//! `tcp`, `udp` and `clock` are the only ones that touch sockets and clocks. Each thread
 //! works on its own and reports four times a second what it counted; nothing is shared but a flag
 //! to stop. Sockets are those of the kernel, so it needs no root and no interface.
 //!

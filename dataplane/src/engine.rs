@@ -55,7 +55,7 @@ use crate::hash::Keys;
 use crate::limits::{BATCH_FRAMES_MAX, DEVICES_MAX};
 use crate::nat::Home;
 use crate::stats::Counters;
-use crate::types::{DeviceIndex, FlowIndex, Instant, Tick, WorkerId};
+use crate::types::{Area, DeviceIndex, FlowIndex, Instant, Tick, WorkerId};
 use announce::Announcements;
 use answer::Answers;
 use embryo::Embryos;
@@ -421,6 +421,13 @@ impl Engine {
     #[must_use]
     pub fn flows(&self) -> &FlowTable {
         &self.flows
+    }
+
+    /// The tables that packets read and write at random places. To be asked for after
+    /// [`Engine::record`].
+    pub fn areas(&self) -> impl Iterator<Item = Area> {
+        let areas = self.flows.areas().into_iter().chain(self.records.tallies.areas());
+        areas.filter(|area| area.bytes > 0)
     }
 
     /// What becomes of a frame that is not simply forwarded: some are looked at again, others

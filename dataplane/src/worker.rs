@@ -74,7 +74,7 @@ impl<P: Platform> Worker<P> {
         engine.record(config.recording);
         engine.inherit(&shared.stats.read());
         let batch = Batch::new();
-        engine.flows().areas().into_iter().chain([batch.area()]).for_each(|at| platform.favor(at));
+        engine.areas().chain([batch.area()]).for_each(|at| platform.favor(at));
         favor_pools(&engine, &mut platform);
         let mut devices = Attachments::new();
         let changed = |change| follow(&mut engine, &change);

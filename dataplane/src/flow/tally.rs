@@ -8,7 +8,7 @@ use alloc::vec;
 
 use crate::prefetch::prefetch;
 use crate::record::{Count, Recording, Traffic};
-use crate::types::{Direction, FlowIndex, Tick};
+use crate::types::{Area, Direction, FlowIndex, Tick};
 
 /// Packets and bytes, by [`Direction`]. A half of it lies in one cache line, and a packet needs no
 /// more.
@@ -36,6 +36,13 @@ impl Tallies {
     #[must_use]
     pub fn bytes(&self) -> usize {
         size_of_val(&*self.tallies) + size_of_val(&*self.began)
+    }
+
+    /// What packets read and write at random places.
+    #[must_use]
+    pub fn areas(&self) -> [Area; 2] {
+        let Tallies { tallies, began } = self;
+        [Area::of(tallies.as_ptr(), tallies.len()), Area::of(began.as_ptr(), began.len())]
     }
 
     /// A flow begins, and has carried nothing.
