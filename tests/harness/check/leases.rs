@@ -28,7 +28,6 @@ pub(super) fn check(
                 continue;
             };
             live += 1;
-            *used.entry(flow.link).or_default() += 1;
             unanswered += u64::from(flow.state.is_embryonic());
             let (nat_ip, nat_port) = flow.nat();
             let (backend, backend_port) = flow.backend();
@@ -38,6 +37,10 @@ pub(super) fn check(
             // A flow that the configuration in force has not judged yet may have lost its lease
             // with its pool; it must not survive that judgement.
             let is_judged = flow.generation == engine.generation().number || flow.state.is_ended();
+            // So may it be of a connection that is gone, if its worker was late by two generations.
+            if is_judged || generation.usages.find(flow.link).is_some() {
+                *used.entry(flow.link).or_default() += 1;
+            }
             let holds = pool.is_some_and(|pool| pool.holder(nat_port) == Some(holder));
             if !is_judged && !holds {
                 continue;
