@@ -183,12 +183,29 @@ impl Model {
         let stays = match seen.choice(key) {
             Some((choice, _)) => choice.backend == backend,
             // It stayed, and its time was over under the new configuration at once; or it moved.
-            None => is_same || seen.moved() == self.workers[flow.worker].counters.flows_moved,
+            None if is_same => true,
+            None => {
+                let moved = self.workers[flow.worker].counters.flows_moved;
+                self.would_be_over(key) && seen.moved() == moved
+            }
         };
         if is_same && !stays {
             self.complain(format!("{key:?} was moved for nothing"));
         }
         !stays
+    }
+
+    /// Whether a flow that is gone can only have moved: its backend takes no flows any more, or
+    /// its time would not be over had it stayed.
+    pub(super) fn has_moved(&self, key: &Key, seen: &dyn Seen) -> bool {
+        let is_wanted = || wants(&self.view(self.flows[key].worker).plan, key, &self.flows[key]);
+        self.must_move(key) || !seen.has(key) && is_wanted().is_ok() && !self.would_be_over(key)
+    }
+
+    /// Whether a flow's time is over under the timeouts in force now.
+    fn would_be_over(&self, key: &Key) -> bool {
+        let flow = &self.flows[key];
+        self.now >= flow.last_seen + flow.state.timeout(&self.rule_of(key).timeouts)
     }
 
     /// Whether the backend of a UDP flow that is not tracked takes no flows any more.
@@ -254,7 +271,7 @@ impl Model {
         if has_room(self) {
             return Ok(());
         }
-        match self.reclaimed(worker, seen) {
+        match self.reclaimed((worker, newcomer), seen) {
             Some(Old::Flow(key)) => self.end(&key, self.silence(&key)),
             Some(Old::Port(lease)) => self.wake(&lease),
             None => {}
@@ -274,7 +291,7 @@ impl Model {
 
     /// Free: which expired flow a full table gives up, and whether one is found when many timers
     /// stand in the way.
-    fn reclaimed(&mut self, worker: usize, seen: &dyn Seen) -> Option<Old> {
+    fn reclaimed(&mut self, (worker, newcomer): (usize, Newcomer), seen: &dyn Seen) -> Option<Old> {
         let (now, mut gone, mut must) = (self.now, Vec::new(), false);
         let slots = (now - self.workers[worker].collected) / COLLECT_TICKS + 1;
         for (key, flow) in self.flows.iter().filter(|(_, flow)| flow.worker == worker) {
@@ -295,13 +312,17 @@ impl Model {
         }
         if gone.len() as u64 > displaced {
             // Of several the one whose end takes its time: those that give way go at once. Or else
-            // the one that would not have given way first.
+            // the one that would not have given way, or not first.
+            let protected = self.protected(worker, newcomer);
             gone.retain(|key| self.flows[key].is_expired(now));
             let lingers = |key: &Key| {
                 let flow = &self.flows[key];
                 seen.resets(key) || seen.rests(&(flow.pool(), flow.choice.nat.1))
             };
-            let expired = gone.into_iter().max_by_key(|key| (lingers(key), self.turn(key)));
+            let expired = gone.into_iter().max_by_key(|key| {
+                let stays = !is_unprotected(&self.flows[key], &protected);
+                (lingers(key), stays, self.turn(key))
+            });
             return expired.map(Old::Flow);
         }
         if must {

@@ -536,7 +536,7 @@ impl Model {
         let is_new = std::mem::take(&mut self.workers[worker].sweeps);
         let mut keys = self.keys(|flow| is_new && flow.worker == worker);
         // Those first whose move is certain: which of the others moved is seen by their number.
-        keys.sort_by_key(|key| !self.must_move(key));
+        keys.sort_by_key(|key| !self.has_moved(key, seen));
         for key in keys {
             match self.flows[&key].is_expired(self.now) {
                 true => self.end(&key, self.silence(&key)),
