@@ -550,11 +550,10 @@ impl<'r> Play<'r> {
         let movers = |told: &[FlowRecord]| told.iter().filter(|it| it.event == moved).count();
         agree("how many flows are told to have moved", &movers(&expected), &movers(&seen))?;
         if movers(&seen) > 0 {
-            let idle = |told: &mut FlowRecord| match told.event {
-                FlowEvent::Ended(EndReason::Moved) => {
-                    told.event = FlowEvent::Ended(EndReason::Idle)
+            let idle = |told: &mut FlowRecord| {
+                if told.event == moved {
+                    told.event = FlowEvent::Ended(EndReason::Idle);
                 }
-                _ => {}
             };
             expected.iter_mut().for_each(idle);
             seen.iter_mut().for_each(idle);
