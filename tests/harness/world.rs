@@ -491,7 +491,7 @@ fn is_fragment(bytes: &[u8]) -> bool {
 /// Whether a frame that leaves is one that waited: all but its stations was written before, unless
 /// it is a later fragment, which is translated only now.
 fn is_same(held: &Image, left: &Image) -> bool {
-    if held.bytes[12..] == left.bytes[12..] {
+    if held.offload == left.offload && held.bytes[12..] == left.bytes[12..] {
         return true;
     }
     match (observe(&held.bytes), observe(&left.bytes)) {
