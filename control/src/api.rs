@@ -10,6 +10,7 @@
 //! and no request can end the process.
 
 mod explanation;
+mod flow;
 mod lines;
 mod plan;
 mod request;
@@ -17,6 +18,7 @@ mod response;
 mod session_id;
 
 pub use explanation::{Decision, Explanation, Judgement, Refusal};
+pub use flow::{Owner, Session};
 pub use lines::{Line, Lines};
 pub use plan::{EndpointFlows, FlowsPlan, Plan, Reason};
 pub use request::{
@@ -24,9 +26,8 @@ pub use request::{
 };
 pub use response::{
     Answer, AnswerResult, AuditLog, Backend, BackendProbe, Device, DeviceState, Drop, Endpoint,
-    ErrorCode, Failure, FastPath, FastPathState, FlowLog, LeavingNatIp, NatPorts, NextHop, Owner,
-    Privileges, Recording, Refusals, Response, Rule, RuleKind, RuleProbe, Service, Session, Status,
-    Worker,
+    ErrorCode, Failure, FastPath, FastPathState, FlowLog, LeavingNatIp, NatPorts, NextHop,
+    Privileges, Recording, Refusals, Response, Rule, RuleKind, RuleProbe, Service, Status, Worker,
 };
 pub use session_id::SessionId;
 

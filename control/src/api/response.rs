@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Explanation, Packet, Plan, Protocol, SessionId, VERSION};
+use super::{Explanation, Owner, Packet, Plan, Protocol, Session, VERSION};
 use crate::arm::Access;
 use crate::config::{ConfigError, ConfigErrors};
 use crate::state::ConnectionState;
@@ -623,84 +623,6 @@ pub struct NatPorts {
     pub ports: u32,
     /// Newcomers that were refused because no NAT IP had a port left towards this backend.
     pub refused: u64,
-}
-
-/// A flow.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Session {
-    /// Its name for as long as it lives.
-    pub id: SessionId,
-    /// Its protocol.
-    pub protocol: Protocol,
-    /// The consumer's virtual network.
-    pub virtual_network: String,
-    /// The client.
-    pub client: Ipv4Addr,
-    /// The client's port.
-    pub client_port: u16,
-    /// Name of the endpoint; `None` if it is gone and the flow not yet.
-    pub endpoint: Option<String>,
-    /// Address of the endpoint.
-    pub endpoint_address: Ipv4Addr,
-    /// The port of the endpoint.
-    pub endpoint_port: u16,
-    /// Id of the connection.
-    pub link_id: u32,
-    /// The NAT IP that stands for the client.
-    pub nat_ip: Ipv4Addr,
-    /// The port leased there.
-    pub nat_port: u16,
-    /// The backend.
-    pub backend: Ipv4Addr,
-    /// The port of the backend.
-    pub backend_port: u16,
-    /// What the flow is doing.
-    pub state: String,
-    /// Seconds since its last packet.
-    pub idle_seconds: f64,
-    /// Seconds until it expires if no packet comes.
-    pub expires_in_seconds: f64,
-    /// The worker that owns it.
-    pub worker: u8,
-}
-
-/// Whose an address and port on the provider's side is, or was.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Owner {
-    /// The flow's name, if it lives.
-    pub session: Option<SessionId>,
-    /// What the flow is doing, or why it ended.
-    pub state: String,
-    /// Its protocol.
-    pub protocol: Protocol,
-    /// The consumer's virtual network.
-    pub virtual_network: String,
-    /// The client.
-    pub client: Ipv4Addr,
-    /// The client's port.
-    pub client_port: u16,
-    /// Name of the endpoint, if anybody knows it.
-    pub endpoint: Option<String>,
-    /// Address of the endpoint.
-    pub endpoint_address: Ipv4Addr,
-    /// The port of the endpoint.
-    pub endpoint_port: u16,
-    /// Id of the connection.
-    pub link_id: u32,
-    /// The private link service, if anybody knows it.
-    pub private_link_service: Option<String>,
-    /// The NAT IP that stands for the client.
-    pub nat_ip: Ipv4Addr,
-    /// The port leased there.
-    pub nat_port: u16,
-    /// The backend.
-    pub backend: Ipv4Addr,
-    /// The port of the backend.
-    pub backend_port: u16,
-    /// When the flow began (RFC 3339), if that is recorded.
-    pub began: Option<String>,
-    /// When it ended.
-    pub ended: Option<String>,
 }
 
 /// A reason to drop packets, and how often it happened.

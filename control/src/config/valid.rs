@@ -324,7 +324,7 @@ impl Config {
         }
     }
 
-    /// The network security group that guards an endpoint, and the network whose it is.
+    /// The network security group that guards an endpoint, if one does.
     #[must_use]
     pub fn guard(&self, endpoint: &PrivateEndpoint) -> Option<&NetworkSecurityGroup> {
         let network = self.virtual_networks.get(endpoint.virtual_network)?;
