@@ -69,8 +69,8 @@ pub(super) trait Seen {
     fn resets(&self, key: &Key) -> bool;
     /// Whether a port rests.
     fn rests(&self, lease: &(PoolKey, u16)) -> bool;
-    /// How many flows were moved so far.
-    fn moved(&self) -> u64;
+    /// Whether adit has just told that a flow moved.
+    fn has_moved(&self, key: &Key) -> bool;
     /// How many unanswered flows gave way so far.
     fn displaced(&self) -> u64;
 
@@ -182,30 +182,13 @@ impl Model {
         let is_same = before.is_some_and(|(same, chosen)| *same == set && *chosen == backend.0);
         let stays = match seen.choice(key) {
             Some((choice, _)) => choice.backend == backend,
-            // It stayed, and its time was over under the new configuration at once; or it moved.
-            None if is_same => true,
-            None => {
-                let moved = self.workers[flow.worker].counters.flows_moved;
-                self.would_be_over(key) && seen.moved() == moved
-            }
+            // It moved; or it stayed, and its time was over under the new configuration at once.
+            None => !seen.has_moved(key),
         };
         if is_same && !stays {
             self.complain(format!("{key:?} was moved for nothing"));
         }
         !stays
-    }
-
-    /// Whether a flow that is gone can only have moved: its backend takes no flows any more, or
-    /// its time would not be over had it stayed.
-    pub(super) fn has_moved(&self, key: &Key, seen: &dyn Seen) -> bool {
-        let is_wanted = || wants(&self.view(self.flows[key].worker).plan, key, &self.flows[key]);
-        self.must_move(key) || !seen.has(key) && is_wanted().is_ok() && !self.would_be_over(key)
-    }
-
-    /// Whether a flow's time is over under the timeouts in force now.
-    fn would_be_over(&self, key: &Key) -> bool {
-        let flow = &self.flows[key];
-        self.now >= flow.last_seen + flow.state.timeout(&self.rule_of(key).timeouts)
     }
 
     /// Whether the backend of a UDP flow that is not tracked takes no flows any more.

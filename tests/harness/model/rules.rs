@@ -534,9 +534,7 @@ impl Model {
     pub(super) fn advance(&mut self, worker: usize, seen: &dyn Seen) {
         self.collect(worker, seen);
         let is_new = std::mem::take(&mut self.workers[worker].sweeps);
-        let mut keys = self.keys(|flow| is_new && flow.worker == worker);
-        // Those first whose move is certain: which of the others moved is seen by their number.
-        keys.sort_by_key(|key| !self.has_moved(key, seen));
+        let keys = self.keys(|flow| is_new && flow.worker == worker);
         for key in keys {
             match self.flows[&key].is_expired(self.now) {
                 true => self.end(&key, self.silence(&key)),
