@@ -10,6 +10,7 @@ mod desk;
 mod directory;
 mod lists;
 mod operations;
+mod parts;
 mod policy;
 mod route;
 pub mod serve;

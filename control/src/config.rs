@@ -23,10 +23,15 @@ mod validate;
 pub use error::{ConfigError, ConfigErrors};
 pub use name::{InterfaceName, Name};
 pub(crate) use plain::plain;
+pub(crate) use probe::{
+    HTTP_PORTS_REFUSED, INTERVAL_DEFAULT, INTERVAL_MAX, INTERVAL_MIN, THRESHOLD_MAX, wrong_path,
+};
 pub use probe::{NoHealthyBackends, Probe, ProbeProtocol};
 pub use profile::{FlowSettings, Profile};
 pub use reference::reference;
-pub(crate) use security::{ALLOW_VNET, DENY_ALL};
+pub(crate) use security::{
+    ALLOW_VNET, COMBINATIONS_MAX, DENY_ALL, PRIORITIES, RULES_MAX, port_range,
+};
 pub use valid::{
     AddressFilter, AdminState, Binding, Collector, Config, Device, EndpointPolicies, FastPathUse,
     FlowLog, InboundNatRule, Lifetime, LoadBalancer, LogFile, Memory, NatIp, NetworkSecurityGroup,

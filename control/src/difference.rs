@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{
-    Config, LoadBalancer, Pool, PrivateEndpoint, PrivateLinkService, VirtualNetwork,
+    Config, LoadBalancer, NetworkSecurityGroup, Pool, PrivateEndpoint, PrivateLinkService, Subnet,
+    VirtualNetwork,
 };
 use crate::state::Registry;
 
@@ -88,6 +89,10 @@ fn resources(config: &Config, registry: &Registry) -> Resources {
     for network in config.virtual_networks() {
         let name = network.name.to_string();
         all.insert(("virtual_network", name), of_network(network));
+        for subnet in &network.subnets {
+            let name = format!("{}/{}", network.name, subnet.name);
+            all.insert(("subnet", name), of_subnet(config, subnet));
+        }
     }
     for device in config.devices() {
         let namespace = device.network_namespace.clone().unwrap_or_default();
@@ -100,6 +105,9 @@ fn resources(config: &Config, registry: &Registry) -> Resources {
     }
     for balancer in config.load_balancers() {
         of_balancer(&mut all, config, balancer);
+    }
+    for group in config.security_groups() {
+        of_security_group(&mut all, group);
     }
     for service in config.services() {
         of_service(&mut all, config, service);
@@ -123,12 +131,39 @@ fn of_network(network: &VirtualNetwork) -> BTreeMap<&'static str, String> {
     BTreeMap::from([("address_space", network.address_space_text()), ("routes", routes.join(", "))])
 }
 
+fn of_subnet(config: &Config, subnet: &Subnet) -> BTreeMap<&'static str, String> {
+    let group = subnet.security_group.and_then(|at| config.security_groups().get(at));
+    let group = group.map_or_else(String::new, |group| group.name.to_string());
+    BTreeMap::from([
+        ("address_prefix", subnet.address_prefix.to_string()),
+        ("network_security_group", group),
+        ("private_endpoint_network_policies", format!("{:?}", subnet.policies)),
+    ])
+}
+
+fn of_security_group(all: &mut Resources, group: &NetworkSecurityGroup) {
+    all.insert(("network_security_group", group.name.to_string()), BTreeMap::new());
+    for rule in &group.rules {
+        let values = BTreeMap::from([
+            ("priority", rule.priority.to_string()),
+            ("access", format!("{:?}", rule.access)),
+            ("protocol", rule.protocol.map_or("*", |protocol| protocol.name()).to_owned()),
+            ("source_address_prefixes", format!("{:?}", rule.sources)),
+            ("destination_address_prefixes", format!("{:?}", rule.destinations)),
+            ("destination_port_ranges", format!("{:?}", rule.ports)),
+        ]);
+        all.insert(("security_rule", format!("{}/{}", group.name, rule.name)), values);
+    }
+}
+
 fn of_balancer(all: &mut Resources, config: &Config, balancer: &LoadBalancer) {
     let own = |name: &dyn std::fmt::Display| format!("{}/{name}", balancer.name);
     let values = [("virtual_network", network_name(config, balancer.virtual_network))];
     all.insert(("load_balancer", balancer.name.to_string()), BTreeMap::from(values));
     for pool in &balancer.pools {
-        all.insert(("pool", own(&pool.name)), BTreeMap::new());
+        let drain = pool.drain.map_or_else(String::new, |drain| drain.as_secs().to_string());
+        let values = BTreeMap::from([("drain_period_in_seconds", drain)]);
+        all.insert(("pool", own(&pool.name)), values);
         for backend in &pool.backends {
             let values = BTreeMap::from([
                 ("weight", backend.weight.to_string()),
@@ -140,6 +175,7 @@ fn of_balancer(all: &mut Resources, config: &Config, balancer: &LoadBalancer) {
     }
     for rule in &balancer.rules {
         let pool = balancer.pools.get(rule.pool).map(|pool: &Pool| pool.name.to_string());
+        let probe = balancer.probe_of(rule);
         let values = BTreeMap::from([
             ("protocol", format!("{:?}", rule.protocol)),
             ("frontend_port", rule.frontend_port.to_string()),
@@ -149,8 +185,21 @@ fn of_balancer(all: &mut Resources, config: &Config, balancer: &LoadBalancer) {
             ("enable_connection_tracking", format!("{:?}", rule.udp_tracking)),
             ("idle_timeout", format!("{:?}", rule.lifetime.idle_timeout)),
             ("enable_tcp_reset", format!("{:?}", rule.lifetime.tcp_reset)),
+            ("probe", probe.map_or_else(String::new, |probe| probe.name.to_string())),
         ]);
         all.insert(("load_balancing_rule", own(&rule.name)), values);
+    }
+    for probe in &balancer.probes {
+        let values = BTreeMap::from([
+            ("protocol", probe.protocol.name().to_owned()),
+            ("port", probe.port.to_string()),
+            ("request_path", probe.request_path.clone()),
+            ("interval", format!("{:?}", probe.interval)),
+            ("probe_threshold", probe.threshold.to_string()),
+            ("no_healthy_backends_behavior", probe.no_healthy_backends.name().to_owned()),
+            ("send_proxy_protocol", format!("{:?}", probe.send_proxy_protocol)),
+        ]);
+        all.insert(("probe", own(&probe.name)), values);
     }
     for rule in &balancer.inbound_nat_rules {
         let values = BTreeMap::from([

@@ -22,6 +22,7 @@ pub mod model;
 pub mod network;
 mod of_file;
 pub mod render;
+pub mod security;
 pub mod service;
 
 pub use estate::{Estate, Home, Resources, Step};

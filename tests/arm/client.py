@@ -95,6 +95,176 @@ def balancer(*backends):
     return made.frontend_ip_configurations[0].private_ip_address
 
 
+def part(kind, name):
+    return m.SubResource(id=f"{NETWORK}/loadBalancers/lb/{kind}/{name}")
+
+
+def addresses(*backends):
+    """Backends, each of which may have a state behind its address: 10.1.0.10=Down."""
+    pairs = [backend.partition("=") for backend in backends]
+    return [
+        m.LoadBalancerBackendAddress(name=f"b{at}", ip_address=address, admin_state=state or None)
+        for at, (address, _, state) in enumerate(pairs)
+    ]
+
+
+def rich(*backends):
+    """A load balancer with everything: a probe, a port for each backend, rules without a probe."""
+    common = {
+        "frontend_ip_configuration": m.SubResource(id=FRONTEND),
+        "backend_address_pool": m.SubResource(id=POOL),
+        "protocol": "Tcp",
+    }
+    rule = lambda name, front, back, **more: m.LoadBalancingRule(
+        name=name, frontend_port=front, backend_port=back, **common, **more
+    )
+    parameters = m.LoadBalancer(
+        location=REGION,
+        sku=m.LoadBalancerSku(name="Standard"),
+        frontend_ip_configurations=[
+            m.FrontendIPConfiguration(
+                name="front", subnet=m.Subnet(id=f"{NETWORK}/virtualNetworks/provider/subnets/front")
+            )
+        ],
+        backend_address_pools=[
+            m.BackendAddressPool(name="all", load_balancer_backend_addresses=addresses(*backends))
+        ],
+        probes=[
+            m.Probe(
+                name="health",
+                protocol="Http",
+                port=8080,
+                request_path="/health",
+                interval_in_seconds=5,
+                number_of_probes=1,
+                probe_threshold=1,
+            )
+        ],
+        load_balancing_rules=[
+            rule("http", 80, 8080, probe=part("probes", "health"), load_distribution="Default"),
+            rule("echo", 7, 7007, idle_timeout_in_minutes=15, enable_tcp_reset=True),
+            rule("strict", 9200, 9201, disable_outbound_snat=True),
+        ],
+    )
+    client.load_balancers.begin_create_or_update(GROUP, "lb", parameters).result()
+    nat = m.InboundNatRule(
+        frontend_ip_configuration=m.SubResource(id=FRONTEND),
+        backend_address_pool=m.SubResource(id=POOL),
+        protocol="Tcp",
+        frontend_port_range_start=5000,
+        frontend_port_range_end=5009,
+        backend_port=8080,
+    )
+    client.inbound_nat_rules.begin_create_or_update(GROUP, "lb", "direct", nat).result()
+    return parts()
+
+
+def parts():
+    """What is seen of a load balancer's parts, each asked by itself."""
+    found = client.load_balancer_backend_address_pools.get(GROUP, "lb", "all")
+    ports = {}
+    for backend in found.load_balancer_backend_addresses:
+        asked = m.QueryInboundNatRulePortMappingRequest(ip_address=backend.ip_address)
+        mapped = client.load_balancers.begin_list_inbound_nat_rule_port_mappings(
+            GROUP, "lb", "all", asked
+        ).result()
+        ports[backend.ip_address] = [
+            mapping.frontend_port for mapping in mapped.inbound_nat_rule_port_mappings
+        ]
+    rule = client.load_balancer_load_balancing_rules.get(GROUP, "lb", "http")
+    frontends = client.load_balancer_frontend_ip_configurations.list(GROUP, "lb")
+    pools = client.load_balancer_backend_address_pools.list(GROUP, "lb")
+    return {
+        "ports": ports,
+        "states": [backend.admin_state for backend in found.load_balancer_backend_addresses],
+        "drain": found.drain_period_in_seconds,
+        "probe": rule.probe.id.split("/")[-1],
+        "probes": [probe.name for probe in client.load_balancer_probes.list(GROUP, "lb")],
+        "path": client.load_balancer_probes.get(GROUP, "lb", "health").request_path,
+        "nat_rules": [rule.name for rule in client.inbound_nat_rules.list(GROUP, "lb")],
+        "frontends": [frontend.name for frontend in frontends],
+        "pools": [pool.name for pool in pools],
+    }
+
+
+def pool(drain, *backends):
+    parameters = client.load_balancer_backend_address_pools.get(GROUP, "lb", "all")
+    parameters.drain_period_in_seconds = int(drain)
+    parameters.load_balancer_backend_addresses = addresses(*backends)
+    client.load_balancer_backend_address_pools.begin_create_or_update(
+        GROUP, "lb", "all", parameters
+    ).result()
+    return parts()
+
+
+def delete_part(kind, of, name):
+    operations = getattr(client, kind)
+    operations.begin_delete(GROUP, of, name).result()
+    return [found.name for found in operations.list(GROUP, of)]
+
+
+def inbound(access, priority, port, **more):
+    more = more or {"destination_address_prefix": "*"}
+    return m.SecurityRule(
+        protocol="Tcp",
+        source_address_prefix="VirtualNetwork",
+        source_port_range="*",
+        destination_port_range=port,
+        access=access,
+        priority=int(priority),
+        direction="Inbound",
+        **more,
+    )
+
+
+def guard(access, port, policies="NetworkSecurityGroupEnabled"):
+    """A group with a rule about a port, which the subnet of network a names."""
+    rule = inbound(access, 100, port)
+    rule.name = "port"
+    parameters = m.NetworkSecurityGroup(location=REGION, security_rules=[rule])
+    groups = client.network_security_groups
+    made = groups.begin_create_or_update(GROUP, "guard", parameters).result()
+    parameters = client.subnets.get(GROUP, "a", "endpoints")
+    parameters.network_security_group = m.NetworkSecurityGroup(id=made.id)
+    parameters.private_endpoint_network_policies = policies
+    client.subnets.begin_create_or_update(GROUP, "a", "endpoints", parameters).result()
+    found = groups.get(GROUP, "guard")
+    return {
+        "rules": [rule.name for rule in client.security_rules.list(GROUP, "guard")],
+        "default": [rule.name for rule in client.default_security_rules.list(GROUP, "guard")],
+        "subnets": [subnet.id.split("/")[-1] for subnet in found.subnets],
+        "listed": [found.name for found in groups.list_all()],
+    }
+
+
+def security_rule(name, access, priority, port):
+    rules = client.security_rules
+    parameters = inbound(access, priority, port)
+    return rules.begin_create_or_update(GROUP, "guard", name, parameters).result().access
+
+
+def members(name, access, priority, port):
+    """A rule about the members of an application security group, which an endpoint then joins."""
+    groups = client.application_security_groups
+    group = m.ApplicationSecurityGroup(location=REGION)
+    made = groups.begin_create_or_update(GROUP, "web", group).result()
+    named = [m.ApplicationSecurityGroup(id=made.id)]
+    rule = inbound(access, priority, port, destination_application_security_groups=named)
+    client.security_rules.begin_create_or_update(GROUP, "guard", "members", rule).result()
+    parameters = endpoints.get(GROUP, name)
+    parameters.application_security_groups = named
+    made = endpoints.begin_create_or_update(GROUP, name, parameters).result()
+    tags = client.network_security_groups.update_tags(GROUP, "guard", m.TagsObject(tags={"a": "b"}))
+    return {"groups": len(made.application_security_groups), "tags": dict(tags.tags)}
+
+
+def proxy(on):
+    parameters = services.get(GROUP, "web")
+    parameters.enable_proxy_protocol = on == "on"
+    made = services.begin_create_or_update(GROUP, "web", parameters).result()
+    return made.enable_proxy_protocol
+
+
 def service(visible="", approved="", network="nat"):
     listed = lambda text: [entry for entry in text.split(",") if entry and entry != "-"]
     parameters = m.PrivateLinkService(
@@ -213,7 +383,8 @@ def around():
 
 
 STEPS = [networks, balancer, service, endpoint, consumer, provider, decide, invent, remove]
-STEPS = {step.__name__: step for step in STEPS + [delete, around]}
+STEPS += [rich, parts, pool, delete_part, guard, security_rule, members, proxy, delete, around]
+STEPS = {step.__name__: step for step in STEPS}
 
 for line in sys.stdin:
     step, *arguments = line.split()

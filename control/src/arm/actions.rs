@@ -14,21 +14,12 @@ use crate::resource::change::Change;
 use crate::resource::estate::{Estate, View};
 use crate::resource::model::{Endpoint, Group, Head, Origin, Resource, Service};
 use crate::resource::{
-    Fault, Id, Key, Kind, Step, balancer, connection, endpoint, network, render, service,
+    Fault, Id, Key, Kind, Step, balancer, connection, endpoint, network, render, security, service,
 };
 use crate::state::ConnectionState;
 
 /// A resource that a request is about.
 pub(super) type Target<'t> = (&'t Place, Kind, &'t str);
-
-/// A part of a resource that a request is about.
-#[derive(Clone, Copy)]
-pub(super) struct Part<'t> {
-    pub(super) kind: Kind,
-    pub(super) name: &'t str,
-    pub(super) part: &'t str,
-    pub(super) inner: Option<&'t str>,
-}
 
 /// Creates a resource, or replaces one.
 pub(super) fn put<B: Backend>(
@@ -58,25 +49,29 @@ pub(super) fn put<B: Backend>(
             Kind::Balancer => balancer::put(estate, head, &object, caller)?,
             Kind::Service => service::put(estate, head, &object, dice)?,
             Kind::Endpoint => endpoint::put(view, head, &object, caller, dice)?,
+            Kind::SecurityGroup => security::put(estate, head, &object)?,
+            Kind::AppGroup => security::put_app_group(head),
         });
         Ok(Change::of(steps))
     })?;
-    let value = desk.see(|view| {
-        let resource = view.estate.get(&id).ok_or_else(|| Fault::not_found(&id.to_string()))?;
-        Ok(render::resource(view, resource))
-    })?;
+    let value = lists::shown(desk, &id)?.body.unwrap_or_default();
     Ok(updating(desk, call, value, is_new))
 }
 
 /// What a client gets that will ask again: the resource, and where to ask.
-fn updating<B: Backend>(desk: &Desk<B>, call: &Call, mut value: Value, is_new: bool) -> Reply {
+pub(super) fn updating<B: Backend>(
+    desk: &Desk<B>,
+    call: &Call,
+    mut value: Value,
+    is_new: bool,
+) -> Reply {
     value["properties"]["provisioningState"] = "Updating".into();
     let url = note(desk, call, "operations");
     let status = if is_new { 201 } else { 200 };
     Reply::of(status, value).with("Azure-AsyncOperation", url).with("Retry-After", "0")
 }
 
-fn deleted<B: Backend>(desk: &Desk<B>, call: &Call) -> Reply {
+pub(super) fn deleted<B: Backend>(desk: &Desk<B>, call: &Call) -> Reply {
     let location = note(desk, call, "operationResults");
     let status = location.replace("/operationResults/", "/operations/");
     let reply = Reply::empty(202).with("Location", location);
@@ -120,13 +115,42 @@ pub(super) fn delete<B: Backend>(
             Kind::Balancer => balancer::delete(estate, &id.key)?,
             Kind::Service => service::delete(view, &id.key)?,
             Kind::Endpoint => endpoint::delete(&id.key),
+            Kind::SecurityGroup => security::delete(estate, &id.key)?,
+            Kind::AppGroup => security::delete_app_group(estate, &id.key)?,
         }))
     })?;
     Ok(if was_there { deleted(desk, call) } else { Reply::empty(204) })
 }
 
+/// Gives a resource other tags; of endpoints and services Azure wants the whole.
+pub(super) fn tag<B: Backend>(
+    desk: &Desk<B>,
+    call: &Call,
+    caller: &Caller<'_>,
+    (place, kind, name): Target<'_>,
+) -> Result<Reply, Fault> {
+    if matches!(kind, Kind::Group | Kind::Service | Kind::Endpoint) {
+        return Err(lists::method(&call.method));
+    }
+    caller.require(true, &scope(place, kind, name))?;
+    let json = body(call)?;
+    let tags = tags(&Object::of(&json)?)?;
+    let id = Id::new(kind, &key(place, name));
+    desk.backend.change(&caller.identity, &mut |view| {
+        view.estate.refuse_file(&id)?;
+        let found = view.estate.get(&id);
+        let mut resource = found.ok_or_else(|| Fault::not_found(&id.to_string()))?.clone();
+        condition(call, found)?;
+        let head = resource.head_mut();
+        head.tags.clone_from(&tags);
+        head.revision = view.estate.own.next_revision();
+        Ok(Change::of(vec![Step::put(resource)]))
+    })?;
+    lists::shown(desk, &id)
+}
+
 /// Refuses a change of another version than the client means.
-fn condition(call: &Call, old: Option<&Resource>) -> Result<(), Fault> {
+pub(super) fn condition(call: &Call, old: Option<&Resource>) -> Result<(), Fault> {
     let etag = old.map(|old| render::etag(old.head()));
     let wanted = call.if_match.as_deref();
     let same = match wanted {
@@ -318,74 +342,8 @@ fn put_group<B: Backend>(
     })
 }
 
-/// A subnet, a connection, or a part that is only read.
-pub(super) fn part<B: Backend>(
-    desk: &Desk<B>,
-    call: &Call,
-    caller: &Caller<'_>,
-    place: &Place,
-    part: Part<'_>,
-) -> Result<Reply, Fault> {
-    let writes = matches!(call.method.as_str(), "PUT" | "DELETE");
-    caller.require(writes, &scope(place, part.kind, part.name))?;
-    let is = |name: &str| part.part.eq_ignore_ascii_case(name);
-    match (part.kind, part.inner) {
-        (Kind::Network, Some(inner)) if writes && is("subnets") => {
-            subnet(desk, call, caller, (place, part.name, inner))
-        }
-        (Kind::Service, Some(inner)) if writes && is("privateEndpointConnections") => {
-            decide(desk, call, caller, (place, part.name, inner))
-        }
-        _ if writes => Err(Fault::new(
-            501,
-            "NotImplemented",
-            format!("adit does not change {} by themselves; change the whole", part.part),
-        )),
-        _ => lists::part(desk, call, place, part),
-    }
-}
-
-fn subnet<B: Backend>(
-    desk: &Desk<B>,
-    call: &Call,
-    caller: &Caller<'_>,
-    (place, network_name, name): (&Place, &str, &str),
-) -> Result<Reply, Fault> {
-    let id = Id::new(Kind::Network, &key(place, network_name));
-    let json = if call.method == "PUT" { body(call)? } else { Value::Object(Default::default()) };
-    let object = Object::of(&json)?;
-    let mut was_there = false;
-    desk.backend.change(&caller.identity, &mut |view| {
-        let estate = view.estate;
-        estate.refuse_file(&id)?;
-        let found = estate.network(&id.key);
-        let revision = estate.own.next_revision();
-        was_there = found.is_some_and(|network| network.subnet(name).is_some());
-        if call.method == "PUT" {
-            let network = found.ok_or_else(|| Fault::not_found(&id.to_string()))?;
-            return Ok(Change::of(network::put_subnet(estate, network, name, &object, revision)?));
-        }
-        match found.filter(|_| was_there) {
-            None => Ok(Change::default()),
-            Some(network) => {
-                Ok(Change::of(network::delete_subnet(estate, network, name, revision)?))
-            }
-        }
-    })?;
-    if call.method == "DELETE" {
-        return Ok(if was_there { deleted(desk, call) } else { Reply::empty(204) });
-    }
-    let value = desk.see(|view| {
-        let network = view.estate.network(&id.key);
-        let network = network.ok_or_else(|| Fault::not_found(&id.to_string()))?;
-        let subnet = network.subnet(name).ok_or_else(|| Fault::not_found(name))?;
-        Ok(render::subnet(network, subnet))
-    })?;
-    Ok(updating(desk, call, value, !was_there))
-}
-
 /// Approves, rejects or removes a connection, as its provider.
-fn decide<B: Backend>(
+pub(super) fn decide<B: Backend>(
     desk: &Desk<B>,
     call: &Call,
     caller: &Caller<'_>,

@@ -11,7 +11,7 @@ use super::operations::Operations;
 use super::policy::{Policy, Role, path_of};
 use super::route::{Place, Route, route};
 use super::token::Issuer;
-use super::{actions, directory, lists};
+use super::{actions, directory, lists, parts};
 use crate::resource::change::Change;
 use crate::resource::estate::{Rights, View};
 use crate::resource::{Fault, Home, Id, Key, Kind, render};
@@ -162,12 +162,15 @@ impl<B: Backend> Desk<B> {
             Route::One(place, kind, name) => match call.method.as_str() {
                 "PUT" => actions::put(self, call, &caller, (&place, kind, &name)),
                 "DELETE" => actions::delete(self, call, &caller, (&place, kind, &name)),
+                "PATCH" => actions::tag(self, call, &caller, (&place, kind, &name)),
                 _ => lists::one(self, call, &caller, (&place, kind, &name)),
             },
             Route::Part(place, kind, name, part, inner) => {
-                let part =
-                    actions::Part { kind, name: &name, part: &part, inner: inner.as_deref() };
-                actions::part(self, call, &caller, &place, part)
+                let part = parts::Part { kind, name: &name, part: &part, inner: inner.as_deref() };
+                parts::part(self, call, &caller, &place, part)
+            }
+            Route::PortMapping(place, balancer, pool) => {
+                parts::port_mapping(self, call, &caller, &place, (&balancer, &pool))
             }
             Route::Location(place, location, what, name) => {
                 let asked =
@@ -200,6 +203,7 @@ impl<B: Backend> Desk<B> {
             | Route::List(place, _)
             | Route::One(place, ..)
             | Route::Part(place, ..)
+            | Route::PortMapping(place, ..)
             | Route::Nic(place, _)
             | Route::Location(place, ..) => &place.subscription,
             _ => return Ok(()),

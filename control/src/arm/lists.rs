@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::actions::{Part, Target};
+use super::actions::Target;
 use super::call::{Call, Reply};
 use super::desk::{Backend, Caller, Desk, body, key, scope};
 use super::directory;
+use super::parts::{self, Part};
 use super::policy::path_of;
 use super::route::{Place, Route};
 use crate::resource::body::Object;
@@ -27,7 +28,7 @@ pub(super) fn method(method: &str) -> Fault {
     Fault::new(405, "MethodNotAllowed", message)
 }
 
-fn only(call: &Call, wanted: &str) -> Result<(), Fault> {
+pub(super) fn only(call: &Call, wanted: &str) -> Result<(), Fault> {
     if call.method == wanted { Ok(()) } else { Err(method(&call.method)) }
 }
 
@@ -138,6 +139,14 @@ pub(super) fn one<B: Backend>(
     })
 }
 
+/// A resource as it is.
+pub(super) fn shown<B: Backend>(desk: &Desk<B>, id: &Id) -> Result<Reply, Fault> {
+    desk.see(|view| {
+        let resource = view.estate.get(id).ok_or_else(|| Fault::not_found(&id.to_string()))?;
+        Ok(Reply::of(200, render::resource(view, resource)))
+    })
+}
+
 /// A part of a resource, or all of its kind.
 pub(super) fn part<B: Backend>(
     desk: &Desk<B>,
@@ -163,19 +172,13 @@ pub(super) fn part<B: Backend>(
             let endpoint = connection::find(view, service, name)?;
             return Ok(Reply::of(200, render::connection(view, service, endpoint)));
         }
-        // Every part stands in the whole, under its own name.
-        let whole = render::resource(view, resource);
-        let properties = whole["properties"].as_object();
-        let lists = properties.into_iter().flatten();
-        let list = lists.filter(|(name, _)| is(name)).find_map(|(_, value)| value.as_array());
-        let list = list.ok_or_else(|| Fault::not_found(part.part))?;
-        let Some(name) = part.inner else { return Ok(Reply::list(list.clone())) };
-        let named = |value: &&Value| {
-            value["name"].as_str().is_some_and(|known| known.eq_ignore_ascii_case(name))
-        };
-        let found = list.iter().find(named).cloned();
+        let name = part.inner.unwrap_or_default();
         let missing = || Fault::not_found(&format!("{}/{name}", part.part));
-        found.map(|value| Reply::of(200, value)).ok_or_else(missing)
+        let found = parts::shown(view, resource, part).ok_or_else(missing)?;
+        Ok(match (part.inner, found) {
+            (None, Value::Array(all)) => Reply::list(all),
+            (_, one) => Reply::of(200, one),
+        })
     })
 }
 

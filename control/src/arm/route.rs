@@ -34,6 +34,8 @@ pub(super) enum Route {
     One(Place, Kind, String),
     /// `…/{type}/{name}/{parts}[/{name}]`.
     Part(Place, Kind, String, String, Option<String>),
+    /// `…/loadBalancers/{name}/backendAddressPools/{pool}/queryInboundNatRulePortMapping`.
+    PortMapping(Place, String, String),
     /// `…/networkInterfaces/{name}`.
     Nic(Place, String),
     /// `…/locations/{location}/{what}[/{name}]`.
@@ -52,9 +54,7 @@ pub(super) struct Place {
 /// Types of `Microsoft.Network` that clients ask for around Private Link.
 const UNSUPPORTED: &[&str] = &[
     "applicationGateways",
-    "applicationSecurityGroups",
     "natGateways",
-    "networkSecurityGroups",
     "networkWatchers",
     "privateDnsZones",
     "privateLinkServiceProxies",
@@ -152,6 +152,13 @@ fn within(path: &str, place: Place, words: &[&str]) -> Result<Route, Fault> {
         [_, name, part] => Ok(Route::Part(place, kind, text(name), text(part), None)),
         [_, name, part, inner] => {
             Ok(Route::Part(place, kind, text(name), text(part), Some(text(inner))))
+        }
+        [_, name, pools, pool, action]
+            if kind == Kind::Balancer
+                && pools.eq_ignore_ascii_case("backendAddressPools")
+                && action.eq_ignore_ascii_case("queryInboundNatRulePortMapping") =>
+        {
+            Ok(Route::PortMapping(place, text(name), text(pool)))
         }
         _ => Ok(Route::Unsupported(words.join("/"))),
     }

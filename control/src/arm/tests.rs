@@ -2,5 +2,6 @@
 
 mod hostile;
 mod life;
+mod parts;
 mod rules;
 mod support;

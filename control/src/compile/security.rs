@@ -29,16 +29,16 @@ fn group(
     let own = group.rules.iter().map(|rule| SecurityRule {
         priority: rule.priority,
         protocol: rule.protocol,
-        sources: prefixes(&rule.sources, network),
-        destinations: prefixes(&rule.destinations, network),
+        sources: prefixes(&rule.sources, (at, network)),
+        destinations: prefixes(&rule.destinations, (at, network)),
         ports: rule.ports.clone(),
         access: rule.access,
     });
     let default = |priority, filter, access| SecurityRule {
         priority,
         protocol: None,
-        sources: prefixes(&[filter], network),
-        destinations: prefixes(&[filter], network),
+        sources: prefixes(&[filter], (at, network)),
+        destinations: prefixes(&[filter], (at, network)),
         ports: vec![PortRange::ALL],
         access,
     };
@@ -52,14 +52,17 @@ fn group(
     })
 }
 
-fn prefixes(filters: &[AddressFilter], network: &VirtualNetwork) -> Vec<Prefix> {
+fn prefixes(filters: &[AddressFilter], (at, network): (usize, &VirtualNetwork)) -> Vec<Prefix> {
     let mut prefixes = Vec::new();
     for filter in filters {
         match *filter {
             AddressFilter::Any => prefixes.extend(Prefix::new([0; 4].into(), 0)),
             AddressFilter::Prefix(prefix) => prefixes.push(prefix),
             AddressFilter::VirtualNetwork => prefixes.extend(&network.address_space),
-            AddressFilter::Nobody => {}
+            AddressFilter::Host(there, address) if there == at => {
+                prefixes.extend(Prefix::new(address, 32));
+            }
+            AddressFilter::Host(..) | AddressFilter::Nobody => {}
         }
     }
     prefixes

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use dataplane::snapshot::{Balance, Persistence, UdpTracking};
 use dataplane::types::Protocol;
+use serde::{Deserialize, Serialize};
 
 use super::name::Name;
 
@@ -41,7 +42,7 @@ pub struct PoolBackend {
 }
 
 /// What an administrator says of a backend.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AdminState {
     /// Nothing: its health decides.
     #[default]

@@ -2,7 +2,37 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::name::Name;
+
+/// Azure's least interval, in seconds, and the longest that makes sense.
+pub(crate) const INTERVAL_MIN: u64 = 5;
+pub(crate) const INTERVAL_MAX: u64 = 24 * 3600;
+
+/// Azure's interval unless somebody says otherwise.
+pub(crate) const INTERVAL_DEFAULT: Duration = Duration::from_secs(15);
+
+/// The most attempts in a row that change a verdict.
+pub(crate) const THRESHOLD_MAX: u32 = 100;
+
+/// Bytes of a path at most.
+const PATH_BYTES_MAX: usize = 2_048;
+
+/// Ports that Azure's HTTP and HTTPS probes refuse.
+pub(crate) const HTTP_PORTS_REFUSED: [u16; 9] = [19, 21, 25, 70, 110, 119, 143, 220, 993];
+
+/// What is wrong with the path of a request, if anything.
+pub(crate) fn wrong_path(path: &str) -> Option<String> {
+    if !path.starts_with('/') {
+        return Some(format!("{path:?} does not begin with /"));
+    }
+    if path.len() > PATH_BYTES_MAX {
+        return Some(format!("the path has more than {PATH_BYTES_MAX} bytes"));
+    }
+    let is_plain = path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+    (!is_plain).then(|| format!("{path:?} has a character that must be percent-encoded"))
+}
 
 /// A health probe of a load balancer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +64,7 @@ impl Probe {
 }
 
 /// What a probe asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ProbeProtocol {
     /// Whether a connection opens.
     Tcp,
@@ -61,7 +91,7 @@ impl ProbeProtocol {
 }
 
 /// What becomes of new flows when no backend of a pool is healthy.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NoHealthyBackends {
     /// They are refused.
     #[default]

@@ -1,9 +1,32 @@
 //! Network security groups, and the subnets whose endpoints they guard.
 
+use std::net::Ipv4Addr;
+
 use dataplane::snapshot::{Access, PortRange};
 use dataplane::types::{Prefix, Protocol};
 
 use super::name::Name;
+
+/// Priorities of rules that are not Azure's own, the lowest and the highest.
+pub(crate) const PRIORITIES: (u16, u16) = (100, 4_096);
+
+/// Rules of a group at most, as in Azure.
+pub(crate) const RULES_MAX: usize = 1_000;
+
+/// What the lists of one rule multiply to at most, as in Azure.
+pub(crate) const COMBINATIONS_MAX: usize = 250_000;
+
+/// Reads `443`, `8000-8100` or `*`.
+pub(crate) fn port_range(text: &str) -> Option<PortRange> {
+    if text == "*" {
+        return Some(PortRange::ALL);
+    }
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    match (first.trim().parse(), last.trim().parse()) {
+        (Ok(first), Ok(last)) if first <= last => Some(PortRange { first, last }),
+        _ => None,
+    }
+}
 
 /// Priority of Azure's rule that hosts of the virtual network may come in.
 pub(crate) const ALLOW_VNET: u16 = 65_000;
@@ -113,6 +136,8 @@ pub enum AddressFilter {
     Prefix(Prefix),
     /// Those of the subnet's virtual network.
     VirtualNetwork,
+    /// This one of the virtual network that stands here.
+    Host(usize, Ipv4Addr),
     /// Those of nobody here: whoever reaches an endpoint is of its virtual network, neither the
     /// internet nor Azure's load balancer.
     Nobody,

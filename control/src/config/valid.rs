@@ -304,6 +304,12 @@ impl Config {
         &self.endpoints
     }
 
+    /// The network security groups, in the order of the file.
+    #[must_use]
+    pub fn security_groups(&self) -> &[NetworkSecurityGroup] {
+        &self.security_groups
+    }
+
     /// The address that probes of a load balancer come from; `None` if no service leads to it.
     #[must_use]
     pub fn probe_source(&self, load_balancer: usize) -> Option<Ipv4Addr> {

@@ -61,7 +61,7 @@ impl<'e> Allocator<'e> {
             let addresses = frontends.filter_map(|frontend| frontend.address);
             allocator.owners.extend(addresses.map(|address| (address, owner.clone())));
             let backends = balancer.pools.iter().flat_map(|pool| &pool.backends);
-            allocator.backends.extend(backends.map(|(_, address)| *address));
+            allocator.backends.extend(backends.map(|backend| backend.address));
         }
         allocator
     }

@@ -1,18 +1,19 @@
-//! Rules of Standard load balancers: frontends, pools and rules.
+//! Rules of Standard load balancers: frontends here, their other parts below.
 
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use dataplane::limits::BACKENDS_PER_RULE_MAX;
-
 use super::address::Allocator;
-use super::body::Object;
+use super::body::{self, Object};
 use super::estate::{Estate, Rights};
-use super::model::{
-    Balancer, Distribution, Frontend, Head, Pool, Resource, Rule, SubnetKey, Transport,
-};
+use super::model::{Balancer, Frontend, Head, Resource, SubnetKey};
 use super::{Fault, Id, Key, Kind, Step};
+
+mod nat;
+mod pool;
+mod probe;
+mod rule;
 
 /// Creates a load balancer, or replaces one.
 ///
@@ -26,29 +27,130 @@ pub fn put(
 ) -> Result<Vec<Step>, Fault> {
     standard(body)?;
     let properties = body.object("properties")?;
-    for (property, what) in [
-        ("inboundNatRules", "inbound NAT rules"),
-        ("inboundNatPools", "inbound NAT pools"),
-        ("outboundRules", "outbound rules"),
-    ] {
+    for (property, what) in
+        [("inboundNatPools", "inbound NAT pools"), ("outboundRules", "outbound rules")]
+    {
         if !properties.objects(property)?.is_empty() {
             return Err(Fault::unsupported(&properties.path(property), what));
         }
     }
-    let key = head.key();
-    let frontends = frontends(estate, &key, &head, &properties)?;
-    let network = frontends.first().map(|frontend| frontend.subnet.network.clone());
-    let pools = properties.objects("backendAddressPools")?;
-    let pools = pools.iter().map(|body| pool(estate, network.as_ref(), body, rights));
-    let pools: Vec<Pool> = pools.collect::<Result<_, _>>()?;
-    unique(&properties.path("backendAddressPools"), pools.iter().map(|pool| pool.name.as_str()))?;
-    let mut balancer = Balancer { head, frontends, pools, rules: Vec::new() };
-    let rules = properties.objects("loadBalancingRules")?;
-    let rules = rules.iter().map(|body| rule(&balancer, body));
-    balancer.rules = rules.collect::<Result<_, _>>()?;
-    let field = properties.path("loadBalancingRules");
-    unique(&field, balancer.rules.iter().map(|rule| rule.name.as_str()))?;
-    unique_ports(&field, &balancer)?;
+    let frontends = frontends(estate, &head.key(), &head, &properties)?;
+    let probes = properties.objects("probes")?;
+    let probes = probes.iter().map(probe::probe).collect::<Result<_, _>>()?;
+    let (pools, rules, nat_rules) = (Vec::new(), Vec::new(), Vec::new());
+    let mut balancer = Balancer { head, frontends, pools, rules, probes, nat_rules };
+    let each = |name: &str| properties.objects(name);
+    for body in &each("backendAddressPools")? {
+        let pool = pool::pool(estate, &balancer, body.name()?, body, rights)?;
+        balancer.pools.push(pool);
+    }
+    for body in &each("loadBalancingRules")? {
+        balancer.rules.push(rule::rule(&balancer, body, rights)?);
+    }
+    for body in &each("inboundNatRules")? {
+        let rule = nat::nat_rule(&balancer, body.name()?, body)?;
+        balancer.nat_rules.push(rule);
+    }
+    finish(estate, &properties, balancer)
+}
+
+/// Creates a pool of a load balancer, or replaces one.
+///
+/// # Errors
+/// The request breaks a rule.
+pub fn put_pool(
+    estate: &Estate,
+    mut balancer: Balancer,
+    name: &str,
+    body: &Object<'_>,
+    rights: &dyn Rights,
+) -> Result<Vec<Step>, Fault> {
+    let name = body::name("name", name)?;
+    let pool = pool::pool(estate, &balancer, name, body, rights)?;
+    replace(&mut balancer.pools, pool, |pool| &mut pool.name);
+    finish(estate, &body.object("properties")?, balancer)
+}
+
+/// Deletes a pool of a load balancer.
+///
+/// # Errors
+/// A rule leads to it.
+pub fn delete_pool(
+    estate: &Estate,
+    mut balancer: Balancer,
+    name: &str,
+) -> Result<Vec<Step>, Fault> {
+    let is_it = |pool: &str| pool.eq_ignore_ascii_case(name);
+    let rules = balancer.rules.iter().filter(|rule| is_it(&rule.pool)).map(|rule| &rule.name);
+    let translated = balancer.nat_rules.iter();
+    let translated = translated.filter(|rule| rule.pool.as_deref().is_some_and(is_it));
+    if let Some(rule) = rules.chain(translated.map(|rule| &rule.name)).next() {
+        let message = format!(
+            "backend address pool {name} is used by the rule {rule}; give that another pool, or \
+            delete it first"
+        );
+        return Err(Fault::new(400, "InUseBackendAddressPoolCannotBeDeleted", message));
+    }
+    balancer.pools.retain(|pool| !is_it(&pool.name));
+    finish(estate, &Object::nothing(), balancer)
+}
+
+/// Creates an inbound NAT rule of a load balancer, or replaces one.
+///
+/// # Errors
+/// The request breaks a rule.
+pub fn put_nat_rule(
+    estate: &Estate,
+    mut balancer: Balancer,
+    name: &str,
+    body: &Object<'_>,
+) -> Result<Vec<Step>, Fault> {
+    let rule = nat::nat_rule(&balancer, body::name("name", name)?, body)?;
+    replace(&mut balancer.nat_rules, rule, |rule| &mut rule.name);
+    finish(estate, &body.object("properties")?, balancer)
+}
+
+/// Deletes an inbound NAT rule of a load balancer.
+///
+/// # Errors
+/// The whole does not hold together without it.
+pub fn delete_nat_rule(
+    estate: &Estate,
+    mut balancer: Balancer,
+    name: &str,
+) -> Result<Vec<Step>, Fault> {
+    balancer.nat_rules.retain(|rule| !rule.name.eq_ignore_ascii_case(name));
+    finish(estate, &Object::nothing(), balancer)
+}
+
+/// Puts a part in the place of the one of its name, which keeps its spelling, or behind all.
+pub(super) fn replace<T>(list: &mut Vec<T>, mut new: T, name: impl Fn(&mut T) -> &mut String) {
+    let wanted = name(&mut new).clone();
+    let is_it = |old: &mut T| name(old).eq_ignore_ascii_case(&wanted);
+    match list.iter_mut().find_map(|old| is_it(old).then_some(old)) {
+        Some(old) => {
+            name(&mut new).clone_from(name(old));
+            *old = new;
+        }
+        None => list.push(new),
+    }
+}
+
+/// Judges a load balancer as a whole, and gives its backends their ports.
+fn finish(
+    estate: &Estate,
+    properties: &Object<'_>,
+    mut balancer: Balancer,
+) -> Result<Vec<Step>, Fault> {
+    let names = |field: &str, names: Vec<&str>| unique(&properties.path(field), names.into_iter());
+    names("backendAddressPools", balancer.pools.iter().map(|it| it.name.as_str()).collect())?;
+    names("loadBalancingRules", balancer.rules.iter().map(|it| it.name.as_str()).collect())?;
+    names("probes", balancer.probes.iter().map(|it| it.name.as_str()).collect())?;
+    names("inboundNatRules", balancer.nat_rules.iter().map(|it| it.name.as_str()).collect())?;
+    rule::unique_ports(&properties.path("loadBalancingRules"), &balancer)?;
+    nat::apart(&properties.path("inboundNatRules"), &balancer)?;
+    let old = estate.balancer(&balancer.head.key());
+    nat::map_ports(&properties.path("inboundNatRules"), &mut balancer, old.map(Arc::as_ref))?;
     keep_used(estate, &properties.path("frontendIPConfigurations"), &balancer)?;
     Ok(vec![Step::put(Resource::Balancer(Arc::new(balancer)))])
 }
@@ -166,107 +268,6 @@ pub(super) fn subnet(estate: &Estate, properties: &Object<'_>) -> Result<SubnetK
     }
 }
 
-fn pool(
-    estate: &Estate,
-    network: Option<&Key>,
-    body: &Object<'_>,
-    rights: &dyn Rights,
-) -> Result<Pool, Fault> {
-    let name = body.name()?;
-    let properties = body.object("properties")?;
-    let list = properties.objects("loadBalancerBackendAddresses")?;
-    let field = properties.path("loadBalancerBackendAddresses");
-    if rights.is_strict() && !list.is_empty() {
-        let what = "pools of addresses behind private link services in strict mode";
-        return Err(Fault::unsupported(&field, what));
-    }
-    if list.len() > BACKENDS_PER_RULE_MAX {
-        let rule = format!("the pool has {} backends", list.len());
-        return Err(Fault::value(&field, rule, format!("{BACKENDS_PER_RULE_MAX} is the most")));
-    }
-    let mut backends: Vec<(String, Ipv4Addr)> = Vec::new();
-    let mut seen = HashSet::new();
-    for (at, backend) in list.iter().enumerate() {
-        let inner = backend.object("properties")?;
-        let field = inner.path("ipAddress");
-        let Some(address) = inner.address("ipAddress")? else {
-            return Err(Fault::value(&field, "the address is missing", "name it: \"10.1.0.10\""));
-        };
-        let known = network.and_then(|key| estate.network(key));
-        let known = known.map(|network| &network.address_space);
-        if known.is_none_or(|space| !space.iter().any(|prefix| prefix.contains(address))) {
-            let rule = format!("{address} is not in the virtual network of the frontends");
-            return Err(Fault::value(&field, rule, "backends are in the same virtual network"));
-        }
-        if !seen.insert(address) {
-            let rule = format!("{address} is in the pool twice");
-            return Err(Fault::value(&field, rule, "remove one of the two"));
-        }
-        let name = if backend.has("name") { backend.name()? } else { format!("backend-{at}") };
-        backends.push((name, address));
-    }
-    Ok(Pool { name, backends })
-}
-
-fn rule(balancer: &Balancer, body: &Object<'_>) -> Result<Rule, Fault> {
-    let name = body.name()?;
-    let properties = body.object("properties")?;
-    let frontend = part(&properties, "frontendIPConfiguration", "frontendIPConfigurations")?;
-    if balancer.frontend(&frontend).is_none() {
-        return Err(Fault::reference(&properties.path("frontendIPConfiguration"), &frontend));
-    }
-    let pool = if properties.has("backendAddressPool") {
-        part(&properties, "backendAddressPool", "backendAddressPools")?
-    } else {
-        let list = properties.objects("backendAddressPools")?;
-        let Some(first) = list.first().filter(|_| list.len() == 1) else {
-            let field = properties.path("backendAddressPool");
-            return Err(Fault::value(&field, "a rule has one pool", "name it: {\"id\": ...}"));
-        };
-        part_here(first, "backendAddressPools")?
-    };
-    if !balancer.pools.iter().any(|known| known.name.eq_ignore_ascii_case(&pool)) {
-        return Err(Fault::reference(&properties.path("backendAddressPool"), &pool));
-    }
-    let Some(protocol) = properties.word("protocol", Transport::WORDS)? else {
-        let field = properties.path("protocol");
-        return Err(Fault::value(&field, "the protocol is missing", "write Tcp, Udp or All"));
-    };
-    refuse_variants(&properties)?;
-    // All ports are 0, and only all of them.
-    let range = if protocol == Transport::All { 0..=0 } else { 1..=65_535 };
-    let port = |name: &str| {
-        let field = properties.path(name);
-        let missing =
-            || Fault::value(&field, "the port is missing", "write 1 to 65535, or 0 with All");
-        properties.number::<u16>(name, range.clone())?.ok_or_else(missing)
-    };
-    Ok(Rule {
-        name,
-        frontend,
-        pool,
-        protocol,
-        distribution: properties
-            .word("loadDistribution", Distribution::WORDS)?
-            .unwrap_or(Distribution::Default),
-        frontend_port: port("frontendPort")?,
-        backend_port: port("backendPort")?,
-        idle_minutes: properties.number("idleTimeoutInMinutes", 4..=30)?,
-        tcp_reset: properties.truth("enableTcpReset")?,
-    })
-}
-
-/// What would change where packets go, and adit does otherwise.
-fn refuse_variants(properties: &Object<'_>) -> Result<(), Fault> {
-    if properties.truth("enableFloatingIP")? == Some(true) {
-        return Err(Fault::unsupported(&properties.path("enableFloatingIP"), "floating IPs"));
-    }
-    if properties.has("probe") {
-        return Err(Fault::unsupported(&properties.path("probe"), "health probes here yet"));
-    }
-    Ok(())
-}
-
 /// The name of a part of the same load balancer; its path before that is not looked at, since
 /// clients write it before the load balancer is there.
 fn part(properties: &Object<'_>, name: &str, type_name: &str) -> Result<String, Fault> {
@@ -289,19 +290,6 @@ pub(super) fn unique<'n>(field: &str, names: impl Iterator<Item = &'n str>) -> R
         if !seen.insert(name.to_ascii_lowercase()) {
             let rule = format!("the name {name:?} is there twice");
             return Err(Fault::rule("DuplicateResourceName", field, rule, "choose another"));
-        }
-    }
-    Ok(())
-}
-
-fn unique_ports(field: &str, balancer: &Balancer) -> Result<(), Fault> {
-    let mut seen = HashSet::new();
-    for rule in &balancer.rules {
-        let frontend = rule.frontend.to_ascii_lowercase();
-        if !seen.insert((frontend, rule.protocol.name(), rule.frontend_port)) {
-            let text = format!("rule {} has protocol and port of another rule", rule.name);
-            let cure = "a frontend has one rule for each protocol and port";
-            return Err(Fault::rule("RulesUseSameFrontendPortProtocolAndVnet", field, text, cure));
         }
     }
     Ok(())

@@ -38,6 +38,12 @@ impl<'v> Object<'v> {
         Ok(Object { map, path: String::new() })
     }
 
+    /// An object without properties, of a request without a body.
+    #[must_use]
+    pub fn nothing() -> Object<'static> {
+        Object { map: &EMPTY, path: "properties".to_owned() }
+    }
+
     /// Where a property stands.
     #[must_use]
     pub fn path(&self, name: &str) -> String {

@@ -7,16 +7,19 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use dataplane::snapshot::{Persistence, Quota, UdpTracking};
+use dataplane::snapshot::{Quota, Treatment};
 
 use super::estate::Estate;
-use super::model::{Balancer, Distribution, Endpoint, Rule, Service, Transport};
+use super::model::{Endpoint, Network, Service};
 use super::{Id, Key, Kind, Reference};
 use crate::config::{
-    AdminState, Config, Device, FlowSettings, Lifetime, LoadBalancer, Name, NatIp, Pool,
-    PoolBackend, PrivateEndpoint, PrivateLinkService, RuleProtocol, VirtualNetwork,
+    Config, Device, EndpointPolicies, FlowSettings, Name, NatIp, Pool, PrivateEndpoint,
+    PrivateLinkService, Profile, Subnet, VirtualNetwork,
 };
 use crate::state::ConnectionState;
+
+mod balancer;
+mod security;
 
 /// How long a NAT IP that is taken away keeps its flows at most.
 const NAT_IP_DRAIN: Duration = Duration::from_secs(300);
@@ -41,6 +44,7 @@ fn clash(problem: String, cure: &str) -> Clash {
 pub fn compose(estate: &Estate, file: &Config) -> Result<Config, Clash> {
     let mut composer = Composer::new(estate, file);
     composer.networks()?;
+    composer.security_groups()?;
     composer.devices();
     composer.claim_file();
     composer.services()?;
@@ -53,6 +57,8 @@ struct Composer<'e> {
     config: Config,
     networks: HashMap<Key, usize>,
     services: HashMap<Key, usize>,
+    /// Network security groups of both; those of the API are added once networks are known.
+    groups: HashMap<Key, usize>,
     /// Load balancers of the file by key, and those of the API by key and frontend.
     balancers: HashMap<(Key, String), usize>,
     claims: HashMap<(usize, Ipv4Addr), String>,
@@ -64,6 +70,8 @@ impl<'e> Composer<'e> {
             |name: &Name| Key::new(&estate.home.subscription, &estate.home.group, name.as_str());
         let networks = file.virtual_networks().iter().map(|network| key(&network.name));
         let services = file.services().iter().map(|service| key(&service.name));
+        let groups = file.security_groups.iter().map(|group| key(&group.name));
+        let own = estate.own.of_kind(Kind::SecurityGroup).map(|group| group.head().key());
         let frontend = super::of_file::FRONTEND.to_owned();
         let balancers = file.load_balancers().iter();
         let balancers = balancers.map(|balancer| (key(&balancer.name), frontend.clone()));
@@ -71,6 +79,7 @@ impl<'e> Composer<'e> {
             estate,
             networks: networks.zip(0..).collect(),
             services: services.zip(0..).collect(),
+            groups: groups.chain(own).zip(0..).collect(),
             balancers: balancers.zip(0..).collect(),
             claims: HashMap::new(),
             config: file.clone(),
@@ -87,14 +96,35 @@ impl<'e> Composer<'e> {
         for network in self.own(Kind::Network) {
             let super::model::Resource::Network(network) = network else { continue };
             self.networks.insert(network.head.key(), self.config.virtual_networks.len());
+            let subnets = network.subnets.iter().map(|subnet| self.subnet(network, subnet));
+            let subnets = subnets.collect::<Result<_, _>>()?;
             self.config.virtual_networks.push(VirtualNetwork {
                 name: self.estate.name(&network.head),
                 address_space: network.address_space.clone(),
                 routes: Vec::new(),
-                subnets: Vec::new(),
+                subnets,
             });
         }
         Ok(())
+    }
+
+    fn subnet(&self, network: &Network, subnet: &super::model::Subnet) -> Result<Subnet, Clash> {
+        let group = subnet.security_group.as_ref().map(|key| {
+            self.groups.get(key).copied().ok_or_else(|| {
+                let place = format!("subnet {} of {}", subnet.name, network.head.name);
+                let id = Id::new(Kind::SecurityGroup, key);
+                let problem = format!("{place} names {id}, which would be gone");
+                clash(problem, "keep it, or take it away from the subnet first")
+            })
+        });
+        let policies = EndpointPolicies::WORDS.iter();
+        let policies = policies.copied().find(|(word, _)| *word == subnet.endpoint_policies);
+        Ok(Subnet {
+            name: Name::of_resource(subnet.name.clone()),
+            address_prefix: subnet.prefix,
+            security_group: group.transpose()?,
+            policies: policies.map(|(_, policies)| policies).unwrap_or_default(),
+        })
     }
 
     fn own(&self, kind: Kind) -> impl Iterator<Item = &'e super::model::Resource> + use<'e> {
@@ -173,7 +203,10 @@ impl<'e> Composer<'e> {
                 nat_ip_drain: NAT_IP_DRAIN,
                 quota: Quota::default(),
                 flows: FlowSettings::default(),
-                treatment: dataplane::snapshot::Treatment::default(),
+                treatment: Treatment {
+                    proxy_protocol: service.proxy_protocol.then(|| Profile::Azure.dialect()),
+                    ..Treatment::default()
+                },
             });
         }
         Ok(())
@@ -199,14 +232,15 @@ impl<'e> Composer<'e> {
         let name = self.estate.name(&balancer.head);
         let at = self.config.load_balancers.len();
         for pool in &balancer.pools {
-            for (_, address) in &pool.backends {
+            for address in pool.backends.iter().map(|backend| backend.address) {
                 let backend = "a backend".to_owned();
-                if self.claims.get(&(network, *address)) != Some(&backend) {
-                    self.claim(network, *address, backend)?;
+                if self.claims.get(&(network, address)) != Some(&backend) {
+                    self.claim(network, address, backend)?;
                 }
             }
         }
-        self.config.load_balancers.push(load_balancer(balancer, name, frontend, network));
+        let load_balancer = balancer::load_balancer(balancer, name, frontend, network);
+        self.config.load_balancers.push(load_balancer);
         self.balancers.insert(place, at);
         Ok(at)
     }
@@ -257,51 +291,4 @@ fn network_key(text: &str, subscription: &str) -> Option<Key> {
     }
     let (group, name) = text.split_once('/')?;
     Some(Key::new(subscription, group, name))
-}
-
-fn load_balancer(balancer: &Balancer, name: Name, frontend: &str, network: usize) -> LoadBalancer {
-    let pools = balancer.pools.iter().map(|pool| Pool {
-        name: Name::of_resource(pool.name.clone()),
-        backends: pool.backends.iter().map(|(_, address)| backend(*address)).collect(),
-        drain: None,
-    });
-    let here = |rule: &&Rule| rule.frontend.eq_ignore_ascii_case(frontend);
-    let rules = balancer.rules.iter().filter(here).filter_map(|rule| {
-        let is_pool = |pool: &super::model::Pool| pool.name.eq_ignore_ascii_case(&rule.pool);
-        let idle = rule.idle_minutes.map(|minutes| Duration::from_secs(u64::from(minutes) * 60));
-        let lifetime = Lifetime { idle_timeout: idle, tcp_reset: rule.tcp_reset };
-        let lifetime = if rule.protocol == Transport::Udp { Lifetime::default() } else { lifetime };
-        Some(crate::config::Rule {
-            name: Name::of_resource(rule.name.clone()),
-            protocol: match rule.protocol {
-                Transport::Tcp => RuleProtocol::Tcp,
-                Transport::Udp => RuleProtocol::Udp,
-                Transport::All => RuleProtocol::All,
-            },
-            frontend_port: rule.frontend_port,
-            backend_port: rule.backend_port,
-            pool: balancer.pools.iter().position(is_pool)?,
-            probe: None,
-            persistence: match rule.distribution {
-                Distribution::Default => Persistence::None,
-                Distribution::SourceIP => Persistence::SourceIp,
-                Distribution::SourceIPProtocol => Persistence::SourceIpProtocol,
-            },
-            udp_tracking: UdpTracking::default(),
-            lifetime,
-        })
-    });
-    LoadBalancer {
-        name,
-        virtual_network: network,
-        pools: pools.collect(),
-        rules: rules.collect(),
-        inbound_nat_rules: Vec::new(),
-        probes: Vec::new(),
-        probe_source: None,
-    }
-}
-
-fn backend(address: Ipv4Addr) -> PoolBackend {
-    PoolBackend { address, weight: 1, admin_state: AdminState::None }
 }

@@ -48,6 +48,7 @@ pub fn put(
     let nic_name = properties.text("customNetworkInterfaceName")?.filter(|text| !text.is_empty());
     let field = properties.path("customNetworkInterfaceName");
     let nic_name = nic_name.map(|text| body::name(&field, text)).transpose()?;
+    let app_groups = app_groups(estate, &key, &properties, &subnet.network)?;
     if let Some(old) = old {
         let kept = (&old.place.subnet, &old.service) == (&subnet, &asked.service.head.key());
         let address_kept = address.is_none_or(|address| address == old.place.address);
@@ -62,6 +63,7 @@ pub fn put(
             connection_name: asked.name,
             target: asked.target,
             is_manual: asked.is_manual,
+            app_groups,
             ..old.as_ref().clone()
         };
         return Ok(vec![Step::put(Resource::Endpoint(Arc::new(new)))]);
@@ -82,6 +84,7 @@ pub fn put(
         is_manual: asked.is_manual,
         request_message: asked.message,
         initial,
+        app_groups,
         head,
     };
     Ok(vec![Step::put(Resource::Endpoint(Arc::new(endpoint)))])
@@ -98,11 +101,33 @@ fn refuse_variants(properties: &Object<'_>) -> Result<(), Fault> {
     if properties.word("ipVersionType", &versions)? == Some(false) {
         return Err(Fault::unsupported(&properties.path("ipVersionType"), "IPv6 yet"));
     }
-    if !properties.objects("applicationSecurityGroups")?.is_empty() {
-        let field = properties.path("applicationSecurityGroups");
-        return Err(Fault::unsupported(&field, "application security groups"));
-    }
     Ok(())
+}
+
+/// The application security groups that an endpoint of a network shall be in.
+fn app_groups(
+    estate: &Estate,
+    key: &Key,
+    properties: &Object<'_>,
+    network: &Key,
+) -> Result<Vec<Key>, Fault> {
+    let field = properties.path("applicationSecurityGroups");
+    let list = properties.objects("applicationSecurityGroups")?;
+    let groups = super::security::app_groups(estate, &list)?;
+    for group in &groups {
+        let others = estate
+            .endpoints()
+            .filter(|other| other.head.key() != *key && other.app_groups.contains(group));
+        let others: Vec<_> = others.collect();
+        limits::ENDPOINTS_PER_APP_GROUP.check(&field, others.len() + 1)?;
+        if let Some(other) = others.iter().find(|other| other.place.subnet.network != *network) {
+            let rule = format!("{} is in another virtual network", other.head.name);
+            let cure = "all members of a group are in the virtual network of its first one";
+            let code = "ApplicationSecurityGroupMembersNotInSameVirtualNetwork";
+            return Err(Fault::rule(code, &field, rule, cure));
+        }
+    }
+    Ok(groups)
 }
 
 fn refuse_disconnected(view: View<'_>, old: &Endpoint) -> Result<(), Fault> {

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::model::{
-    Balancer, Endpoint, Group, Head, Network, Origin, Resource, Service, Subnet, SubnetKey,
+    AppGroup, Balancer, Endpoint, Group, Head, Network, Origin, Resource, SecurityGroup, Service,
+    Subnet, SubnetKey,
 };
 use super::{Fault, Id, Key, Kind};
 use crate::config::{Config, Name};
@@ -189,6 +190,10 @@ impl Estate {
         service services: Service Service;
         /// The private endpoint of a key.
         endpoint endpoints: Endpoint Endpoint;
+        /// The network security group of a key.
+        security_group security_groups: SecurityGroup SecurityGroup;
+        /// The application security group of a key.
+        app_group app_groups: AppGroup AppGroup;
     }
 
     /// Network and subnet of a key.

@@ -19,15 +19,21 @@ pub enum Kind {
     Service,
     /// A private endpoint.
     Endpoint,
+    /// A network security group.
+    SecurityGroup,
+    /// An application security group.
+    AppGroup,
 }
 
 impl Kind {
     /// The kinds of `Microsoft.Network`, with their names in ids.
-    pub const TYPES: [(Kind, &'static str); 4] = [
+    pub const TYPES: [(Kind, &'static str); 6] = [
         (Kind::Network, "virtualNetworks"),
         (Kind::Balancer, "loadBalancers"),
         (Kind::Service, "privateLinkServices"),
         (Kind::Endpoint, "privateEndpoints"),
+        (Kind::SecurityGroup, "networkSecurityGroups"),
+        (Kind::AppGroup, "applicationSecurityGroups"),
     ];
 
     /// Its name in ids.

@@ -56,6 +56,18 @@ pub const ENDPOINTS_PER_SERVICE: Limit = limit(
 /// Subscriptions in a list of visibility or auto-approval.
 pub const SUBSCRIPTIONS_PER_LIST: Limit =
     limit("subscriptions of such a list", 100, "PrivateLinkServiceSubscriptionsLimitReached");
+/// Rules of one network security group.
+pub const RULES_PER_SECURITY_GROUP: Limit = limit(
+    "rules of a network security group",
+    crate::config::RULES_MAX,
+    "SecurityRulesPerNetworkSecurityGroupLimitReached",
+);
+/// Private endpoints of one application security group.
+pub const ENDPOINTS_PER_APP_GROUP: Limit = limit(
+    "private endpoints of an application security group",
+    50,
+    "PrivateEndpointsPerApplicationSecurityGroupLimitReached",
+);
 /// Characters of a request message.
 pub const REQUEST_MESSAGE: Limit =
     limit("characters of a request message", 140, "PrivateEndpointRequestMessageTooLong");

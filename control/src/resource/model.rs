@@ -10,6 +10,14 @@ use serde::{Deserialize, Serialize};
 use super::{Id, Key, Kind};
 use crate::state::ConnectionState;
 
+mod balancer;
+mod security;
+
+pub use balancer::{
+    Backend, Balancer, Distribution, Frontend, NatRule, Pool, Probe, Rule, Transport,
+};
+pub use security::{AppGroup, Direction, Parties, SecurityGroup, SecurityRule};
+
 /// Who says what a resource is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Origin {
@@ -103,6 +111,9 @@ pub struct Subnet {
     pub endpoint_policies: String,
     /// Whether `privateLinkServiceNetworkPolicies` is `Enabled`: then no NAT IP may be here.
     pub service_policies: bool,
+    /// The network security group that it names.
+    #[serde(default)]
+    pub security_group: Option<Key>,
 }
 
 /// A subnet of a virtual network.
@@ -123,129 +134,6 @@ pub struct Place {
     pub address: Ipv4Addr,
     /// Whether the request named it.
     pub is_static: bool,
-}
-
-/// A Standard load balancer.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Balancer {
-    /// What all have.
-    pub head: Head,
-    /// Its frontends, all in one virtual network.
-    pub frontends: Vec<Frontend>,
-    /// Its backend pools.
-    pub pools: Vec<Pool>,
-    /// Its rules.
-    pub rules: Vec<Rule>,
-}
-
-impl Balancer {
-    /// The frontend of a name.
-    #[must_use]
-    pub fn frontend(&self, name: &str) -> Option<&Frontend> {
-        self.frontends.iter().find(|frontend| frontend.name.eq_ignore_ascii_case(name))
-    }
-}
-
-/// A frontend of a load balancer.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Frontend {
-    /// Its name.
-    pub name: String,
-    /// Its subnet and address; the file's have no address of their own.
-    pub subnet: SubnetKey,
-    /// Its address, if it has one.
-    pub address: Option<Ipv4Addr>,
-    /// Whether the request named it.
-    pub is_static: bool,
-}
-
-/// A backend pool.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Pool {
-    /// Its name.
-    pub name: String,
-    /// Its backends, by name; no two have the same address.
-    pub backends: Vec<(String, Ipv4Addr)>,
-}
-
-/// A load-balancing rule.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Rule {
-    /// Its name.
-    pub name: String,
-    /// Name of its frontend.
-    pub frontend: String,
-    /// Name of its pool.
-    pub pool: String,
-    /// Which packets it takes.
-    pub protocol: Transport,
-    /// What of a client's packet decides which backend serves it.
-    pub distribution: Distribution,
-    /// The port that consumers dial.
-    pub frontend_port: u16,
-    /// The port that backends listen on.
-    pub backend_port: u16,
-    /// 4 to 30.
-    pub idle_minutes: Option<u8>,
-    /// Whether both sides are reset when adit ends a flow.
-    pub tcp_reset: Option<bool>,
-}
-
-/// Protocols of a rule, by Azure's words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Transport {
-    /// TCP to one port.
-    Tcp,
-    /// UDP to one port.
-    Udp,
-    /// Both, to all ports that no other rule has.
-    All,
-}
-
-impl Transport {
-    /// All of them, by name.
-    pub const WORDS: &[(&str, Transport)] =
-        &[("Tcp", Transport::Tcp), ("Udp", Transport::Udp), ("All", Transport::All)];
-
-    /// Its name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Transport::Tcp => "Tcp",
-            Transport::Udp => "Udp",
-            Transport::All => "All",
-        }
-    }
-}
-
-/// How flows spread, by Azure's words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Distribution {
-    /// Each by itself.
-    Default,
-    /// All of a client together.
-    SourceIP,
-    /// All of a client and protocol together.
-    SourceIPProtocol,
-}
-
-impl Distribution {
-    /// All of them, by name.
-    pub const WORDS: &[(&str, Distribution)] = &[
-        ("Default", Distribution::Default),
-        ("SourceIP", Distribution::SourceIP),
-        ("SourceIPProtocol", Distribution::SourceIPProtocol),
-    ];
-
-    /// Its name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Distribution::Default => "Default",
-            Distribution::SourceIP => "SourceIP",
-            Distribution::SourceIPProtocol => "SourceIPProtocol",
-        }
-    }
 }
 
 /// A private link service.
@@ -307,6 +195,9 @@ pub struct Endpoint {
     pub request_message: Option<String>,
     /// In which state the connection began.
     pub initial: ConnectionState,
+    /// The application security groups that it is in.
+    #[serde(default)]
+    pub app_groups: Vec<Key>,
 }
 
 impl Endpoint {
@@ -337,6 +228,10 @@ pub enum Resource {
     Service(Arc<Service>),
     /// A private endpoint.
     Endpoint(Arc<Endpoint>),
+    /// A network security group.
+    SecurityGroup(Arc<SecurityGroup>),
+    /// An application security group.
+    AppGroup(Arc<AppGroup>),
 }
 
 impl Resource {
@@ -349,6 +244,21 @@ impl Resource {
             Resource::Balancer(balancer) => &balancer.head,
             Resource::Service(service) => &service.head,
             Resource::Endpoint(endpoint) => &endpoint.head,
+            Resource::SecurityGroup(group) => &group.head,
+            Resource::AppGroup(group) => &group.head,
+        }
+    }
+
+    /// The same, to change it.
+    pub fn head_mut(&mut self) -> &mut Head {
+        match self {
+            Resource::Group(group) => &mut Arc::make_mut(group).head,
+            Resource::Network(network) => &mut Arc::make_mut(network).head,
+            Resource::Balancer(balancer) => &mut Arc::make_mut(balancer).head,
+            Resource::Service(service) => &mut Arc::make_mut(service).head,
+            Resource::Endpoint(endpoint) => &mut Arc::make_mut(endpoint).head,
+            Resource::SecurityGroup(group) => &mut Arc::make_mut(group).head,
+            Resource::AppGroup(group) => &mut Arc::make_mut(group).head,
         }
     }
 
@@ -361,6 +271,8 @@ impl Resource {
             Resource::Balancer(_) => Kind::Balancer,
             Resource::Service(_) => Kind::Service,
             Resource::Endpoint(_) => Kind::Endpoint,
+            Resource::SecurityGroup(_) => Kind::SecurityGroup,
+            Resource::AppGroup(_) => Kind::AppGroup,
         }
     }
 

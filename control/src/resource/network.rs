@@ -34,7 +34,7 @@ pub fn put(estate: &Estate, head: Head, body: &Object<'_>) -> Result<Vec<Step>, 
     let subnets = match properties.has("subnets") {
         true => {
             let list = properties.objects("subnets")?;
-            list.iter().map(subnet).collect::<Result<_, _>>()?
+            list.iter().map(|body| subnet(estate, body)).collect::<Result<_, _>>()?
         }
         false => old.map(|old| old.subnets.clone()).unwrap_or_default(),
     };
@@ -57,7 +57,7 @@ pub fn put_subnet(
     revision: u64,
 ) -> Result<Vec<Step>, Fault> {
     let name = body::name("name", name)?;
-    let subnet = subnet_named(name, body)?;
+    let subnet = subnet_named(estate, name, body)?;
     let mut network = network.clone();
     network.head.revision = revision;
     let same = |old: &Subnet| old.name.eq_ignore_ascii_case(&subnet.name);
@@ -130,17 +130,13 @@ fn address_space(space: &Object<'_>) -> Result<Vec<Prefix>, Fault> {
     Ok(prefixes)
 }
 
-fn subnet(body: &Object<'_>) -> Result<Subnet, Fault> {
-    subnet_named(body.name()?, body)
+fn subnet(estate: &Estate, body: &Object<'_>) -> Result<Subnet, Fault> {
+    subnet_named(estate, body.name()?, body)
 }
 
-fn subnet_named(name: String, body: &Object<'_>) -> Result<Subnet, Fault> {
+fn subnet_named(estate: &Estate, name: String, body: &Object<'_>) -> Result<Subnet, Fault> {
     let properties = body.object("properties")?;
-    for (property, what) in [
-        ("networkSecurityGroup", "network security groups"),
-        ("routeTable", "route tables"),
-        ("natGateway", "NAT gateways"),
-    ] {
+    for (property, what) in [("routeTable", "route tables"), ("natGateway", "NAT gateways")] {
         if properties.has(property) {
             return Err(Fault::unsupported(&properties.path(property), what));
         }
@@ -165,10 +161,26 @@ fn subnet_named(name: String, body: &Object<'_>) -> Result<Subnet, Fault> {
         let cure = format!("a subnet is at least a /{SUBNET_LENGTH_MAX}");
         return Err(Fault::rule("NetcfgInvalidSubnet", &field, rule, cure));
     }
+    let security_group = security_group(estate, &properties)?;
     let policies = properties.word("privateEndpointNetworkPolicies", POLICIES)?;
     let service = properties.word("privateLinkServiceNetworkPolicies", SWITCH)?;
     let endpoint_policies = policies.unwrap_or("Disabled").to_owned();
-    Ok(Subnet { name, prefix, endpoint_policies, service_policies: service.unwrap_or(true) })
+    let service_policies = service.unwrap_or(true);
+    Ok(Subnet { name, prefix, endpoint_policies, service_policies, security_group })
+}
+
+/// The group that a subnet names, if it names one.
+fn security_group(estate: &Estate, properties: &Object<'_>) -> Result<Option<Key>, Fault> {
+    let Some(named) = properties.reference("networkSecurityGroup", Kind::SecurityGroup)? else {
+        return Ok(None);
+    };
+    match estate.security_group(&named.id.key) {
+        Some(_) => Ok(Some(named.id.key)),
+        None => {
+            let field = properties.path("networkSecurityGroup");
+            Err(Fault::reference(&field, &named.id.to_string()))
+        }
+    }
 }
 
 /// Subnets lie in the address space and apart from each other, and have names of their own.

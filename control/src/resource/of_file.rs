@@ -6,16 +6,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use dataplane::snapshot::Persistence;
-
 use super::model::{
-    Balancer, Distribution, Endpoint, Frontend, Group, Head, NatIp, Network, Origin, Place, Pool,
-    Resource, Rule, Service, Subnet, SubnetKey, Transport,
+    Balancer, Endpoint, Frontend, Group, Head, NatIp, Network, Origin, Place, Resource,
+    SecurityGroup, Service, Subnet, SubnetKey,
 };
 use super::{Home, Key, Resources, render};
 use crate::config::{
-    Config, LoadBalancer, PrivateEndpoint, PrivateLinkService, RuleProtocol, VirtualNetwork,
+    Config, EndpointPolicies, LoadBalancer, NetworkSecurityGroup, PrivateEndpoint,
+    PrivateLinkService, VirtualNetwork,
 };
+
+mod balancer;
+mod security;
 
 /// Name of the one frontend of a load balancer of the file.
 pub(super) const FRONTEND: &str = "frontend";
@@ -28,7 +30,8 @@ pub(super) fn resources(config: &Config, home: &Home) -> Resources {
     let balancers = config.load_balancers().iter().map(|balancer| shown.balancer(balancer));
     let services = config.services().iter().map(|service| shown.service(service));
     let endpoints = config.endpoints().iter().map(|endpoint| shown.endpoint(endpoint));
-    let all = std::iter::once(Some(group));
+    let groups = config.security_groups.iter().map(|group| Some(shown.security_group(group)));
+    let all = std::iter::once(Some(group)).chain(groups);
     all.chain(networks).chain(balancers).chain(services).chain(endpoints).flatten().collect()
 }
 
@@ -58,24 +61,50 @@ impl Shown<'_> {
         self.config.virtual_networks().get(at)
     }
 
-    /// The subnet in which an address is: a network's prefixes stand as its subnets.
+    /// The subnet in which an address is: where none of the file's is, a network's prefixes stand
+    /// as its subnets.
     fn subnet(&self, network: &VirtualNetwork, address: std::net::Ipv4Addr) -> SubnetKey {
-        let at = network.address_space.iter().position(|prefix| prefix.contains(address));
-        let subnet = subnet_name(at.unwrap_or(0));
+        let mut named = network.subnets.iter();
+        let named = named.find(|subnet| subnet.address_prefix.contains(address));
+        let whole = || {
+            let mut prefixes = network.address_space.iter();
+            subnet_name(prefixes.position(|prefix| prefix.contains(address)).unwrap_or(0))
+        };
+        let subnet = named.map_or_else(whole, |subnet| subnet.name.as_str().to_ascii_lowercase());
         SubnetKey { network: self.key(network.name.as_str()), subnet }
     }
 
     fn network(&self, network: &VirtualNetwork) -> Option<Resource> {
-        let subnets = network.address_space.iter().enumerate().map(|(at, prefix)| Subnet {
+        let named = network.subnets.iter().map(|subnet| {
+            let word = |(_, policies): &&(&str, EndpointPolicies)| *policies == subnet.policies;
+            let word =
+                EndpointPolicies::WORDS.iter().find(word).map_or("Disabled", |(word, _)| word);
+            let group = subnet.security_group.and_then(|at| self.config.security_groups.get(at));
+            Subnet {
+                name: subnet.name.to_string(),
+                prefix: subnet.address_prefix,
+                endpoint_policies: word.to_owned(),
+                service_policies: false,
+                security_group: group.map(|group| self.key(group.name.as_str())),
+            }
+        });
+        let named: Vec<Subnet> = named.collect();
+        let whole = network.address_space.iter().enumerate().map(|(at, prefix)| Subnet {
             name: subnet_name(at),
             prefix: *prefix,
             endpoint_policies: "Disabled".to_owned(),
             service_policies: false,
+            security_group: None,
         });
+        let is_free = |subnet: &Subnet| {
+            named.iter().all(|named| !named.name.eq_ignore_ascii_case(&subnet.name))
+        };
+        let mut subnets: Vec<Subnet> = whole.filter(is_free).collect();
+        subnets.extend(named);
         Some(Resource::Network(Arc::new(Network {
             head: self.head(network.name.as_str()),
             address_space: network.address_space.clone(),
-            subnets: subnets.collect(),
+            subnets,
             routers: network.routes.iter().map(|route| route.next_hop_ip_address).collect(),
             at_scale: true,
         })))
@@ -85,40 +114,22 @@ impl Shown<'_> {
         let network = self.network_at(balancer.virtual_network)?;
         let subnet = SubnetKey { network: self.key(network.name.as_str()), subnet: subnet_name(0) };
         let name = FRONTEND.to_owned();
-        let pool = |pool: &crate::config::Pool| Pool {
-            name: pool.name.to_string(),
-            backends: pool.addresses().map(|ip| (ip.to_string(), ip)).collect(),
-        };
-        let rules = balancer.rules.iter().map(|rule| {
-            Some(Rule {
-                name: rule.name.to_string(),
-                frontend: FRONTEND.to_owned(),
-                pool: balancer.pools.get(rule.pool)?.name.to_string(),
-                protocol: match rule.protocol {
-                    RuleProtocol::Tcp => Transport::Tcp,
-                    RuleProtocol::Udp => Transport::Udp,
-                    RuleProtocol::All => Transport::All,
-                },
-                distribution: match rule.persistence {
-                    Persistence::None => Distribution::Default,
-                    Persistence::SourceIp => Distribution::SourceIP,
-                    Persistence::SourceIpProtocol => Distribution::SourceIPProtocol,
-                },
-                frontend_port: rule.frontend_port,
-                backend_port: rule.backend_port,
-                idle_minutes: rule
-                    .lifetime
-                    .idle_timeout
-                    .map(|idle| u8::try_from(idle.as_secs() / 60).unwrap_or(u8::MAX)),
-                tcp_reset: rule.lifetime.tcp_reset,
-            })
-        });
+        let rules = balancer.rules.iter().map(|rule| balancer::rule(balancer, rule));
         Some(Resource::Balancer(Arc::new(Balancer {
             head: self.head(balancer.name.as_str()),
             frontends: vec![Frontend { name, subnet, address: None, is_static: false }],
-            pools: balancer.pools.iter().map(pool).collect(),
+            pools: balancer.pools.iter().map(balancer::pool).collect(),
             rules: rules.collect::<Option<_>>()?,
+            probes: balancer.probes.iter().map(balancer::probe).collect(),
+            nat_rules: balancer.inbound_nat_rules.iter().map(balancer::nat_rule).collect(),
         })))
+    }
+
+    fn security_group(&self, group: &NetworkSecurityGroup) -> Resource {
+        Resource::SecurityGroup(Arc::new(SecurityGroup {
+            head: self.head(group.name.as_str()),
+            rules: group.rules.iter().map(security::rule).collect(),
+        }))
     }
 
     fn service(&self, service: &PrivateLinkService) -> Option<Resource> {
@@ -141,7 +152,7 @@ impl Shown<'_> {
             visibility: everybody.clone(),
             auto_approval: everybody,
             fqdns: Vec::new(),
-            proxy_protocol: false,
+            proxy_protocol: service.treatment.proxy_protocol.is_some(),
             head,
         })))
     }
@@ -163,6 +174,7 @@ impl Shown<'_> {
             is_manual: false,
             request_message: endpoint.request_message.clone(),
             initial: self.config.initial_state(endpoint),
+            app_groups: Vec::new(),
             head,
         })))
     }

@@ -6,11 +6,13 @@ use ring::digest;
 use serde_json::{Value, json};
 
 use super::estate::{Estate, View};
-use super::model::{
-    Balancer, Endpoint, Frontend, Group, Head, NatIp, Network, Pool, Resource, Rule, Service,
-    Subnet, SubnetKey,
-};
-use super::{Key, Kind};
+use super::model::{Endpoint, Group, Head, NatIp, Network, Resource, Service, Subnet, SubnetKey};
+use super::{Id, Key, Kind};
+
+mod balancer;
+mod security;
+
+pub use balancer::port_mappings;
 
 /// A guid's text.
 #[must_use]
@@ -33,11 +35,19 @@ pub fn guid_of(name: &str) -> String {
 pub fn resource(view: View<'_>, resource: &Resource) -> Value {
     match resource {
         Resource::Group(group) => self::group(group),
-        Resource::Network(network) => self::network(network),
-        Resource::Balancer(balancer) => self::balancer(view.estate, balancer),
+        Resource::Network(network) => self::network(view.estate, network),
+        Resource::Balancer(balancer) => balancer::balancer(view.estate, balancer),
         Resource::Service(service) => self::service(view, service),
         Resource::Endpoint(endpoint) => self::endpoint(view, endpoint),
+        Resource::SecurityGroup(group) => security::group(view.estate, group),
+        Resource::AppGroup(group) => whole(&group.head, Kind::AppGroup, json!({})),
     }
+}
+
+/// `{"id": ...}` of a resource, as it was first written.
+fn reference(estate: &Estate, kind: Kind, key: &Key) -> Value {
+    let shown = estate.get(&Id::new(kind, key)).map(|resource| resource.head().id(kind));
+    json!({ "id": shown })
 }
 
 fn whole(head: &Head, kind: Kind, properties: Value) -> Value {
@@ -93,10 +103,10 @@ pub fn group(group: &Group) -> Value {
 
 /// A virtual network.
 #[must_use]
-pub fn network(network: &Network) -> Value {
+pub fn network(estate: &Estate, network: &Network) -> Value {
     let prefixes: Vec<String> = network.address_space.iter().map(ToString::to_string).collect();
     let subnets: Vec<Value> =
-        network.subnets.iter().map(|subnet| self::subnet(network, subnet)).collect();
+        network.subnets.iter().map(|subnet| self::subnet(estate, network, subnet)).collect();
     let scale = if network.at_scale { "Basic" } else { "Disabled" };
     whole(
         &network.head,
@@ -113,13 +123,16 @@ pub fn network(network: &Network) -> Value {
 
 /// A subnet.
 #[must_use]
-pub fn subnet(network: &Network, subnet: &Subnet) -> Value {
+pub fn subnet(estate: &Estate, network: &Network, subnet: &Subnet) -> Value {
     let services = if subnet.service_policies { "Enabled" } else { "Disabled" };
-    let properties = json!({
+    let mut properties = json!({
         "addressPrefix": subnet.prefix.to_string(),
         "privateEndpointNetworkPolicies": subnet.endpoint_policies,
         "privateLinkServiceNetworkPolicies": services,
     });
+    if let Some(group) = &subnet.security_group {
+        properties["networkSecurityGroup"] = reference(estate, Kind::SecurityGroup, group);
+    }
     let mut value = part(&network.head.id(Kind::Network), "subnets", &subnet.name, properties);
     value["etag"] = etag(&network.head).into();
     value
@@ -134,72 +147,6 @@ fn subnet_id(estate: &Estate, key: &SubnetKey) -> Value {
 
 fn method(is_static: bool) -> &'static str {
     if is_static { "Static" } else { "Dynamic" }
-}
-
-/// A load balancer.
-#[must_use]
-pub fn balancer(estate: &Estate, balancer: &Balancer) -> Value {
-    let id = balancer.head.id(Kind::Balancer);
-    let frontends = balancer.frontends.iter().map(|frontend| {
-        part(&id, "frontendIPConfigurations", &frontend.name, self::frontend(estate, frontend))
-    });
-    let pools = balancer
-        .pools
-        .iter()
-        .map(|pool| part(&id, "backendAddressPools", &pool.name, self::pool(pool)));
-    let rules = balancer
-        .rules
-        .iter()
-        .map(|rule| part(&id, "loadBalancingRules", &rule.name, self::rule(&id, rule)));
-    let mut value = whole(
-        &balancer.head,
-        Kind::Balancer,
-        json!({
-            "frontendIPConfigurations": frontends.collect::<Vec<_>>(),
-            "backendAddressPools": pools.collect::<Vec<_>>(),
-            "loadBalancingRules": rules.collect::<Vec<_>>(),
-            "probes": [],
-            "inboundNatRules": [],
-            "outboundRules": [],
-            "inboundNatPools": [],
-        }),
-    );
-    value["sku"] = json!({ "name": "Standard", "tier": "Regional" });
-    value
-}
-
-fn frontend(estate: &Estate, frontend: &Frontend) -> Value {
-    json!({
-        "privateIPAddress": frontend.address,
-        "privateIPAllocationMethod": method(frontend.is_static),
-        "privateIPAddressVersion": "IPv4",
-        "subnet": subnet_id(estate, &frontend.subnet),
-    })
-}
-
-fn pool(pool: &Pool) -> Value {
-    let backends = pool
-        .backends
-        .iter()
-        .map(|(name, address)| json!({ "name": name, "properties": { "ipAddress": address } }));
-    json!({ "loadBalancerBackendAddresses": backends.collect::<Vec<_>>() })
-}
-
-fn rule(balancer: &str, rule: &Rule) -> Value {
-    let pool = json!({ "id": format!("{balancer}/backendAddressPools/{}", rule.pool) });
-    let frontend = format!("{balancer}/frontendIPConfigurations/{}", rule.frontend);
-    json!({
-        "frontendIPConfiguration": { "id": frontend },
-        "backendAddressPool": pool,
-        "backendAddressPools": [pool],
-        "protocol": rule.protocol.name(),
-        "frontendPort": rule.frontend_port,
-        "backendPort": rule.backend_port,
-        "idleTimeoutInMinutes": rule.idle_minutes.unwrap_or(4),
-        "enableTcpReset": rule.tcp_reset.unwrap_or(false),
-        "enableFloatingIP": false,
-        "loadDistribution": rule.distribution.name(),
-    })
 }
 
 /// A private link service.
@@ -302,6 +249,8 @@ pub fn endpoint(view: View<'_>, endpoint: &Endpoint) -> Value {
             "groupId": group, "memberName": member, "privateIPAddress": endpoint.place.address,
         }})
     });
+    let groups = endpoint.app_groups.iter();
+    let groups = groups.map(|group| reference(estate, Kind::AppGroup, group));
     let mut value = whole(
         &endpoint.head,
         Kind::Endpoint,
@@ -313,7 +262,7 @@ pub fn endpoint(view: View<'_>, endpoint: &Endpoint) -> Value {
             "privateLinkServiceConnections": [],
             "manualPrivateLinkServiceConnections": [],
             "ipConfigurations": configurations.collect::<Vec<_>>(),
-            "applicationSecurityGroups": [],
+            "applicationSecurityGroups": groups.collect::<Vec<_>>(),
             "customDnsConfigs": dns(estate, endpoint),
         }),
     );

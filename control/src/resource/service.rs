@@ -30,10 +30,11 @@ pub fn put(
         let field = properties.path("destinationIPAddress");
         return Err(Fault::unsupported(&field, "services without a load balancer"));
     }
-    if properties.truth("enableProxyProtocol")? == Some(true) {
-        let field = properties.path("enableProxyProtocol");
-        return Err(Fault::unsupported(&field, "PROXY headers here yet"));
+    let modes = [("Default", true), ("Restricted", false)];
+    if properties.word("accessMode", &modes)? == Some(false) {
+        return Err(Fault::unsupported(&properties.path("accessMode"), "restricted access"));
     }
+    let proxy_protocol = properties.truth("enableProxyProtocol")?.unwrap_or(false);
     let frontend = frontend(estate, &key, &properties)?;
     let (visibility, auto_approval) = audience(&properties)?;
     let fqdns = properties.texts("fqdns")?.into_iter().map(str::to_owned).collect();
@@ -52,7 +53,6 @@ pub fn put(
     };
     let network = frontend_network(estate, &frontend);
     let nat_ips = nat_ips(estate, &head, &properties, old.map(Arc::as_ref), network.as_ref())?;
-    let proxy_protocol = false;
     let service = Service {
         head,
         guid,

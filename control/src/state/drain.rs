@@ -57,10 +57,17 @@ impl Drains {
     /// What they are when `new` takes the place of `old`.
     #[must_use]
     pub fn next(&self, old: &Config, new: &Config, now: Duration) -> Drains {
-        let mut next = Vec::new();
+        let mut next: Vec<Drain> = Vec::new();
         for (balancer, pool, backend) in backends(new) {
             let Some(time) = pool.drain.filter(|_| is_down(backend)) else { continue };
             let (load_balancer, name) = (balancer.name.clone(), pool.name.clone());
+            let is_it = |drain: &Drain| {
+                drain.is_of(&load_balancer, &name) && drain.address == backend.address
+            };
+            // Of a load balancer that the API made there is one for each frontend.
+            if next.iter().any(is_it) {
+                continue;
+            }
             let known = self.find(&load_balancer, &name, backend.address);
             let mut before = backends(old).filter(|(old_balancer, old_pool, old_backend)| {
                 (&old_balancer.name, &old_pool.name, old_backend.address)

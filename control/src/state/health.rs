@@ -40,15 +40,17 @@ impl Health {
     pub(super) fn next(&self, old: &Config, new: &Config) -> Health {
         let mut healthy = BTreeSet::new();
         for balancer in &new.load_balancers {
-            let before = old.load_balancers.iter().find(|before| before.name == balancer.name);
+            // Of a load balancer that the API made there is one for each frontend.
+            let before = old.load_balancers.iter().filter(|before| before.name == balancer.name);
+            let before: Vec<&LoadBalancer> = before.collect();
             for rule in &balancer.rules {
                 let Some(probe) = balancer.probe_of(rule) else { continue };
                 let Some(pool) = balancer.pools.get(rule.pool) else { continue };
-                let took = |address| before.is_some_and(|old| self.took(old, rule, address));
+                let took = |address| before.iter().any(|old| self.took(old, rule, address));
                 for address in pool.addresses() {
                     let (load_balancer, probe) = (balancer.name.clone(), probe.name.clone());
                     let probed = Probed { load_balancer, probe, address };
-                    if self.has(&probed) || (!knows(before, &probed) && took(address)) {
+                    if self.has(&probed) || (!knows(&before, &probed) && took(address)) {
                         healthy.insert(probed);
                     }
                 }
@@ -73,8 +75,8 @@ impl Health {
 }
 
 /// Whether a backend was asked before by the same probe: then its verdict stands, whatever it is.
-fn knows(before: Option<&LoadBalancer>, probed: &Probed) -> bool {
-    before.is_some_and(|old| {
+fn knows(before: &[&LoadBalancer], probed: &Probed) -> bool {
+    before.iter().any(|old| {
         old.rules.iter().any(|rule| {
             let is_it = old.probe_of(rule).is_some_and(|probe| probe.name == probed.probe);
             let pool = old.pools.get(rule.pool).filter(|_| is_it);

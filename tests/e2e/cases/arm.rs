@@ -1,20 +1,17 @@
 //! Azure's own client manages adit, and after each step packets show what it did: nothing passes
 //! before a provider has approved, all is cut when it rejects, and a crash forgets nothing.
 
-use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
-use std::process::{ChildStdin, ChildStdout, Stdio};
+mod resources;
+mod sdk;
+
 use std::time::Duration;
 
-use lab::Process;
 use lab::client::{ConnectOutcome, Session, tcp_connect};
 use rustix::process::Signal;
-use serde_json::Value;
 
+use self::sdk::Sdk;
 use super::PACKET;
 use crate::case::{Case, Failure, Outcome, PATIENCE, wait_until};
-use crate::role;
-use crate::runner::find;
 use crate::world::{BACKENDS, ENDPOINT, NAT_IPS, Station, World, dial, list, port, text};
 
 /// Waited for in full where no answer may come; longer than one retransmission.
@@ -26,6 +23,9 @@ const OLDER: &str = "python-azure-28.1.0";
 pub(super) const CASES: &[Case] = &[
     Case::new("arm::sdk_current", PACKET, current).with(&[CURRENT]),
     Case::new("arm::sdk_28_1_0", PACKET, older).with(&[OLDER]),
+    Case::new("arm::resources_current", PACKET, |world| resources::all(world, CURRENT))
+        .with(&[CURRENT]),
+    Case::new("arm::resources_28_1_0", PACKET, |world| resources::all(world, OLDER)).with(&[OLDER]),
 ];
 
 fn current(world: &mut World) -> Outcome {
@@ -175,55 +175,4 @@ fn passes(station: &Station, when: &str) -> Outcome {
 fn silent(station: &Station, when: &str) -> Outcome {
     ensure!(reach(station)?.is_none(), "traffic passes {when}");
     Ok(())
-}
-
-/// Azure's client as a child in adit's namespace, which does a step for each line.
-struct Sdk {
-    _process: Process,
-    steps: ChildStdin,
-    answers: BufReader<ChildStdout>,
-}
-
-impl Sdk {
-    fn start(world: &World, python: &str) -> Result<Sdk, Failure> {
-        let access = world.adit.ask(&["arm", "env"])?;
-        let program = find(python).ok_or("python is gone")?;
-        let mut command = role::program_in(&world.middle, program)?;
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("arm/client.py");
-        command.arg(script).stdin(Stdio::piped()).stdout(Stdio::piped());
-        for (variable, field) in [
-            ("ADIT_ARM_ENDPOINT", "endpoint"),
-            ("ADIT_ARM_TOKEN", "token"),
-            ("ADIT_ARM_CA", "ca"),
-            ("ADIT_ARM_SUBSCRIPTION", "subscription"),
-        ] {
-            command.env(variable, text(&access, field)?);
-        }
-        let mut process = Process::start(command)?;
-        let steps = process.child().stdin.take().ok_or("a pipe to the client")?;
-        let answers = process.child().stdout.take().ok_or("a pipe from the client")?;
-        Ok(Sdk { _process: process, steps, answers: BufReader::new(answers) })
-    }
-
-    fn ask(&mut self, step: &str) -> Result<Value, Failure> {
-        writeln!(self.steps, "{step}")?;
-        let mut line = String::new();
-        self.answers.read_line(&mut line)?;
-        serde_json::from_str(&line).map_err(|error| format!("{step}: {error}: {line:?}").into())
-    }
-
-    /// What came of a step.
-    fn ok(&mut self, step: &str) -> Result<Value, Failure> {
-        let answer = self.ask(step)?;
-        ensure!(answer.get("ok").is_some(), "{step}: {answer}");
-        Ok(answer["ok"].clone())
-    }
-
-    /// The step is refused, with this in the code.
-    fn refused(&mut self, step: &str, code: &str) -> Outcome {
-        let answer = self.ask(step)?;
-        let found = answer["code"].as_str().unwrap_or_default();
-        ensure!(found.contains(code), "{step} should be refused as {code}: {answer}");
-        Ok(())
-    }
 }

@@ -5,26 +5,14 @@ use std::time::Duration;
 
 use dataplane::types::Prefix;
 
-use super::super::probe::{NoHealthyBackends, Probe, ProbeProtocol};
+use super::super::probe::{
+    HTTP_PORTS_REFUSED, INTERVAL_DEFAULT, INTERVAL_MAX, INTERVAL_MIN, NoHealthyBackends, Probe,
+    ProbeProtocol, THRESHOLD_MAX, wrong_path,
+};
 use super::super::raw::{RawConfig, RawLoadBalancer, RawProbe, Text};
 use super::super::valid::VirtualNetwork;
 use super::address::{Use, address, claim, unusable};
 use super::{Context, value};
-
-/// Azure's least interval, in seconds, and the longest that makes sense.
-const INTERVAL_MIN: u64 = 5;
-const INTERVAL_MAX: u64 = 24 * 3600;
-
-/// Azure's interval unless the configuration says otherwise.
-const INTERVAL_DEFAULT: Duration = Duration::from_secs(15);
-
-const THRESHOLD_MAX: i64 = 100;
-
-/// Bytes of a path at most.
-const PATH_BYTES_MAX: usize = 2_048;
-
-/// Ports that Azure's HTTP and HTTPS probes refuse.
-const HTTP_PORTS_REFUSED: [u16; 9] = [19, 21, 25, 70, 110, 119, 143, 220, 993];
 
 /// Azure probes from here; it lies in no virtual network.
 const AZURE_SOURCE: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
@@ -44,7 +32,7 @@ pub(super) fn probe(context: &mut Context, raw: &RawProbe) -> Option<Probe> {
     let request_path = request_path(context, raw, protocol);
     let threshold = match &raw.probe_threshold {
         None => Some(1),
-        Some(threshold) => value::number(context, threshold, 1, THRESHOLD_MAX),
+        Some(threshold) => value::number(context, threshold, 1, i64::from(THRESHOLD_MAX)),
     };
     let no_healthy_backends = match &raw.no_healthy_backends_behavior {
         None => Some(NoHealthyBackends::default()),
@@ -114,18 +102,6 @@ fn request_path(
             None
         }
     }
-}
-
-/// What is wrong with the path of a request, if anything.
-fn wrong_path(path: &str) -> Option<String> {
-    if !path.starts_with('/') {
-        return Some(format!("{path:?} does not begin with /"));
-    }
-    if path.len() > PATH_BYTES_MAX {
-        return Some(format!("the path has more than {PATH_BYTES_MAX} bytes"));
-    }
-    let is_plain = path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
-    (!is_plain).then(|| format!("{path:?} has a character that must be percent-encoded"))
 }
 
 /// The address that probes come from, if it is said.

@@ -7,18 +7,10 @@ use dataplane::types::{Prefix, Protocol};
 
 use super::super::raw::{RawSecurityGroup, RawSecurityRule, RawSubnet, Text};
 use super::super::security::{
-    AddressFilter, EndpointPolicies, NetworkSecurityGroup, SecurityRule, Subnet,
+    self, AddressFilter, COMBINATIONS_MAX, EndpointPolicies, NetworkSecurityGroup, PRIORITIES,
+    RULES_MAX, SecurityRule, Subnet,
 };
 use super::{Context, Table, address, value};
-
-/// Priorities of rules that are not Azure's own.
-const PRIORITIES: (i64, i64) = (100, 4_096);
-
-/// Rules of a group at most, as in Azure.
-const RULES_MAX: usize = 1_000;
-
-/// What the lists of one rule multiply to at most, as in Azure.
-const COMBINATIONS_MAX: usize = 250_000;
 
 const ACCESSES: &[(&str, Access)] = &[("Allow", Access::Allow), ("Deny", Access::Deny)];
 const PROTOCOLS: &[(&str, Option<Protocol>)] =
@@ -61,7 +53,8 @@ fn rule(context: &mut Context, raw: &RawSecurityRule) -> Option<SecurityRule> {
     let name = context.name(raw.name.as_ref());
     let inbound = raw.direction.as_ref().is_none_or(|text| is_inbound(context, text));
     let priority = raw.priority.as_ref();
-    let priority = priority.and_then(|raw| value::number(context, raw, PRIORITIES.0, PRIORITIES.1));
+    let priority = priority
+        .and_then(|raw| value::number(context, raw, PRIORITIES.0.into(), PRIORITIES.1.into()));
     let access = raw.access.as_ref().and_then(|text| value::word(context, text, ACCESSES));
     let protocol = match &raw.protocol {
         None => Some(None),
@@ -125,14 +118,7 @@ fn filter(context: &mut Context, text: &Text) -> Option<AddressFilter> {
 
 /// `443`, `8000-8100` or `*`.
 fn port_range(context: &mut Context, text: &Text) -> Option<PortRange> {
-    if text.value == "*" {
-        return Some(PortRange::ALL);
-    }
-    let (first, last) = text.value.split_once('-').unwrap_or((&text.value, &text.value));
-    let range = match (first.trim().parse(), last.trim().parse()) {
-        (Ok(first), Ok(last)) if first <= last => Some(PortRange { first, last }),
-        _ => None,
-    };
+    let range = security::port_range(&text.value);
     if range.is_none() {
         let problem = format!("{:?} is no range of ports", text.value);
         context.error(&text.place, problem, "write \"443\", \"8000-8100\" or \"*\"");
