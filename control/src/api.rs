@@ -25,9 +25,10 @@ pub use request::{
     Packet, Protocol, Request, SESSIONS_LIMIT, SESSIONS_LIMIT_MAX, SessionFilter, Suspect,
 };
 pub use response::{
-    Answer, AnswerResult, AuditLog, Backend, BackendProbe, Device, DeviceState, Drop, Endpoint,
-    ErrorCode, Failure, FastPath, FastPathState, FlowLog, LeavingNatIp, NatPorts, NextHop,
-    Privileges, Recording, Refusals, Response, Rule, RuleKind, RuleProbe, Service, Status, Worker,
+    Account, Answer, AnswerResult, AuditLog, Backend, BackendProbe, Device, DeviceState, Drop,
+    Endpoint, ErrorCode, Failure, FastPath, FastPathState, FlowLog, LeavingNatIp, NatPorts,
+    NextHop, Privileges, Recording, Refusals, Response, Rule, RuleKind, RuleProbe, Service, Status,
+    Traffic, Worker,
 };
 pub use session_id::SessionId;
 

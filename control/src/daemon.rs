@@ -14,6 +14,7 @@ mod directory;
 mod exhaustion;
 mod explain;
 mod inquiry;
+mod ledger;
 mod notify;
 mod plan;
 mod privileges;

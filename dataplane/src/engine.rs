@@ -47,6 +47,7 @@ pub use explain::{Explanation, NatChoice, NextHopChoice, RuleChoice};
 pub use fate::Fate;
 pub use sessions::Session;
 
+use crate::account::AccountPage;
 use crate::device::{Batch, Frame, Link};
 use crate::drop_reason::DropReason;
 use crate::flow::{FlowTable, Insertions};
@@ -174,6 +175,7 @@ pub struct Engine {
     neighbor_turn: u32,
     shortcuts: Option<Shortcuts>,
     records: Records,
+    accounts: Arc<AccountPage>,
     /// What is known of the frames of the batch under way.
     steps: Box<[Step]>,
     counters: Counters,
@@ -209,6 +211,7 @@ impl Engine {
             neighbor_turn: 0,
             shortcuts: None,
             records: Records::default(),
+            accounts: Arc::new(AccountPage::new()),
             steps: vec![Step::NEW; BATCH_FRAMES_MAX].into_boxed_slice(),
             counters: Counters::default(),
         };
@@ -236,6 +239,17 @@ impl Engine {
             ..counters.clone()
         };
         self.settle(Outcome::Dropped(DropReason::Internal, lost));
+    }
+
+    /// From now on what connections carry is counted there. To be called before there are flows.
+    pub fn account_on(&mut self, page: Arc<AccountPage>) {
+        self.accounts = page;
+    }
+
+    /// What connections carried, by `accounts` of the generation.
+    #[must_use]
+    pub fn accounts(&self) -> &AccountPage {
+        &self.accounts
     }
 
     /// Accounts for the packets that it was about to judge or to send when a fault of adit ended it

@@ -10,7 +10,10 @@
 
 use core::net::SocketAddrV4;
 
-use crate::types::{Instant, MacAddress, Protocol, ScopeId};
+use crate::types::{AccountIndex, Direction, Instant, MacAddress, Protocol, ScopeId};
+
+/// Bytes of the header in front of a packet (IEEE 802.3).
+const ETHERNET_BYTES: u64 = 14;
 
 /// An interface that shortcuts may begin and end at, by the system's number of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,6 +56,10 @@ pub struct Shortcut {
     pub to: MacAddress,
     /// Bytes of IPv4 that the interface takes; larger packets are the engine's.
     pub mtu: u32,
+    /// Where what it carries is counted.
+    pub account: AccountIndex,
+    /// As which direction.
+    pub way: Direction,
     /// Whether what it carries shall be counted by itself, to be told when it is taken back.
     pub counts: bool,
 }
@@ -64,6 +71,14 @@ pub struct Carried {
     pub packets: u64,
     /// Their bytes, Ethernet headers included.
     pub bytes: u64,
+}
+
+impl Carried {
+    /// The bytes of its IPv4 packets.
+    #[must_use]
+    pub fn packet_bytes(self) -> u64 {
+        self.bytes.saturating_sub(self.packets * ETHERNET_BYTES)
+    }
 }
 
 /// One worker's handle of the fast path that all workers share.

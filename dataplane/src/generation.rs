@@ -1,8 +1,12 @@
 //! What is published to workers as one: a snapshot, and the tables beside it that outlive it (I7).
 //!
 //! The snapshot says what should be; the port pools and the next hops say what is, and are shared
-//! by all workers and by successive generations. All three change together or not at all.
+//! by all workers and by successive generations, which also agree on where traffic is counted. All
+//! of it changes together or not at all.
 
+use alloc::sync::Arc;
+
+use crate::account::Accounts;
 use crate::hash::Keys;
 use crate::nat::{Pools, Usages};
 use crate::neighbor::Neighbors;
@@ -19,6 +23,8 @@ pub struct Generation {
     pub pools: Pools,
     /// How many flows each connection has.
     pub usages: Usages,
+    /// Where each connection's traffic is counted.
+    pub accounts: Arc<Accounts>,
     /// Which station answers for each next hop.
     pub neighbors: Neighbors,
 }
@@ -31,6 +37,7 @@ impl Generation {
             number: GenerationNumber(1),
             pools: Pools::first(&snapshot, seed),
             usages: Usages::first(&snapshot),
+            accounts: Arc::new(Accounts::first(&snapshot)),
             neighbors: Neighbors::first(&snapshot),
             snapshot,
         }
@@ -45,6 +52,7 @@ impl Generation {
             number: self.following(),
             pools: self.pools.clone(),
             usages: self.usages.clone(),
+            accounts: Arc::clone(&self.accounts),
             neighbors: self.neighbors.next(&self.snapshot, &snapshot),
             snapshot,
         }
@@ -66,6 +74,7 @@ impl Generation {
             number,
             pools: self.pools.next(&snapshot, fresh_seed),
             usages: self.usages.next(&self.snapshot, &snapshot),
+            accounts: Arc::new(self.accounts.next(&self.snapshot, &snapshot, &self.usages)),
             neighbors: self.neighbors.next(&self.snapshot, &snapshot),
             snapshot,
         }

@@ -11,6 +11,7 @@
 
 extern crate alloc;
 
+pub mod account;
 pub mod classify;
 pub mod device;
 pub mod drop_reason;

@@ -24,6 +24,15 @@ pub const PORTS_PER_BLOCK: usize = if cfg!(loom) { 2 } else { 64 };
 /// Blocks of one port pool.
 pub const BLOCKS_PER_POOL: usize = PORTS_PER_POOL / PORTS_PER_BLOCK;
 
+/// Port pools at most, those that only drain included: a flow names its own in two bytes.
+pub const POOLS_MAX: usize = 1 << 16;
+
+/// Accounts of traffic at most, the one for all others included: a flow names its own in two bytes.
+pub const ACCOUNTS_MAX: usize = if cfg!(loom) { 4 } else { 1 << 16 };
+
+/// Of those: how many may be of one backend and protocol, so that later connections still get one.
+pub const ACCOUNTS_PRECISE_MAX: usize = ACCOUNTS_MAX / 4 * 3;
+
 /// Frames that wait for one worker from one other at most.
 pub const HANDOVER_FRAMES_MAX: usize = if cfg!(loom) { 2 } else { 256 };
 

@@ -23,7 +23,7 @@ pub use pool::{Holder, Home, Pool};
 pub use usage::{Lack, Usage, Usages};
 
 use crate::hash::FixedMap;
-use crate::limits::{NAT_IPS_MAX, PORTS_PER_POOL};
+use crate::limits::{NAT_IPS_MAX, POOLS_MAX, PORTS_PER_POOL};
 use crate::snapshot::{PoolKey, Service, Snapshot};
 use crate::types::{Area, FlowIndex, Lease, PoolIndex, Protocol, WorkerId};
 
@@ -62,8 +62,12 @@ impl Pools {
         let existing: BTreeSet<PoolKey> = pools.map(|pool| pool.key()).collect();
         let keys = snapshot.pool_keys().iter().copied();
         let missing: Vec<PoolKey> = keys.filter(|key| !existing.contains(key)).collect();
+        // A plan has no more than there may be, but pools that drain may have taken the place of
+        // some: those have no port to lease until the next generation.
+        let room = POOLS_MAX.saturating_sub(existing.len());
+        let missing = missing.get(..room).unwrap_or(&missing);
         let mut free = 0;
-        for pool in Pool::build(&missing, seed) {
+        for pool in Pool::build(missing, seed) {
             while slots.get(free).is_some_and(Option::is_some) {
                 free += 1;
             }
@@ -91,8 +95,10 @@ impl Pools {
     /// The same, by [`PoolKey::words`].
     #[inline(always)]
     #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "there are no more than POOLS_MAX")]
     pub fn find_words(&self, (high, low): (u64, u32)) -> Option<PoolIndex> {
-        self.by_key.get(high, low).map(PoolIndex)
+        let slot = self.by_key.get(high, low)?;
+        Some(PoolIndex(slot as u16))
     }
 
     /// Leases a port of one of the service's NAT IPs towards a backend: of two that `hash` picks

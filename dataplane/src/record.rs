@@ -6,6 +6,7 @@
 //! is lost with its worker has no end.
 
 use core::net::Ipv4Addr;
+use core::ops::AddAssign;
 
 use crate::packet::FlowKey;
 use crate::types::{LinkId, Tick};
@@ -38,6 +39,42 @@ pub struct Traffic {
     pub forward: Count,
     /// From the backend.
     pub back: Count,
+}
+
+impl Count {
+    /// What was counted since it was `earlier`, when it was no more.
+    #[must_use]
+    pub fn since(self, earlier: Count) -> Count {
+        Count {
+            packets: self.packets.wrapping_sub(earlier.packets),
+            bytes: self.bytes.wrapping_sub(earlier.bytes),
+        }
+    }
+}
+
+impl AddAssign for Count {
+    fn add_assign(&mut self, other: Count) {
+        self.packets = self.packets.wrapping_add(other.packets);
+        self.bytes = self.bytes.wrapping_add(other.bytes);
+    }
+}
+
+impl Traffic {
+    /// What was carried since it was `earlier`, when it was no more.
+    #[must_use]
+    pub fn since(self, earlier: Traffic) -> Traffic {
+        Traffic {
+            forward: self.forward.since(earlier.forward),
+            back: self.back.since(earlier.back),
+        }
+    }
+}
+
+impl AddAssign for Traffic {
+    fn add_assign(&mut self, other: Traffic) {
+        self.forward += other.forward;
+        self.back += other.back;
+    }
 }
 
 /// What happened to a flow.

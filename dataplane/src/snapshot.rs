@@ -448,6 +448,25 @@ impl Snapshot {
         &self.next_hops
     }
 
+    /// The backends of a service with the protocols that they serve, each once.
+    pub fn served_by(&self, service: &Service) -> impl Iterator<Item = (Ipv4Addr, Protocol)> {
+        // Each of them has a pool with each of the service's NAT IPs, which are its alone.
+        let of = (service.scope, service.nat_ips.first().copied());
+        let is_before = |key: &PoolKey| (key.scope, Some(key.nat_ip)) < of;
+        let first = self.pool_keys.partition_point(is_before);
+        let keys = self.pool_keys.get(first..).unwrap_or_default().iter();
+        let own = keys.take_while(move |key| (key.scope, Some(key.nat_ip)) == of);
+        own.map(|key| (key.backend, key.protocol))
+    }
+
+    /// Whether a backend serves a service with a protocol.
+    #[must_use]
+    pub fn serves(&self, service: &Service, (backend, protocol): (Ipv4Addr, Protocol)) -> bool {
+        let Some(&nat_ip) = service.nat_ips.first() else { return false };
+        let key = PoolKey { scope: service.scope, nat_ip, backend, protocol };
+        self.pool_keys.binary_search(&key).is_ok()
+    }
+
     /// Every port pool that some rule can lease from, sorted.
     #[must_use]
     pub fn pool_keys(&self) -> &[PoolKey] {

@@ -138,8 +138,17 @@ index!(
 );
 index!(
     /// A port pool: one (NAT IP, backend, protocol).
-    PoolIndex(u32)
+    PoolIndex(u16)
 );
+index!(
+    /// An account: what a connection carried to and from one backend with one protocol.
+    AccountIndex(u16)
+);
+impl AccountIndex {
+    /// The account of flows that have no other: there are more connections than accounts.
+    pub const OTHERS: AccountIndex = AccountIndex(0);
+}
+
 index!(
     /// A next hop in the neighbor table.
     NeighborIndex(u32)

@@ -72,6 +72,7 @@ impl<P: Platform> Worker<P> {
             engine.accelerate(path);
         }
         engine.record(config.recording);
+        engine.account_on(Arc::clone(&shared.accounts));
         engine.inherit(&shared.stats.read());
         let batch = Batch::new();
         engine.areas().chain([batch.area()]).for_each(|at| platform.favor(at));

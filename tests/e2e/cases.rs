@@ -25,6 +25,7 @@ mod record;
 mod reload;
 mod security;
 mod tenants;
+mod traffic;
 mod transfers;
 mod trouble;
 mod udp;
@@ -60,6 +61,7 @@ pub(crate) fn all() -> Vec<Case> {
         icmp::CASES,
         mtu::CASES,
         record::CASES,
+        traffic::CASES,
         reload::CASES,
         outage::CASES,
         plan::CASES,

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use dataplane::engine::Engine;
 use dataplane::fast_path::{Carried, Course, FastPath, Shortcut, ShortcutKey};
 use dataplane::flow::Flow;
-use dataplane::types::{FlowIndex, Instant};
+use dataplane::types::{Direction, FlowIndex, Instant};
 
 /// What a fast path has been given. The clock of its last use is the test's.
 #[derive(Default)]
@@ -116,7 +116,10 @@ pub fn check(engines: &[Engine], memory: &Memory) -> Result<(), String> {
                 && leaves == [nat, backend]
                 && shortcut.key.scope == key.scope;
             let back = arrives == [backend, nat] && leaves == [endpoint, client];
-            (forward || back) && shortcut.key.protocol == key.protocol
+            let way = if forward { Direction::Forward } else { Direction::Return };
+            (forward || back)
+                && shortcut.key.protocol == key.protocol
+                && (shortcut.account, shortcut.way) == (flow.account, way)
         };
         let count = flows.iter().filter(is_its).count();
         if count != 1 {

@@ -5,6 +5,7 @@
 //! on the engine and the model side by side, and shrinks what fails to a short list of operations
 //! in text, which [`replay`] plays again.
 
+mod accounts;
 mod announce;
 mod choices;
 mod coverage;

@@ -271,6 +271,47 @@ pub struct Status {
     pub held: u64,
     /// Packets dropped, for whatever reason.
     pub dropped: u64,
+    /// What flows carried of which adit does not know any more whose they were, because there are
+    /// more endpoints than accounts.
+    #[serde(default)]
+    pub traffic_of_others: Traffic,
+}
+
+/// Packets that were translated, and the bytes of their IP packets. *In* is from the client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Packets from clients.
+    pub packets_in: u64,
+    /// Their bytes.
+    pub bytes_in: u64,
+    /// Packets from backends.
+    pub packets_out: u64,
+    /// Their bytes.
+    pub bytes_out: u64,
+}
+
+impl From<dataplane::record::Traffic> for Traffic {
+    fn from(traffic: dataplane::record::Traffic) -> Traffic {
+        let dataplane::record::Traffic { forward, back } = traffic;
+        Traffic {
+            packets_in: forward.packets,
+            bytes_in: forward.bytes,
+            packets_out: back.packets,
+            bytes_out: back.bytes,
+        }
+    }
+}
+
+/// What an endpoint carried to and from a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// The backend; `None`: all that have no account of their own, or not any more.
+    pub backend: Option<Ipv4Addr>,
+    /// The protocol; `None` with no backend.
+    pub protocol: Option<Protocol>,
+    /// What was carried.
+    #[serde(flatten)]
+    pub traffic: Traffic,
 }
 
 /// What the process may do beyond what any other may.
@@ -444,6 +485,12 @@ pub struct Endpoint {
     pub flows_max: Option<u32>,
     /// Newcomers that were refused for want of room.
     pub refused: Refusals,
+    /// What it carried since adit started (Azure's `PEBytesIn` and `PEBytesOut`).
+    #[serde(default)]
+    pub traffic: Traffic,
+    /// The same by backend and protocol, where there was any.
+    #[serde(default)]
+    pub accounts: Vec<Account>,
 }
 
 /// Why newcomers of an endpoint were refused for want of room, and how many.
@@ -498,6 +545,10 @@ pub struct Service {
     pub rules: Vec<Rule>,
     /// Port leases for each NAT IP, backend and protocol.
     pub nat_ports: Vec<NatPorts>,
+    /// What it carried since adit started, for all of its endpoints, also those that are gone
+    /// (Azure's `PLSBytesIn` and `PLSBytesOut`).
+    #[serde(default)]
+    pub traffic: Traffic,
 }
 
 /// A NAT IP that was taken away from its service.

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::api::{Device, Drop, Endpoint, Service, Status};
+use crate::api::{Device, Drop, Endpoint, Service, Status, Traffic};
 
 /// How far apart two clocks that count whole seconds may be.
 const SLACK: Duration = Duration::from_secs(2);
@@ -45,6 +45,13 @@ pub(super) struct DevicePace {
     pub(super) missed: Option<f64>,
 }
 
+/// Bytes from and to clients, each a second.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct BytePace {
+    pub(super) bytes_in: Option<f64>,
+    pub(super) bytes_out: Option<f64>,
+}
+
 /// All rates between two samples.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Rates {
@@ -53,6 +60,9 @@ pub(super) struct Rates {
     pub(super) devices: HashMap<(String, Option<String>), DevicePace>,
     /// Newcomers refused for want of room, by endpoint.
     pub(super) refused: HashMap<String, f64>,
+    /// Bytes from and to clients, by endpoint, and by service.
+    pub(super) endpoints: HashMap<String, BytePace>,
+    pub(super) services: HashMap<String, BytePace>,
     /// By reason.
     pub(super) drops: HashMap<String, f64>,
     /// Whether another run of the daemon answered the second time.
@@ -91,6 +101,12 @@ impl Rates {
             pace: Pace::between(&before.status, &now.status, elapsed),
             devices: devices(&before.status, &now.status, elapsed),
             refused: grown(&before.endpoints, &now.endpoints, elapsed, endpoint_name, refused),
+            endpoints: carried(&before.endpoints, &now.endpoints, elapsed, |endpoint| {
+                (endpoint.name.clone(), endpoint.traffic)
+            }),
+            services: carried(&before.services, &now.services, elapsed, |service| {
+                (service.name.clone(), service.traffic)
+            }),
             drops: grown(
                 &before.drops,
                 &now.drops,
@@ -130,6 +146,23 @@ fn grown<T>(
         Some((name(one), rate(before, count(one), elapsed)?))
     });
     rates.collect()
+}
+
+/// Bytes of what both lists have.
+fn carried<T>(
+    before: &[T],
+    now: &[T],
+    elapsed: Duration,
+    of: impl Fn(&T) -> (String, Traffic),
+) -> HashMap<String, BytePace> {
+    let old: HashMap<String, Traffic> = before.iter().map(&of).collect();
+    let paces = now.iter().map(of).filter_map(|(name, now)| {
+        let before = old.get(&name)?;
+        let bytes_in = rate(before.bytes_in, now.bytes_in, elapsed);
+        let bytes_out = rate(before.bytes_out, now.bytes_out, elapsed);
+        Some((name, BytePace { bytes_in, bytes_out }))
+    });
+    paces.collect()
 }
 
 fn devices(
@@ -197,11 +230,19 @@ pub(super) mod tests {
         let (before, mut now) = (sample(0), sample(2));
         now.endpoints[0].refused.room_reserved += 8;
         now.endpoints[1].name = "pe-other".to_owned();
+        now.endpoints[0].traffic.bytes_in += 3_000;
+        now.services[0].traffic.bytes_out += 500;
         now.drops[0].count += 1;
         now.status.devices[0].received += 10;
         let rates = Rates::between(&before, &now);
         assert_eq!(rates.refused.get("pe-a"), Some(&4.0));
         assert_eq!(rates.refused.get("pe-other"), None);
+        let pace = |bytes_in, bytes_out| {
+            Some(BytePace { bytes_in: Some(bytes_in), bytes_out: Some(bytes_out) })
+        };
+        assert_eq!(rates.endpoints.get("pe-a").copied(), pace(1_500.0, 0.0));
+        assert_eq!(rates.endpoints.get("pe-other"), None);
+        assert_eq!(rates.services.get(&now.services[0].name).copied(), pace(0.0, 250.0));
         assert_eq!(rates.drops.get(&now.drops[0].metric), Some(&0.5));
         let device = rates.devices[&(now.status.devices[0].name.clone(), None)];
         assert_eq!((device.received, device.sent), (Some(5.0), Some(0.0)));

@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 use crate::api::{
     AuditLog, Backend, Decision, Device, DeviceState, Drop, Endpoint, Explanation, FastPathState,
     FlowLog, Judgement, NextHop, Owner, Packet, Privileges, Recording, Response, Rule, RuleKind,
-    RuleProbe, Service, Session, Status, Worker,
+    RuleProbe, Service, Session, Status, Traffic, Worker,
 };
 use crate::arm::Access;
 use crate::cli::rates::Pace;
@@ -268,6 +268,8 @@ fn endpoints(endpoints: &[Endpoint]) -> String {
         "RESERVED#",
         "MAX#",
         "REFUSED#",
+        "BYTES IN#",
+        "BYTES OUT#",
         "DESCRIPTION",
     ];
     let mut table = Table::new(&header);
@@ -287,10 +289,45 @@ fn endpoints(endpoints: &[Endpoint]) -> String {
             endpoint.flows_reserved.to_string(),
             endpoint.flows_max.map_or_else(|| "-".to_owned(), |most| most.to_string()),
             endpoint.refused.total().to_string(),
+            endpoint.traffic.bytes_in.to_string(),
+            endpoint.traffic.bytes_out.to_string(),
             description,
         ]);
     }
-    table.render("There is no private endpoint.")
+    let mut text = table.render("There is no private endpoint.");
+    if endpoints.iter().any(|endpoint| !endpoint.accounts.is_empty()) {
+        text.push('\n');
+        text.push_str(&accounts(endpoints));
+    }
+    text
+}
+
+/// What was carried to and from each backend; in is from the client.
+fn accounts(endpoints: &[Endpoint]) -> String {
+    let mut table = Table::new(&[
+        "ENDPOINT",
+        "BACKEND",
+        "PROTOCOL",
+        "PACKETS IN#",
+        "BYTES IN#",
+        "PACKETS OUT#",
+        "BYTES OUT#",
+    ]);
+    for endpoint in endpoints {
+        for account in &endpoint.accounts {
+            let Traffic { packets_in, bytes_in, packets_out, bytes_out } = account.traffic;
+            table.row([
+                endpoint.name.clone(),
+                account.backend.map_or_else(|| "others".to_owned(), |at| at.to_string()),
+                account.protocol.map_or_else(|| "-".to_owned(), |protocol| protocol.to_string()),
+                packets_in.to_string(),
+                bytes_in.to_string(),
+                packets_out.to_string(),
+                bytes_out.to_string(),
+            ]);
+        }
+    }
+    table.render("")
 }
 
 fn services(services: &[Service]) -> String {
@@ -299,6 +336,13 @@ fn services(services: &[Service]) -> String {
     }
     let texts: Vec<String> = services.iter().map(service).collect();
     texts.join("\n")
+}
+
+fn carried(traffic: &Traffic) -> String {
+    let Traffic { packets_in, bytes_in, packets_out, bytes_out } = traffic;
+    format!(
+        "in {packets_in} packets, {bytes_in} bytes; out {packets_out} packets, {bytes_out} bytes"
+    )
 }
 
 fn service(service: &Service) -> String {
@@ -323,6 +367,7 @@ fn service(service: &Service) -> String {
         list => printable(&list.join(", ")),
     };
     put(&mut text, format_args!("private endpoints: {endpoints}"));
+    put(&mut text, format_args!("carried: {}", carried(&service.traffic)));
     let answers = match service.icmp_answers.as_slice() {
         [] => "none".to_owned(),
         list => printable(&list.join(", ")),

@@ -17,6 +17,7 @@ use super::audit::{Audit, Changed};
 use super::crew::Crew;
 use super::directory::Directory;
 use super::exhaustion::Exhaustion;
+use super::ledger::Books;
 use super::prober::Probing;
 use super::publisher::{Lag, Publisher, Step};
 use super::recorder::{Recorder, now};
@@ -220,8 +221,15 @@ impl Controller {
             registry: &self.registry,
             generation: self.publisher.current(),
             probing: &self.probing,
+            books: self.books(),
             now: self.uptime(),
         }
+    }
+
+    /// What everybody has carried.
+    fn books(&self) -> Books {
+        let crew = self.crew.as_ref();
+        crew.map(|crew| self.publisher.books(crew, &self.directory.read())).unwrap_or_default()
     }
 
     /// Frees what workers have let go of.
@@ -277,11 +285,13 @@ impl Controller {
                     probed: self.probing.count(),
                     recorder: self.recorder.as_deref(),
                     audit: &self.audit,
+                    books: &self.books(),
                 };
                 Ok(Response::Status(Box::new(status.status())))
             }
             Request::Endpoints {} => {
-                let endpoints = view::endpoints(&self.config, &self.registry, generation);
+                let endpoints =
+                    view::endpoints(&self.config, &self.registry, generation, &self.books());
                 Ok(Response::Endpoints { endpoints })
             }
             Request::Services {} => Ok(Response::Services { services: self.scene().services() }),
@@ -517,7 +527,7 @@ impl Controller {
         if published.is_ok() {
             self.keep(&next.steps, &next.registry)?;
             self.directory.learn(&next.registry);
-            published = self.publisher.publish(step, &crew);
+            published = self.publisher.publish(step, &crew, &self.directory.read());
             if matches!(published, Err(Lag::Before(_))) {
                 // A worker ended in between.
                 self.keep(&next.undo, &self.registry)?;

@@ -10,8 +10,9 @@ use dataplane::io::{KernelFastPath, LinuxPlatform, Waker, pin_to_cpu, usable_cpu
 use dataplane::publish::Cell;
 #[cfg(test)]
 use dataplane::record::Recording;
+use dataplane::record::Traffic;
 use dataplane::stats::Counters;
-use dataplane::types::GenerationNumber;
+use dataplane::types::{AccountIndex, GenerationNumber};
 use dataplane::worker::{CrewConfig, Platform, ProbeRings, Seat, Shared, Worker, crew};
 use parking_lot::Mutex;
 
@@ -46,7 +47,7 @@ pub(super) enum FastPathState {
     /// Nobody wants it.
     Off,
     /// It is there, for the devices that can take part.
-    On,
+    On(KernelFastPath),
     /// The kernel does not give it, for this reason.
     Unavailable(String),
 }
@@ -158,6 +159,16 @@ impl Crew {
         sum
     }
 
+    /// What all workers and the kernel have counted in a slot of accounts.
+    pub(super) fn carried(&self, account: AccountIndex) -> Traffic {
+        let mut sum = match &self.fast_path {
+            FastPathState::On(kernel) => kernel.carried_by(account),
+            FastPathState::Off | FastPathState::Unavailable(_) => Traffic::default(),
+        };
+        self.shared.iter().for_each(|shared| sum += shared.accounts.read(account));
+        sum
+    }
+
     /// Waits until every worker works with a generation; else says which do not.
     pub(super) fn wait_until_adopted(
         &self,
@@ -245,7 +256,7 @@ fn accelerate(platforms: Vec<LinuxPlatform>) -> (Vec<LinuxPlatform>, FastPathSta
         Ok(fast_path) => {
             let platforms = platforms.into_iter();
             let platforms = platforms.map(|platform| platform.with_fast_path(&fast_path));
-            (platforms.collect(), FastPathState::On)
+            (platforms.collect(), FastPathState::On(fast_path))
         }
         Err(error) => {
             log(format_args!(

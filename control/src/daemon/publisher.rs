@@ -14,6 +14,8 @@ use dataplane::snapshot::{Gate, Snapshot};
 use dataplane::types::{GenerationNumber, LinkId};
 
 use super::crew::Crew;
+use super::directory::Known;
+use super::ledger::{Books, Ledger};
 
 /// How long workers may take to adopt a generation; they look at the start of every batch.
 const ADOPTION_TIME: Duration = Duration::from_secs(2);
@@ -41,6 +43,7 @@ pub(super) struct Publisher {
     current: Arc<Generation>,
     retired: Vec<Arc<Generation>>,
     seed: u64,
+    ledger: Ledger,
     /// How long it waits for workers.
     patience: Duration,
 }
@@ -50,7 +53,8 @@ impl Publisher {
     pub(super) fn new(snapshot: Snapshot, seed: u64) -> Publisher {
         let current = Arc::new(Generation::first(snapshot, seed));
         let cell = Arc::new(Cell::new(Arc::clone(&current)));
-        Publisher { cell, current, retired: Vec::new(), seed, patience: ADOPTION_TIME }
+        let (retired, ledger) = (Vec::new(), Ledger::default());
+        Publisher { cell, current, retired, seed, ledger, patience: ADOPTION_TIME }
     }
 
     /// Where workers find the generation.
@@ -70,9 +74,19 @@ impl Publisher {
 
     /// Makes a step when every worker works with what is in force, and waits until every worker
     /// works with what follows.
-    pub(super) fn publish(&mut self, step: Step, crew: &Crew) -> Result<GenerationNumber, Lag> {
+    pub(super) fn publish(
+        &mut self,
+        step: Step,
+        crew: &Crew,
+        known: &Known,
+    ) -> Result<GenerationNumber, Lag> {
         self.settle(crew)?;
-        let number = self.replace(step);
+        let next = self.following(step);
+        let (before, after) = (&self.current.accounts, &next.accounts);
+        if !Arc::ptr_eq(before, after) {
+            self.ledger.follow((before, after), known, |slot| crew.carried(slot));
+        }
+        let number = self.replace(next);
         crew.wake();
         let adopted = crew.wait_until_adopted(number, self.patience);
         self.reap();
@@ -84,11 +98,20 @@ impl Publisher {
         self.current.next(snapshot, self.seed)
     }
 
-    fn replace(&mut self, step: Step) -> GenerationNumber {
-        let next = Arc::new(match step {
+    /// What everybody has carried.
+    pub(super) fn books(&self, crew: &Crew, known: &Known) -> Books {
+        self.ledger.read(&self.current.accounts, known, |slot| crew.carried(slot))
+    }
+
+    fn following(&self, step: Step) -> Generation {
+        match step {
             Step::To(snapshot) => self.next(*snapshot),
             Step::Gate(link, gate) => self.current.with_gate(link, gate),
-        });
+        }
+    }
+
+    fn replace(&mut self, next: Generation) -> GenerationNumber {
+        let next = Arc::new(next);
         self.retired.push(self.cell.publish(Arc::clone(&next)));
         self.current = next;
         self.current.number
@@ -128,7 +151,7 @@ mod tests {
     fn workers_are_never_two_generations_apart() {
         let mut publisher = Publisher::new(snapshot(), 1).impatient();
         let crew = Crew::played(3, publisher.cell());
-        let mut publish = || publisher.publish(empty(), &crew);
+        let mut publish = || publisher.publish(empty(), &crew, &Known::default());
         let named = |workers: &str| format!("worker {workers}");
         assert_eq!(publish(), Err(Lag::Before(named("0, 1, 2"))), "none works yet");
         (0..3).for_each(|worker| crew.play_adoption(worker, 1));
@@ -149,14 +172,14 @@ mod tests {
         let mut publisher = Publisher::new(snapshot(), 1);
         let worker = publisher.cell().load();
         let first = Arc::downgrade(&worker);
-        assert_eq!(publisher.replace(empty()).0, 2);
+        assert_eq!(publisher.replace(publisher.following(empty())).0, 2);
         publisher.reap();
         drop(worker);
         assert!(first.upgrade().is_some(), "the worker's was not the last reference");
         publisher.reap();
         assert!(first.upgrade().is_none() && publisher.retired.is_empty());
         for number in 3..20 {
-            assert_eq!(publisher.replace(empty()).0, number);
+            assert_eq!(publisher.replace(publisher.following(empty())).0, number);
             publisher.reap();
             assert!(publisher.retired.is_empty(), "nobody holds an old one");
         }

@@ -19,6 +19,7 @@ use rustix::io::Errno;
 
 use super::audit::Audit;
 use super::crew::{Crew, FastPathState};
+use super::ledger::{Book, Books};
 use super::privileges;
 use super::prober::Probing;
 use super::recorder::Recorder;
@@ -41,6 +42,7 @@ pub(super) struct Facts<'f> {
     pub(super) probed: (usize, usize),
     pub(super) recorder: Option<&'f Recorder>,
     pub(super) audit: &'f Audit,
+    pub(super) books: &'f Books,
 }
 
 impl Facts<'_> {
@@ -87,13 +89,14 @@ impl Facts<'_> {
             consumed: counters.consumed,
             held: counters.held,
             dropped: counters.dropped_total(),
+            traffic_of_others: self.books.others.into(),
         }
     }
 
     fn fast_path(&self) -> api::FastPath {
         let (state, detail) = match self.crew.fast_path() {
             FastPathState::Off => (api::FastPathState::Off, None),
-            FastPathState::On => (api::FastPathState::On, None),
+            FastPathState::On(_) => (api::FastPathState::On, None),
             FastPathState::Unavailable(why) => (api::FastPathState::Unavailable, Some(why.clone())),
         };
         api::FastPath { state, detail }
@@ -209,9 +212,11 @@ pub(super) fn endpoints(
     config: &Config,
     registry: &Registry,
     generation: &Generation,
+    books: &Books,
 ) -> Vec<api::Endpoint> {
     let endpoints = config.endpoints().iter().filter_map(|endpoint| {
         let connection = registry.connection(&endpoint.name)?;
+        let book = books.connections.get(&connection.link);
         Some(api::Endpoint {
             name: endpoint.name.to_string(),
             virtual_network: config
@@ -229,9 +234,20 @@ pub(super) fn endpoints(
             flows_reserved: config.quota(endpoint).reserved,
             flows_max: Some(config.quota(endpoint).most).filter(|most| *most < u32::MAX),
             refused: refusals(generation, connection.link),
+            traffic: book.map(|book| book.total.into()).unwrap_or_default(),
+            accounts: book.map(accounts).unwrap_or_default(),
         })
     });
     endpoints.collect()
+}
+
+fn accounts(book: &Book) -> Vec<api::Account> {
+    let accounts = book.accounts.iter().map(|(key, traffic)| api::Account {
+        backend: key.towards.map(|(backend, _)| backend),
+        protocol: key.towards.map(|(_, protocol)| protocol.into()),
+        traffic: (*traffic).into(),
+    });
+    accounts.collect()
 }
 
 /// How often newcomers of a connection were refused for want of room.
@@ -246,12 +262,12 @@ pub(super) fn refusals(generation: &Generation, link: LinkId) -> api::Refusals {
 }
 
 /// What services are looked at in.
-#[derive(Clone, Copy)]
 pub(super) struct Scene<'v> {
     pub(super) config: &'v Config,
     pub(super) registry: &'v Registry,
     pub(super) generation: &'v Generation,
     pub(super) probing: &'v Probing,
+    pub(super) books: Books,
     pub(super) now: Duration,
 }
 
@@ -262,7 +278,7 @@ impl Scene<'_> {
 }
 
 fn services(scene: &Scene<'_>) -> Vec<api::Service> {
-    let Scene { config, registry, generation, now, .. } = *scene;
+    let &Scene { config, registry, generation, ref books, now, .. } = scene;
     let services = config.services().iter().enumerate().filter_map(|(at, service)| {
         let balancer = config.load_balancers().get(service.load_balancer)?;
         let network = config.virtual_networks().get(balancer.virtual_network)?;
@@ -288,6 +304,7 @@ fn services(scene: &Scene<'_>) -> Vec<api::Service> {
             proxy_protocol: proxy_protocol(service.treatment.proxy_protocol),
             rules: rules(balancer, service, ServiceIndex(u32::try_from(at).ok()?), scene),
             nat_ports: nat_ports(balancer, service, (registry, scope), generation),
+            traffic: books.services.get(service.name.as_str()).copied().unwrap_or_default().into(),
         })
     });
     services.collect()

@@ -1,13 +1,15 @@
 //! Metrics in the text format of Prometheus (version 0.0.4), from what the control socket says.
 //!
 //! Azure's `PLSNatPortsUsage` stays recognizable: `adit_pls_nat_ports_usage_percent`, and the ports
-//! behind it stand there by backend and protocol. Pure; bounds: what it is given.
+//! behind it stand there by backend and protocol. So do `PEBytesIn`, `PEBytesOut`, `PLSBytesIn` and
+//! `PLSBytesOut`, beside which `adit_bytes_in_total` and its like have the dimensions that Azure
+//! lacks. Pure; bounds: what it is given.
 
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 use std::net::Ipv4Addr;
 
-use crate::api::{DeviceState, Drop, Endpoint, Recording, Service, Status};
+use crate::api::{DeviceState, Drop, Endpoint, Protocol, Recording, Service, Status, Traffic};
 use crate::state::ConnectionState;
 
 /// What metrics are made of.
@@ -78,6 +80,9 @@ fn process(page: &mut Page, status: &Status) {
         page.gauge(name, help, &[], value);
     }
     let displaced = "Flows closed unanswered because newer ones needed the room.";
+    let others = &status.traffic_of_others;
+    let help = "Bytes of endpoints for which there was no account.";
+    page.counter("adit_other_bytes_total", help, &[], others.bytes_in + others.bytes_out);
     let counters: [(&'static str, &str, u64); 8] = [
         ("adit_flows_opened_total", "Flows ever opened.", status.flows_opened),
         ("adit_flows_displaced_total", displaced, status.flows_displaced),
@@ -128,12 +133,46 @@ fn connections(page: &mut Page, facts: &Facts<'_>) {
         page.gauge("adit_pe_approved", "Whether an endpoint is approved.", &labels, is_approved);
         let is_pending = u8::from(endpoint.connection_state == ConnectionState::Pending);
         page.gauge("adit_pe_pending", "Whether an endpoint waits.", &labels, is_pending);
+        let Traffic { bytes_in, bytes_out, .. } = endpoint.traffic;
+        let help = "Bytes from clients through an endpoint (PEBytesIn).";
+        page.counter("adit_pe_bytes_in_total", help, &labels, bytes_in);
+        let help = "Bytes to clients through an endpoint (PEBytesOut).";
+        page.counter("adit_pe_bytes_out_total", help, &labels, bytes_out);
+        accounts(page, endpoint);
+    }
+}
+
+/// What an endpoint carried by backend and protocol, which Azure does not tell. Without a backend:
+/// what has no account of its own.
+fn accounts(page: &mut Page, endpoint: &Endpoint) {
+    for account in &endpoint.accounts {
+        let backend = account.backend.map(|backend| backend.to_string()).unwrap_or_default();
+        let labels = [
+            ("endpoint", endpoint.name.as_str()),
+            ("service", endpoint.private_link_service.as_str()),
+            ("backend", backend.as_str()),
+            ("protocol", account.protocol.map_or("", Protocol::name)),
+        ];
+        let Traffic { packets_in, bytes_in, packets_out, bytes_out } = account.traffic;
+        let help = "Packets from clients, by endpoint, backend and protocol.";
+        page.counter("adit_packets_in_total", help, &labels, packets_in);
+        let help = "Bytes of those.";
+        page.counter("adit_bytes_in_total", help, &labels, bytes_in);
+        let help = "Packets from backends, by endpoint, backend and protocol.";
+        page.counter("adit_packets_out_total", help, &labels, packets_out);
+        let help = "Bytes of those.";
+        page.counter("adit_bytes_out_total", help, &labels, bytes_out);
     }
 }
 
 fn services(page: &mut Page, facts: &Facts<'_>) {
     for service in facts.services {
         let name = service.name.as_str();
+        let labels = [("service", name)];
+        let help = "Bytes from clients to a service (PLSBytesIn).";
+        page.counter("adit_pls_bytes_in_total", help, &labels, service.traffic.bytes_in);
+        let help = "Bytes from a service to clients (PLSBytesOut).";
+        page.counter("adit_pls_bytes_out_total", help, &labels, service.traffic.bytes_out);
         let mut usage: BTreeMap<Ipv4Addr, (u64, u64)> = BTreeMap::new();
         for ports in &service.nat_ports {
             let (nat_ip, backend) = (ports.nat_ip.to_string(), ports.backend.to_string());

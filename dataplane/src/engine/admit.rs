@@ -76,6 +76,7 @@ impl Engine {
         let mut flow = Flow::open(forward.key, lease, backend, nowhere);
         flow.set_neighbor(grant.backend.next_hop);
         flow.link = grant.link;
+        flow.account = self.generation.accounts.find(grant.link, backend.0, forward.key.protocol);
         flow.generation = self.generation.number;
         flow.last_seen = now;
         flow.timeout_ticks = flow.state.timeout_ticks(&grant.timeouts);

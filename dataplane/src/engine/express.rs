@@ -15,8 +15,8 @@ use alloc::boxed::Box;
 use alloc::vec;
 use core::net::Ipv4Addr;
 
-use super::record::packet_bytes;
 use super::{Engine, Verdict};
+use crate::account::AccountPage;
 use crate::device::{Checksum, Frame, Link};
 use crate::flow::Flow;
 use crate::generation::Generation;
@@ -60,9 +60,9 @@ const NOBODY: FlowIndex = FlowIndex(u32::MAX);
 
 impl Step {
     #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "made from 32 bits")]
+    #[expect(clippy::cast_possible_truncation, reason = "made from 16 bits")]
     fn pool(&self) -> PoolIndex {
-        PoolIndex(self.place as u32)
+        PoolIndex(self.place as u16)
     }
 
     /// Whether it is worth to ask a record.
@@ -212,8 +212,8 @@ impl Engine {
         verdicts: &mut [Verdict],
         now: Tick,
     ) -> usize {
-        let Engine { generation, flows, exits, records, .. } = self;
-        let generation = &**generation;
+        let Engine { generation, flows, exits, records, accounts, .. } = self;
+        let scene = Scene { generation, exits, accounts, now };
         let mut done = 0;
         for ((frame, step), verdict) in frames.iter_mut().zip(steps).zip(verdicts) {
             // The record may be another flow's by now, or nobody's: it has to agree in everything.
@@ -221,15 +221,13 @@ impl Engine {
             // Each call becomes code of its own, in which the direction is no question.
             let carried = match step.way {
                 Way::Long => None,
-                Way::Forward => {
-                    carry(Direction::Forward, generation, exits, flow, step, frame, now)
-                }
-                Way::Return => carry(Direction::Return, generation, exits, flow, step, frame, now),
+                Way::Forward => carry(Direction::Forward, &scene, flow, step, frame),
+                Way::Return => carry(Direction::Return, &scene, flow, step, frame),
             };
-            let Some(device) = carried else { break };
+            let Some((device, bytes)) = carried else { break };
             *verdict = Verdict::Forward(device);
             if records.tallies.counts() {
-                let count = Count { packets: 1, bytes: packet_bytes(frame) };
+                let count = Count { packets: 1, bytes };
                 records.tallies.add(step.candidate, step.way.direction(), count);
             }
             done += 1;
@@ -238,18 +236,25 @@ impl Engine {
     }
 }
 
-/// Rewrites a packet for where it goes, which it returns; `None` if there is any doubt, and then
-/// nothing is changed.
+/// What packets of a batch have in common.
+struct Scene<'e> {
+    generation: &'e Generation,
+    exits: &'e Exits,
+    accounts: &'e AccountPage,
+    now: Tick,
+}
+
+/// Rewrites a packet for where it goes, counts it, and returns where that is and how many bytes it
+/// had; `None` if there is any doubt, and then nothing is changed.
 #[inline(always)]
 fn carry(
     direction: Direction,
-    generation: &Generation,
-    exits: &Exits,
+    scene: &Scene<'_>,
     flow: &mut Flow,
     step: &Step,
     frame: &mut Frame,
-    now: Tick,
-) -> Option<DeviceIndex> {
+) -> Option<(DeviceIndex, u64)> {
+    let Scene { generation, exits, accounts, now } = *scene;
     let plain = Plain::of(frame.head());
     let (tuple, station) = (plain.tuple(), plain.source_station());
     let is_its = match direction {
@@ -281,10 +286,12 @@ fn carry(
         return None;
     }
     flow.last_seen = now;
+    let bytes = u64::from(plain.total_length());
+    accounts.count(flow.account, direction, bytes);
     let rewrite = flow.rewrite(direction);
     let is_partial = frame.offload.checksum != Checksum::Complete;
     let head = frame.head_mut();
     rewrite.apply_plain(head, protocol, is_partial);
     PlainMut::of(head).set_stations(hop.0, exit.station);
-    Some(hop.device())
+    Some((hop.device(), bytes))
 }

@@ -13,7 +13,7 @@ use crate::drop_reason::DropReason;
 use crate::flow::{Flow, State, Tallies};
 use crate::limits::BATCH_FRAMES_MAX;
 use crate::record::{Count, EndReason, FlowEvent, FlowRecord, Recording};
-use crate::types::{Direction, FlowIndex, Tick};
+use crate::types::{AccountIndex, Direction, FlowIndex, Tick};
 use crate::wire::plain::Plain;
 
 /// Records that wait for the worker.
@@ -91,6 +91,8 @@ impl Engine {
     /// A packet of the flow, as it arrived, has passed.
     #[inline(always)]
     pub(super) fn tally(&mut self, number: FlowIndex, direction: Direction, bytes: u64) {
+        let account = self.flows.get(number).map_or(AccountIndex::OTHERS, |flow| flow.account);
+        self.accounts.count(account, direction, bytes);
         self.records.tallies.add(number, direction, Count { packets: 1, bytes });
     }
 

@@ -15,12 +15,11 @@ use alloc::vec;
 use core::net::SocketAddrV4;
 
 use super::Engine;
-use crate::fast_path::{Carried, Course, FastPath, InterfaceNumber, Shortcut, ShortcutKey};
+use crate::fast_path::{Course, FastPath, InterfaceNumber, Shortcut, ShortcutKey};
 use crate::flow::{Flow, State};
 use crate::limits::DEVICES_MAX;
 use crate::record::Count;
 use crate::types::{DeviceIndex, Direction, FlowIndex, Hop, Instant, ScopeId, Tick};
-use crate::wire::ethernet::HEADER_BYTES;
 
 /// In the order of the numbers.
 const WAYS: [Direction; 2] = [Direction::Forward, Direction::Return];
@@ -151,9 +150,9 @@ impl Engine {
         let Some(shortcuts) = &mut self.shortcuts else { return };
         for (way, key) in WAYS.into_iter().zip(keys) {
             let Some(key) = key else { continue };
-            let Carried { packets, bytes } = shortcuts.path.remove(&key);
-            let bytes = bytes.saturating_sub(packets * HEADER_BYTES as u64);
-            self.records.tallies.add(number, way, Count { packets, bytes });
+            let carried = shortcuts.path.remove(&key);
+            let count = Count { packets: carried.packets, bytes: carried.packet_bytes() };
+            self.records.tallies.add(number, way, count);
         }
         if let Some(slot) = shortcuts.installed.get_mut(number.slot()) {
             *slot = 0;
@@ -235,6 +234,8 @@ impl Engine {
             own: link.mac,
             to: hop.mac,
             mtu: link.mtu,
+            account: flow.account,
+            way,
             counts: self.records.tallies.counts(),
         })
     }

@@ -8,8 +8,8 @@ use core::net::Ipv4Addr;
 use super::State;
 use crate::packet::{Delta, FlowKey, PlainTuple, Rewrite};
 use crate::types::{
-    Direction, FlowIndex, GenerationNumber, Hop, HopWord, Lease, LinkId, NeighborIndex, PoolIndex,
-    Protocol, Tick,
+    AccountIndex, Direction, FlowIndex, GenerationNumber, Hop, HopWord, Lease, LinkId,
+    NeighborIndex, PoolIndex, Protocol, Tick,
 };
 
 /// A two-way conversation between a client and a backend.
@@ -22,6 +22,8 @@ pub struct Flow {
     domain: u32,
     /// The pool that its lease goes back to. A slot of `Pools`, which outlives generations.
     pub pool: PoolIndex,
+    /// Where its packets are counted. A slot of `Accounts`, which outlives generations.
+    pub account: AccountIndex,
     /// What its forward packets leave with.
     outside: PlainTuple,
     /// The configuration that last judged it.
@@ -78,6 +80,7 @@ impl Flow {
             inside,
             domain: key.domain(),
             pool: lease.pool,
+            account: AccountIndex::OTHERS,
             outside,
             generation: GenerationNumber(0),
             last_seen: Tick(0),

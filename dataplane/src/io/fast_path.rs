@@ -13,7 +13,8 @@
 //! inboxes live as long as their descriptors.
 //!
 //! Bounds: [`SHORTCUTS_MAX`] shortcuts, each about 200 bytes of the kernel's memory while it is
-//! there. It needs CAP_BPF and CAP_NET_ADMIN in the initial user namespace.
+//! there, and 2 MiB for the counts of each processor. It needs CAP_BPF and CAP_NET_ADMIN in the
+//! initial user namespace.
 
 mod device;
 mod entry;
@@ -36,7 +37,8 @@ use self::program::{Maps, OnInterface, Program};
 use super::Fail;
 use crate::device::DeviceError;
 use crate::fast_path::{Carried, FastPath, InterfaceNumber, Shortcut, ShortcutKey};
-use crate::types::{Instant, MacAddress, ScopeId};
+use crate::record::{Count, Traffic};
+use crate::types::{AccountIndex, Direction, Instant, MacAddress, ScopeId};
 
 pub use self::program::SHORTCUTS_MAX;
 
@@ -128,6 +130,18 @@ impl KernelFastPath {
         let new = Arc::new(Attached { interface, by_peer, shared, _program: program });
         attached.push(Arc::downgrade(&new));
         Ok(new)
+    }
+
+    /// What it has carried that was counted in an account's slot, whosever account that was. Bytes
+    /// are those of IPv4 packets.
+    #[must_use]
+    pub fn carried_by(&self, account: AccountIndex) -> Traffic {
+        let maps = self.shared.maps.lock();
+        let of = |way| {
+            let carried = maps.carried_by(account, way);
+            Count { packets: carried.packets, bytes: carried.packet_bytes() }
+        };
+        Traffic { forward: of(Direction::Forward), back: of(Direction::Return) }
     }
 
     fn goes_by_peer(&self, interface: InterfaceNumber) -> bool {

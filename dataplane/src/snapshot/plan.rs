@@ -18,7 +18,7 @@ use super::{
     Service, Snapshot, Spread, Treatment, local_key, rule_key,
 };
 use crate::hash::FixedMap;
-use crate::limits::{BACKENDS_PER_RULE_MAX, DEVICES_MAX, NAT_IPS_MAX};
+use crate::limits::{BACKENDS_PER_RULE_MAX, DEVICES_MAX, NAT_IPS_MAX, POOLS_MAX};
 use crate::types::{
     BackendIndex, DeviceIndex, Ending, EndpointIndex, LinkId, NeighborIndex, Prefix, Protocol,
     ScopeId, ScopedAddress, SecurityGroupIndex, ServiceIndex, Timeouts,
@@ -228,6 +228,11 @@ pub(super) fn build(plan: Plan) -> Result<Snapshot, PlanError> {
     let reserves = Reserves::of(endpoints.iter());
     builder.pool_keys.sort_unstable();
     builder.pool_keys.dedup();
+    if builder.pool_keys.len() > POOLS_MAX {
+        return Err(PlanError::TooMany(
+            "port pools: NAT IPs times backends times protocols, 65536 at most",
+        ));
+    }
     let links = endpoints.iter().enumerate();
     let cares = |service: &Service| service.treatment.fragments == Fragments::Reassemble;
     let reassembles = services.iter().any(cares);

@@ -13,6 +13,7 @@ use core::fmt;
 use super::handover::{self, Handover};
 use super::inquiry::{Finding, Inquiries, Inquiry};
 use super::probe::ProbeRings;
+use crate::account::AccountPage;
 use crate::engine::Session;
 use crate::generation::Generation;
 use crate::limits::{RECORDS_MAX, WORKERS_MAX};
@@ -78,6 +79,8 @@ pub struct Shared {
     pub cell: Arc<Cell>,
     /// What the worker counts.
     pub stats: StatsPage,
+    /// What it carried, by account.
+    pub accounts: Arc<AccountPage>,
     requests: ArrayQueue<SessionPage>,
     answers: ArrayQueue<SessionPage>,
     tickets: AtomicU64,
@@ -95,6 +98,7 @@ impl Shared {
             records: ArrayQueue::new(room),
             cell,
             stats: StatsPage::new(),
+            accounts: Arc::new(AccountPage::new()),
             requests: ArrayQueue::new(1),
             answers: ArrayQueue::new(1),
             tickets: AtomicU64::new(0),

@@ -18,7 +18,7 @@ pub(super) fn check(
     others: impl Fn(&PoolKey) -> u32,
 ) {
     let mut tuples = HashSet::new();
-    let mut leased: HashMap<u32, u32> = HashMap::new();
+    let mut leased: HashMap<u16, u32> = HashMap::new();
     let mut used: HashMap<LinkId, u32> = HashMap::new();
     let keys = Keys::new(seed);
     for (worker, engine) in (0..).map(WorkerId).zip(engines) {
@@ -79,7 +79,7 @@ pub(super) fn check(
 
 fn check_pools(
     generation: &Generation,
-    flows: &HashMap<u32, u32>,
+    flows: &HashMap<u16, u32>,
     others: impl Fn(&PoolKey) -> u32,
 ) {
     let pools = &generation.pools;

@@ -21,6 +21,7 @@ use dataplane::record::{EndReason, FlowEvent, FlowRecord, Recording};
 use dataplane::snapshot::Snapshot;
 use dataplane::types::{DeviceIndex, FlowIndex, Instant, Tick, WorkerId};
 
+use super::accounts::Bases;
 use super::choices::{Choice, SQUATTER, Seen};
 use super::coverage::Coverage;
 use super::expect::same_frame;
@@ -76,10 +77,11 @@ pub(super) struct Play<'r> {
     gathered: (usize, Vec<Underway>),
     /// What the engines lend their flows to, in some worlds.
     fast_path: Option<Memory>,
+    bases: Bases,
 }
 
-/// Operations between two looks at all that is lent.
-const LENT_EVERY: u64 = 32;
+/// Operations between two looks at all accounts and all that is lent.
+const LOOK_EVERY: u64 = 32;
 
 /// The engine's choices, for one frame.
 struct Look<'a> {
@@ -142,7 +144,11 @@ impl Seen for Look<'_> {
 }
 
 /// Fails with a message if two things differ.
-fn agree<T: PartialEq + std::fmt::Debug>(what: &str, expected: &T, seen: &T) -> Result<(), String> {
+pub(super) fn agree<T: PartialEq + std::fmt::Debug>(
+    what: &str,
+    expected: &T,
+    seen: &T,
+) -> Result<(), String> {
     if expected == seen {
         return Ok(());
     }
@@ -187,6 +193,7 @@ impl<'r> Play<'r> {
             slow: vec![Vec::new(); workers],
             gathered: (0, Vec::new()),
             fast_path: fast_path.clone(),
+            bases: Bases::default(),
         };
         for at in 0..4 {
             play.set_link(DeviceIndex(at), Some(link(DeviceIndex(at), 1500)));
@@ -209,7 +216,7 @@ impl<'r> Play<'r> {
             Op::Set { knob, of, value, late } => {
                 self.adopt();
                 self.setup.set(*knob, *of, *value);
-                self.publish();
+                self.publish()?;
                 self.adopt_at(0);
                 if !late {
                     self.adopt();
@@ -251,6 +258,7 @@ impl<'r> Play<'r> {
             let expected = self.model.flows_of(usage.link());
             agree("the flows of a connection", &expected, &(usage.flows() as usize))?;
         }
+        self.bases.compare(&self.generation, &self.engines, &self.model)?;
         for engine in &self.engines {
             self.coverage.counters.add(engine.counters());
         }
@@ -472,10 +480,14 @@ impl<'r> Play<'r> {
         Ok(())
     }
 
-    fn publish(&mut self) {
+    fn publish(&mut self) -> Result<(), String> {
         let snapshot = Snapshot::build(self.setup.plan()).expect("every plan here is consistent");
-        self.generation = Arc::new(self.generation.next(snapshot, self.shape.seed));
+        let next = self.generation.next(snapshot, self.shape.seed);
+        let accounts = (&*self.generation.accounts, &*next.accounts);
+        self.bases.follow(accounts, &self.engines, &mut self.model)?;
+        self.generation = Arc::new(next);
         self.model.publish(self.setup.plan());
+        Ok(())
     }
 
     fn adopt(&mut self) {
@@ -533,12 +545,11 @@ impl<'r> Play<'r> {
             self.compare_flows(worker)?;
             self.compare_told(worker)?;
         }
-        match &self.fast_path {
-            Some(memory) if self.coverage.operations.is_multiple_of(LENT_EVERY) => {
-                check(&self.engines, memory)
-            }
-            _ => Ok(()),
+        if !self.coverage.operations.is_multiple_of(LOOK_EVERY) {
+            return Ok(());
         }
+        self.bases.compare(&self.generation, &self.engines, &self.model)?;
+        self.fast_path.as_ref().map_or(Ok(()), |memory| check(&self.engines, memory))
     }
 
     /// What was told of each flow, in order; free: the order of flows.

@@ -19,6 +19,7 @@ use dataplane::snapshot::{EndpointPlan, Plan, RulePlan};
 use dataplane::stats::Counters;
 use dataplane::types::{DeviceIndex, Direction, LinkId, Timeouts, WorkerId};
 
+use super::accounts::Carrier;
 use super::announce::Announcements;
 use super::choices::{Choice, SQUATTER, Seen};
 use super::ending::{Rest, data};
@@ -139,6 +140,8 @@ pub(super) struct Model {
     pub(super) backends: BTreeMap<(LinkId, Key), (Takers, Ipv4Addr)>,
     /// The last choice for each key, and the provider's network: where answers come from.
     pub(super) translations: BTreeMap<Key, (u16, Choice)>,
+    /// What connections carried: packets and bytes, by direction.
+    pub(super) carried: BTreeMap<Carrier, [[u64; 2]; 2]>,
     pub(super) announcements: Announcements,
     /// Choices that were not allowed.
     pub(super) complaints: Vec<String>,
@@ -178,6 +181,7 @@ impl Model {
             owners: BTreeMap::new(),
             backends: BTreeMap::new(),
             translations: BTreeMap::new(),
+            carried: BTreeMap::new(),
             announcements: Announcements::default(),
             complaints: Vec::new(),
         }

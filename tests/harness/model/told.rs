@@ -57,8 +57,10 @@ impl Model {
     pub(super) fn carry(&mut self, key: &Key, direction: Direction, input: &Image) {
         let flow = self.flows.get_mut(key).expect("a flow that carries lives");
         let [packets, bytes] = &mut flow.carried[direction as usize];
+        let length = u64::from(u16::from_be_bytes([input.bytes[16], input.bytes[17]]));
         *packets += 1;
-        *bytes += u64::from(u16::from_be_bytes([input.bytes[16], input.bytes[17]]));
+        *bytes += length;
+        self.account(key, direction, length);
     }
 
     /// Why a flow is over that time ends, or in whose place another begins.

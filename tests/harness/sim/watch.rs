@@ -12,6 +12,8 @@ use control::state::ConnectionState;
 use dataplane::drop_reason::DropReason;
 use dataplane::engine::{ADVANCE_STEPS, Engine};
 use dataplane::limits::{BATCH_FRAMES_MAX, HELD_FRAMES_MAX};
+use dataplane::record::{Count, Traffic};
+use dataplane::types::AccountIndex;
 use pnet_base::MacAddr;
 
 use super::agenda::{Nanos, SECOND};
@@ -57,6 +59,10 @@ struct Tally {
     full: u64,
     rejected: u64,
     closed: u64,
+    /// Packets that were translated, whatever their device said, by direction.
+    carried: [Count; 2],
+    /// The highest slot of an account so far.
+    slots: u16,
 }
 
 /// When a flow was last used, and under which configuration.
@@ -260,6 +266,9 @@ impl Watch {
         arrival.has_left = true;
         let (ingress, is_intact) = (arrival.network, arrival.is_intact);
         let input = arrival.image.clone();
+        let way = usize::from(!moment.intent.is_tenant(ingress));
+        let length = u64::from(u16::from_be_bytes([input.bytes[16], input.bytes[17]]));
+        self.tallies[moment.worker].carried[way] += Count { packets: 1, bytes: length };
         let inserts = moment.intent.services.iter().any(|service| service.proxy.is_some());
         self.checker.rewritten(&input, image, inserts);
         let input = observe(&input.bytes).transport();
@@ -386,6 +395,25 @@ impl Watch {
         assert_eq!(records, engine.flows().len() as u64, "I9: flows opened and closed");
         assert!(engine.flows().len() <= flows_max, "I8: flows");
         assert!(counters.held <= HELD_FRAMES_MAX as u64, "I8: packets that wait");
+        self.carried(worker, engine);
+    }
+
+    /// What connections carried is what left, or wanted to. Clients' packets may also have waited
+    /// for their next hop, in vain too.
+    fn carried(&mut self, worker: usize, engine: &Engine) {
+        let tally = &mut self.tallies[worker];
+        let accounts = engine.generation().accounts.iter();
+        let slots = accounts.map(|(slot, _)| slot.0).max().unwrap_or(0);
+        tally.slots = tally.slots.max(slots);
+        let mut sum = Traffic::default();
+        (0..=tally.slots).for_each(|slot| sum += engine.accounts().read(AccountIndex(slot)));
+        let [forward, back] = tally.carried;
+        assert_eq!(sum.back, back, "I9: what backends sent, by account");
+        let counters = engine.counters();
+        let waited = counters.held + counters.dropped[DropReason::NeighborUnreachable.slot()];
+        let packets = forward.packets + waited;
+        assert_eq!(sum.forward.packets, packets, "I9: what clients sent, by account");
+        assert!(sum.forward.bytes >= forward.bytes, "I9: bytes of what clients sent");
     }
 
     /// A turn's work is bounded: what one advance may close, and a flow or two for each frame.

@@ -33,7 +33,8 @@ pub(crate) const ROOMS: &[Room] = &[
     room_of("snapshot", &["types", "limits", "hash"]),
     room_of("neighbor", &["snapshot", "types", "limits", "sync"]),
     room_of("nat", &["snapshot", "types", "limits", "hash", "prefetch", "sync"]),
-    room_of("generation", &["snapshot", "nat", "neighbor", "hash", "types", "limits"]),
+    room_of("account", &["snapshot", "nat", "record", "types", "limits", "sync"]),
+    room_of("generation", &["snapshot", "nat", "account", "neighbor", "hash", "types", "limits"]),
     // What a packet meets.
     room_of("classify", &["packet", "snapshot", "types", "drop_reason"]),
     room_of("lb", &["snapshot", "types"]),
@@ -54,6 +55,7 @@ pub(crate) const ROOMS: &[Room] = &[
             "snapshot",
             "neighbor",
             "nat",
+            "account",
             "generation",
             "classify",
             "lb",
@@ -68,6 +70,7 @@ pub(crate) const ROOMS: &[Room] = &[
         "worker",
         &[
             "engine",
+            "account",
             "device",
             "record",
             "publish",
@@ -81,7 +84,10 @@ pub(crate) const ROOMS: &[Room] = &[
             "fast_path",
         ],
     ),
-    room_of("io", &["device", "offload", "worker", "snapshot", "types", "limits", "fast_path"]),
+    room_of(
+        "io",
+        &["device", "offload", "record", "worker", "snapshot", "types", "limits", "fast_path"],
+    ),
 ];
 
 /// Crates from outside that only these rooms may name.

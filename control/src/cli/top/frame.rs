@@ -190,7 +190,7 @@ fn page(screen: &Screen, width: usize) -> Page {
     match screen.view {
         View::Overview => overview(screen, sample, width),
         View::Endpoints => table(screen, views::endpoints(sample, rates), width),
-        View::Services => table(screen, views::services(sample), width),
+        View::Services => table(screen, views::services(sample, &screen.rates), width),
         View::Backends => table(screen, views::backends(sample), width),
         View::Ports => ports(screen, sample, width),
         View::Drops => table(screen, views::drops(sample, rates), width),

@@ -45,6 +45,11 @@ impl Cell {
         Cell::number(value.unwrap_or(-1.0), value.map_or("-".to_owned(), super::words::rate))
     }
 
+    /// Bytes in a second as bits, or nothing where there is no rate yet.
+    pub(super) fn bits(bytes: Option<f64>) -> Cell {
+        Cell::rate(bytes.map(|bytes| bytes * 8.0))
+    }
+
     pub(super) fn tone(self, tone: Tone) -> Cell {
         Cell { tone, ..self }
     }

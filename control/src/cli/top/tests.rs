@@ -36,6 +36,9 @@ fn later() -> Sample {
     later.status.devices[0].received += 6_000;
     later.status.devices[4].missed += 5;
     later.drops.iter_mut().find(|drop| drop.count > 0).unwrap().count += 3;
+    later.endpoints[0].traffic.bytes_in += 125_000;
+    later.endpoints[0].traffic.bytes_out += 1_250_000;
+    later.services[0].traffic.bytes_out += 1_250_000;
     later.endpoints[0].refused.nat_ports_exhausted += 2;
     later
 }

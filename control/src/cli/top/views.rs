@@ -4,7 +4,7 @@ use super::grid::{Cell, Grid};
 use super::screen::Screen;
 use super::theme::Tone;
 use super::words;
-use crate::api::{Backend, DeviceState, Endpoint, Service};
+use crate::api::{Backend, DeviceState, Endpoint, Service, Traffic};
 use crate::cli::rates::{DevicePace, Rates, Sample, leased};
 use crate::state::ConnectionState;
 
@@ -17,9 +17,11 @@ pub(super) fn endpoints(sample: &Sample, rates: &Rates) -> Grid {
             ("SERVICE", 3),
             ("STATE", 0),
             ("FLOWS#", 0),
-            ("MAX#", 5),
-            ("REFUSED#", 4),
-            ("/S#", 6),
+            ("IN BIT/S#", 4),
+            ("OUT BIT/S#", 4),
+            ("MAX#", 6),
+            ("REFUSED#", 5),
+            ("/S#", 7),
         ],
         "There is no private endpoint.",
     );
@@ -27,15 +29,18 @@ pub(super) fn endpoints(sample: &Sample, rates: &Rates) -> Grid {
         let refused = rates.refused.get(&endpoint.name).copied();
         let is_refusing = refused.is_some_and(|rate| rate > 0.0);
         let tone = if is_refusing { Tone::Bad } else { Tone::Plain };
+        let pace = rates.endpoints.get(&endpoint.name).copied().unwrap_or_default();
         let most = endpoint.flows_max.map(u64::from);
         let most = most.map_or_else(|| Cell::number(f64::MAX, "-".to_owned()), Cell::count);
         let cells = [
-            Cell::text(&endpoint.name),
+            Cell::text(&endpoint.name).tone(tone),
             Cell::text(&endpoint.virtual_network),
             Cell::text(&endpoint.private_ip_address.to_string()),
             Cell::text(&endpoint.private_link_service),
             Cell::text(endpoint.connection_state.name()).tone(of_state(endpoint.connection_state)),
             Cell::count(u64::from(endpoint.flows)),
+            Cell::bits(pace.bytes_in),
+            Cell::bits(pace.bytes_out),
             most,
             Cell::count(endpoint.refused.total()),
             Cell::rate(refused).tone(tone),
@@ -69,10 +74,22 @@ fn about_endpoint(endpoint: &Endpoint) -> Vec<String> {
             refused.room_reserved
         ));
     }
+    for account in &endpoint.accounts {
+        let backend = account.backend.map_or("other backends".to_owned(), |at| at.to_string());
+        let protocol = account.protocol.map_or("", crate::api::Protocol::name);
+        let Traffic { packets_in, bytes_in, packets_out, bytes_out } = account.traffic;
+        lines.push(format!(
+            "{backend} {protocol}: in {} packets, {} bytes; out {} packets, {} bytes.",
+            words::count(packets_in),
+            words::count(bytes_in),
+            words::count(packets_out),
+            words::count(bytes_out)
+        ));
+    }
     lines
 }
 
-pub(super) fn services(sample: &Sample) -> Grid {
+pub(super) fn services(sample: &Sample, rates: &Rates) -> Grid {
     let mut grid = Grid::new(
         &[
             ("SERVICE", 0),
@@ -83,12 +100,15 @@ pub(super) fn services(sample: &Sample) -> Grid {
             ("RULES#", 5),
             ("BACKENDS#", 2),
             ("FLOWS#", 0),
+            ("IN BIT/S#", 1),
+            ("OUT BIT/S#", 1),
             ("FULLEST#", 1),
         ],
         "There is no private link service.",
     );
     for service in &sample.services {
         let fullest = fullest(service);
+        let pace = rates.services.get(&service.name).copied().unwrap_or_default();
         let cells = [
             Cell::text(&service.name),
             Cell::text(&service.virtual_network),
@@ -98,6 +118,8 @@ pub(super) fn services(sample: &Sample) -> Grid {
             Cell::count(service.rules.len() as u64),
             Cell::count(backends_of(service).len() as u64),
             Cell::count(leased(service, |_| true)),
+            Cell::bits(pace.bytes_in),
+            Cell::bits(pace.bytes_out),
             Cell::number(fullest, words::percent(fullest)).tone(of_share(fullest)),
         ];
         grid.row(cells, about_service(service));

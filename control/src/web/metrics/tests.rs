@@ -40,6 +40,11 @@ fn said() -> Said {
         "flows": 5, "flows_reserved": 0, "flows_max": null,
         "refused": { "endpoint_flows_max": 0, "nat_ports_exhausted": 0, "flow_table_full": 0,
             "room_reserved": 0 },
+        "traffic": { "packets_in": 7, "bytes_in": 700, "packets_out": 9, "bytes_out": 9000 },
+        "accounts": [{ "backend": "10.1.0.10", "protocol": "udp", "packets_in": 5,
+            "bytes_in": 500, "packets_out": 8, "bytes_out": 8000 },
+            { "backend": null, "protocol": null, "packets_in": 2, "bytes_in": 200,
+            "packets_out": 1, "bytes_out": 1000 }],
     });
     let pool = |nat_ip: &str, leased: u32| {
         json!({ "nat_ip": nat_ip, "backend": "10.1.0.10", "protocol": "tcp", "leased": leased,
@@ -63,6 +68,7 @@ fn said() -> Said {
                 "no_healthy_backends_behavior": "AllProbedDown" },
             "idle_timeout_seconds": 240.0 }],
         "nat_ports": [pool("10.1.0.4", 32256), pool("10.1.0.6", 0)],
+        "traffic": { "packets_in": 7, "bytes_in": 700, "packets_out": 9, "bytes_out": 9001 },
     });
     let drop = json!({ "metric": "no_rule", "count": 2, "sentence": "", "cure": "", "source": "" });
     Said {
@@ -114,6 +120,30 @@ fn ports_are_there_by_backend_and_protocol_too() {
         assert!(text.lines().any(|there| there == line), "{line} is missing from:\n{text}");
     }
     assert!(text.contains("(PLSNatPortsUsage)"));
+}
+
+#[test]
+fn traffic_has_azures_names_and_the_dimensions_that_azure_lacks() {
+    let text = text();
+    let endpoint = r#"{endpoint="pe-\"a\"",virtual_network="a",service="web",link_id="7"}"#;
+    let account = |backend, protocol| {
+        let of = r#"endpoint="pe-\"a\"",service="web""#;
+        format!(r#"{{{of},backend="{backend}",protocol="{protocol}"}}"#)
+    };
+    for line in [
+        format!("adit_pe_bytes_in_total{endpoint} 700"),
+        format!("adit_pe_bytes_out_total{endpoint} 9000"),
+        r#"adit_pls_bytes_in_total{service="web"} 700"#.to_owned(),
+        r#"adit_pls_bytes_out_total{service="web"} 9001"#.to_owned(),
+        format!("adit_packets_in_total{} 5", account("10.1.0.10", "udp")),
+        format!("adit_bytes_out_total{} 8000", account("10.1.0.10", "udp")),
+        format!("adit_packets_out_total{} 1", account("", "")),
+    ] {
+        assert!(text.lines().any(|there| there == line), "{line} is missing from:\n{text}");
+    }
+    for name in ["PEBytesIn", "PEBytesOut", "PLSBytesIn", "PLSBytesOut"] {
+        assert!(text.contains(&format!("({name}).")), "{name}");
+    }
 }
 
 /// Names of metrics in a text.

@@ -4,7 +4,8 @@
 use std::net::SocketAddrV4;
 
 use crate::fast_path::{Carried, Course, Shortcut, ShortcutKey};
-use crate::types::{MacAddress, ScopeId};
+use crate::limits::ACCOUNTS_MAX;
+use crate::types::{AccountIndex, Direction, MacAddress, ScopeId};
 
 /// An interface under the program.
 #[repr(C)]
@@ -67,7 +68,7 @@ pub(super) struct Entry {
     addresses: u32,
     ports: u32,
     counts: u32,
-    unused: u32,
+    cell: u32,
     serial_again: u32,
     pub(super) last_used_nanos: u64,
     pub(super) carried: Passed,
@@ -111,13 +112,23 @@ impl Entry {
             addresses: difference(&addresses(arrives), &addresses(leaves)),
             ports: difference(&[ports(arrives)], &[ports(leaves)]),
             counts: u32::from(shortcut.counts),
-            unused: 0,
+            cell: cell(shortcut.account, shortcut.way),
             serial_again: serial,
             last_used_nanos: 0,
             carried: Passed { packets: 0, bytes: 0 },
         }
     }
 }
+
+/// Where it is counted, among the cells of one processor.
+pub(super) fn cell(account: AccountIndex, way: Direction) -> u32 {
+    u32::from(account.0) << 1 | way as u32
+}
+
+/// Cells of one processor.
+pub(super) const CELLS: u32 = 2 << 16;
+
+const _: () = assert!(CELLS as usize == 2 * ACCOUNTS_MAX);
 
 fn addresses(course: &Course) -> [u32; 2] {
     [&course.source, &course.destination].map(|at| u32::from_ne_bytes(at.ip().octets()))

@@ -9,10 +9,12 @@ use aya::programs::links::LinkOrder;
 use aya::programs::tc::{SchedClassifierLink, TcAttachOptions, TcAttachType};
 use aya::{Ebpf, EbpfLoader};
 
-use super::entry::{Entry, Inbox, Key, Passed};
+use super::entry::{CELLS, Entry, Inbox, Key, Passed, cell};
+use super::sys::Cells;
 use super::{FastPathError, sys};
 use crate::fast_path::Carried;
 use crate::io::sys::Errno;
+use crate::types::{AccountIndex, Direction};
 
 /// Shortcuts that there is room for, two for each flow; other flows go by the engine.
 pub const SHORTCUTS_MAX: u32 = 1 << 19;
@@ -39,20 +41,32 @@ pub(super) struct Maps {
     account: PerCpuArray<MapData, Passed>,
     /// What has been told of the account.
     told: Carried,
+    accounts: Cells,
+    processors: u32,
+    /// What it lies in.
+    _accounts: Array<MapData, Passed>,
 }
 
 /// Loads the program, which runs nowhere yet.
 pub(super) fn load() -> Result<(Program, Maps), FastPathError> {
     let mut loader = EbpfLoader::new();
     // The program needs nothing of the kernel's own types.
-    loader.btf(None).map_max_entries("entries", SHORTCUTS_MAX);
+    let processors = u32::try_from(aya::util::nr_cpus().map_err(|(_, error)| explain(&error))?);
+    let processors = processors.map_err(|error| explain(&error))?;
+    let cells = processors.saturating_mul(CELLS);
+    loader.btf(None).map_max_entries("entries", SHORTCUTS_MAX).map_max_entries("accounts", cells);
     let mut ebpf = loader.load(OBJECT).map_err(|error| explain(&error))?;
+    let accounts: Array<MapData, Passed> = typed(&mut ebpf, "accounts")?;
+    let in_place = Cells::of(accounts.map().fd().as_fd(), cells as usize);
     let maps = Maps {
         inboxes: typed(&mut ebpf, "inboxes")?,
         entries: typed(&mut ebpf, "entries")?,
         epoch: typed(&mut ebpf, "epoch")?,
         account: typed(&mut ebpf, "account")?,
         told: Carried::default(),
+        accounts: in_place.map_err(|error| explain(&error))?,
+        processors,
+        _accounts: accounts,
     };
     let mut program = Program(ebpf);
     program
@@ -115,6 +129,16 @@ impl Maps {
 
     pub(super) fn entry(&self, key: Key) -> Option<Entry> {
         self.entries.get(&key, 0).ok()
+    }
+
+    /// What was counted in an account's slot, in one direction.
+    pub(super) fn carried_by(&self, account: AccountIndex, way: Direction) -> Carried {
+        let of = |processor: u32| (processor * CELLS + cell(account, way)) as usize;
+        let all = (0..self.processors).map(|processor| self.accounts.read(of(processor)));
+        all.fold(Carried::default(), |sum, passed| Carried {
+            packets: sum.packets.wrapping_add(passed.packets),
+            bytes: sum.bytes.wrapping_add(passed.bytes),
+        })
     }
 
     /// What all processors have carried since the last call.

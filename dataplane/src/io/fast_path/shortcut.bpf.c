@@ -28,6 +28,7 @@
 
 static void *(*bpf_map_lookup_elem)(void *, const void *) = (void *)1;
 static __u64 (*bpf_ktime_get_ns)(void) = (void *)5;
+static __u32 (*bpf_get_smp_processor_id)(void) = (void *)8;
 static long (*bpf_l4_csum_replace)(struct __sk_buff *, __u32, __u64, __u64, __u64) = (void *)11;
 static long (*bpf_clone_redirect)(struct __sk_buff *, __u32, __u64) = (void *)13;
 static long (*bpf_redirect)(__u32, __u64) = (void *)23;
@@ -40,6 +41,8 @@ static long (*bpf_redirect_peer)(__u32, __u64) = (void *)155;
 // FIN, SYN, RST and URG, of the byte that holds the flags: whatever may change a flow's state.
 #define UNUSUAL_FLAGS 0x27
 #define ACK 0x10
+// Two directions of every account.
+#define CELLS_PER_PROCESSOR (2 << 16)
 
 // An interface under this program, by its number.
 struct inbox {
@@ -76,7 +79,7 @@ struct entry {
 	__u32 addresses; // what changes in sums over addresses, and over ports
 	__u32 ports;
 	__u32 counts; // whether what is carried is counted here
-	__u32 unused;
+	__u32 cell; // among those of a processor: account << 1 | direction
 	__u32 serial_again;
 	__u64 last_used_ns; // written here, and so are these
 	__u64 packets;
@@ -117,6 +120,15 @@ struct {
 	__type(key, __u32);
 	__type(value, struct passed);
 } account SEC(".maps");
+
+// What was carried by account and direction, for each processor. adit reads it in place.
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1); // adit says how many
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct passed);
+} accounts SEC(".maps");
 
 static inlined int same_station(const __u8 *a, const __u8 *b)
 {
@@ -159,15 +171,21 @@ static inlined int leave_to_adit(struct __sk_buff *frame, const struct inbox *in
 	return TC_ACT_UNSPEC;
 }
 
-static inlined void count(__u32 bytes)
+static inlined void add(struct passed *passed, __u32 bytes)
 {
-	__u32 zero = 0;
-	struct passed *passed = bpf_map_lookup_elem(&account, &zero);
-
 	if (passed) {
 		passed->packets += 1;
 		passed->bytes += bytes;
 	}
+}
+
+// Nobody else counts on this processor meanwhile.
+static inlined void count(__u32 cell, __u32 bytes)
+{
+	__u32 zero = 0, at = bpf_get_smp_processor_id() * CELLS_PER_PROCESSOR + cell;
+
+	add(bpf_map_lookup_elem(&account, &zero), bytes);
+	add(bpf_map_lookup_elem(&accounts, &at), bytes);
 }
 
 // Everything but the transport's sum, which the kernel's own helpers change, because they know
@@ -275,7 +293,7 @@ int shortcut(struct __sk_buff *frame)
 	bpf_l4_csum_replace(frame, sum_at, 0, entry.ports, udp);
 	if (!rewrite(frame, &entry))
 		return TC_ACT_SHOT;
-	count(frame->len);
+	count(entry.cell, frame->len);
 	if (entry.counts) {
 		// One direction of a flow may arrive at several processors.
 		__sync_fetch_and_add(&found->packets, 1);
