@@ -13,6 +13,7 @@ pub const STYLE: &str = "\
 .plot text{fill:var(--ink)}.plot .title{font-size:16px}.plot .soft{fill:var(--soft)}\
 .plot .paper{fill:var(--paper)}.plot .grid{stroke:var(--grid);fill:none}\
 .plot .axis{stroke:var(--soft);fill:none}.plot .line{fill:none;stroke-width:2}\
+.plot .dashed{stroke-dasharray:6 4}\
 .plot .band{fill:var(--soft);opacity:.22}\
 .plot .s0{stroke:#0072b2}.plot .s1{stroke:#d55e00}.plot .s2{stroke:#009e73}\
 .plot .s3{stroke:#cc79a7}.plot .s4{stroke:#56b4e9}.plot .s5{stroke:#e69f00}\
@@ -252,12 +253,14 @@ pub fn escaped(text: &str) -> String {
 
 fn draw_curve(svg: &mut String, curve: &Curve, number: usize, x: &Axis, y: &Axis) {
     let colour = number % COLOURS;
+    // Colours that come a second time are told from the first by their lines.
+    let line = if number < COLOURS { "line" } else { "line dashed" };
     let points = curve.points.iter().filter(|point| point.0.is_finite() && point.1.is_finite());
     let places: Vec<(f64, f64)> =
         points.map(|point| (x.place(point.0), y.place(point.1))).collect();
     let path = places.iter().map(|place| format!("{:.1},{:.1}", place.0, place.1));
     let path = path.collect::<Vec<_>>().join(" ");
-    let _ = writeln!(svg, "<polyline class=\"line s{colour}\" points=\"{path}\"/>");
+    let _ = writeln!(svg, "<polyline class=\"{line} s{colour}\" points=\"{path}\"/>");
     let has_markers = places.len() <= MARKERS_MAX;
     for (at_x, at_y) in places.into_iter().filter(|_| has_markers) {
         let _ = writeln!(
@@ -268,7 +271,7 @@ fn draw_curve(svg: &mut String, curve: &Curve, number: usize, x: &Axis, y: &Axis
     let (left, top) = (AREA[2] + 24.0, AREA[1] + 10.0 + 22.0 * number as f64);
     let _ = writeln!(
         svg,
-        "<path class=\"line s{colour}\" d=\"M{left} {top}h24\"/>\
+        "<path class=\"{line} s{colour}\" d=\"M{left} {top}h24\"/>\
          <text x=\"{}\" y=\"{}\">{}</text>",
         left + 32.0,
         top + 4.0,

@@ -32,6 +32,13 @@ fn main() -> ExitCode {
         eprintln!("compare: {error}");
         return ExitCode::FAILURE;
     }
+    // Now rather than after minutes of measuring.
+    if let Some(folder) = &options.output
+        && let Err(error) = std::fs::create_dir_all(folder)
+    {
+        eprintln!("compare: {}: {error} (name a folder that can be made)", folder.display());
+        return ExitCode::FAILURE;
+    }
     let outcomes = run(&options.kinds, &options.effort, |what| eprintln!("compare: {what}"));
     if options.json {
         outcomes.iter().for_each(|outcome| println!("{}", line(outcome, &options.effort)));
@@ -41,7 +48,7 @@ fn main() -> ExitCode {
     for (name, content) in options.output.iter().flat_map(|_| files(&outcomes, &options.effort)) {
         let file = options.output.clone().unwrap_or_default().join(name);
         if let Err(error) = std::fs::write(&file, content) {
-            eprintln!("compare: {}: {error} (name a folder that exists)", file.display());
+            eprintln!("compare: {}: {error} (name a folder that may be written)", file.display());
             return ExitCode::FAILURE;
         }
     }

@@ -1,19 +1,21 @@
 //! Prints the clocks that the engine takes for a packet, by the number of flows, from received
 //! frame to rewritten frame:
 //! `cargo xtask engine-bench [--json] [--batches N] [--batch FRAMES] [--small-pages] [--record]
-//! [--workers N] [FLOWS ...]`.
+//! [--workers N] [--output FOLDER] [FLOWS ...]`.
 //!
 //! 64-byte UDP packets of uniformly random flows, in batches of 64, both directions in turn; and
 //! packets that open flows. The engine is used through its public door and has every check and
 //! table of the product. With `--workers` it shows instead what packets take with one to so many
 //! workers at the same time. With `--record` the engine tells of flows and counts what they carry,
 //! as for a flow log. With `--json` standard output is one object for programs and nothing
-//! else.
+//! else. With `--output` the figures go to a folder as well, with a plot.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use benches::clocks::{Clocks, Figures, measure, measure_workers};
 use benches::rig::Setup;
+use control::plot::{Curve, Plot, Scale};
 use dataplane::limits::BATCH_FRAMES_MAX;
 use dataplane::record::Recording;
 
@@ -34,6 +36,7 @@ struct Options {
     setup: Setup,
     batches: usize,
     workers: Option<u8>,
+    output: Option<PathBuf>,
     sizes: Vec<usize>,
 }
 
@@ -54,29 +57,65 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if !options.json {
-        println!("clocks for a packet: median (of ten batches one is below - one is above)");
-        println!(
-            "{:>10} {:>22} {:>9} {:>9} {:>9} {:>24} {:>11}",
-            "flows", "hit", "forward", "return", "refused", "new flow", "bytes/flow"
-        );
+        print!("{}", heading());
     }
     let mut all = Vec::new();
     for &flows in &options.sizes {
         let figures = measure(flows, options.batches, options.setup);
         if !options.json {
-            print_row(&figures);
+            print!("{}", row(&figures));
         }
         all.push(figures);
     }
     if options.json {
         println!("{}", json(&all));
     }
-    ExitCode::SUCCESS
+    match options.output.as_deref().map_or(Ok(()), |folder| write(folder, &all)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("engine-bench: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A table and a plot.
+fn write(folder: &Path, all: &[Figures]) -> Result<(), String> {
+    let table = all.iter().fold(heading(), |text, figures| text + &row(figures));
+    for (name, content) in [("engine-bench.txt", table), ("engine-bench.svg", plot(all).draw())] {
+        let file = folder.join(name);
+        std::fs::create_dir_all(folder)
+            .and_then(|()| std::fs::write(&file, content))
+            .map_err(|error| format!("{}: {error}", file.display()))?;
+    }
+    Ok(())
+}
+
+fn plot(all: &[Figures]) -> Plot {
+    let curve = |name: &str, least: usize, clocks: fn(&Figures) -> f64| {
+        let points = all.iter().filter(|of| of.flows >= least);
+        let points = points.map(|of| (of.flows as f64, clocks(of))).collect();
+        Curve { name: name.to_owned(), points }
+    };
+    let marks = all.iter().map(|of| (of.flows as f64, of.flows.to_string()));
+    Plot {
+        title: "Engine, from received to rewritten frame, median".to_owned(),
+        x: Scale::new("flows", true).marked(marks.collect()),
+        y: Scale::new("clocks for a packet", true),
+        curves: vec![
+            curve("established", 0, |of| of.hit.median),
+            curve("forward", 0, |of| of.forward.median),
+            curve("return", 0, |of| of.back.median),
+            curve("refused", 0, |of| of.refused.median),
+            curve("new flow", LARGE, |of| of.new.median),
+        ],
+    }
 }
 
 fn options(arguments: impl Iterator<Item = String>) -> Result<Options, String> {
     let (setup, sizes) = (Setup::default(), Vec::new());
-    let mut options = Options { json: false, setup, batches: 10_000, workers: None, sizes };
+    let (workers, output) = (None, None);
+    let mut options = Options { json: false, setup, batches: 10_000, workers, output, sizes };
     let mut arguments = arguments;
     while let Some(argument) = arguments.next() {
         match (argument.as_str(), argument.parse()) {
@@ -92,6 +131,9 @@ fn options(arguments: impl Iterator<Item = String>) -> Result<Options, String> {
                 let count = arguments.next().and_then(|count| count.parse().ok());
                 let fits = |count: &u8| (2..=64).contains(count);
                 options.workers = Some(count.filter(fits).ok_or("--workers N, 2 to 64")?);
+            }
+            ("--output", _) => {
+                options.output = Some(arguments.next().ok_or("--output FOLDER")?.into());
             }
             ("--batches", _) => {
                 let count = arguments.next().and_then(|count| count.parse().ok());
@@ -133,12 +175,20 @@ fn print_workers(options: &Options, workers: u8) {
     }
 }
 
-fn print_row(figures: &Figures) {
+fn heading() -> String {
+    format!(
+        "clocks for a packet: median (of ten batches one is below - one is above)\n\
+         {:>10} {:>22} {:>9} {:>9} {:>9} {:>24} {:>11}\n",
+        "flows", "hit", "forward", "return", "refused", "new flow", "bytes/flow"
+    )
+}
+
+fn row(figures: &Figures) -> String {
     let spread =
         |clocks: &Clocks| format!("{:.1} ({:.1} - {:.1})", clocks.median, clocks.low, clocks.high);
     let new = if figures.flows < LARGE { "-".to_owned() } else { spread(&figures.new) };
-    println!(
-        "{:>10} {:>22} {:>9.1} {:>9.1} {:>9.1} {:>24} {:>11.1}",
+    format!(
+        "{:>10} {:>22} {:>9.1} {:>9.1} {:>9.1} {:>24} {:>11.1}\n",
         figures.flows,
         spread(&figures.hit),
         figures.forward.median,
@@ -146,7 +196,7 @@ fn print_row(figures: &Figures) {
         figures.refused.median,
         new,
         figures.bytes_per_flow
-    );
+    )
 }
 
 /// One object: medians by number of flows, and the most bytes that a flow takes in a large table.

@@ -16,7 +16,7 @@ use lab::client::{ConnectOutcome, Dial, tcp_connect};
 use lab::sandbox::{self, Privilege};
 use lab::{LabError, Process};
 
-use super::topology::{ANSWER_PORT, ENDPOINT, Topology};
+use super::topology::{ANSWER_PORT, ENDPOINT, Ties, Topology};
 pub use adit::NAME as ADIT;
 use forward::Forwarder;
 pub(super) use forward::open_device;
@@ -41,15 +41,17 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 8] = [
+    pub const ALL: [Kind; 10] = [
         Kind::Adit(DeviceKind::AfPacket),
         Kind::Adit(DeviceKind::AfXdp),
+        Kind::Adit(DeviceKind::Tap),
         Kind::FastPath,
         Kind::Nftables,
         Kind::Haproxy,
         Kind::Pnet,
         Kind::Null(DeviceKind::AfPacket),
         Kind::Null(DeviceKind::AfXdp),
+        Kind::Null(DeviceKind::Tap),
     ];
 
     /// Its name in tables and on the command line.
@@ -66,6 +68,14 @@ impl Kind {
             Kind::Null(DeviceKind::AfPacket) => "null-af_packet",
             Kind::Null(DeviceKind::AfXdp) => "null-af_xdp",
             Kind::Null(DeviceKind::Tap) => "null-tap",
+        }
+    }
+
+    /// How its client and server are tied to it.
+    fn ties(self) -> Ties {
+        match self {
+            Kind::Adit(DeviceKind::Tap) | Kind::Null(DeviceKind::Tap) => Ties::Taps,
+            _ => Ties::Cables,
         }
     }
 
@@ -99,7 +109,7 @@ impl Contender {
             );
             return Err(LabError::new("start", kind.name(), source));
         }
-        let topology = Topology::build(kind.name())?;
+        let topology = Topology::build(kind.name(), kind.ties())?;
         let contender = match kind {
             Kind::Adit(device) => adit::start(topology, device, false)?,
             Kind::FastPath => adit::start(topology, DeviceKind::AfPacket, true)?,

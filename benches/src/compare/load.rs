@@ -8,21 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use control::bench::histogram::Histogram;
-use dataplane::device::{Device, Frame};
-use dataplane::io::LinuxPlatform;
-use dataplane::limits::BATCH_FRAMES_MAX;
-use dataplane::snapshot::DeviceKind;
-use etherparse::PacketBuilder;
-use lab::LabError;
 use lab::client::{Dial, Session};
+use lab::{LabError, Offload};
 
-use super::contender::{Contender, open_device};
-use super::topology::{ANSWER_PORT, CLIENT, ENDPOINT, SERVER, SINK_PORT, Topology};
+use super::contender::Contender;
+use super::generator::Generator;
+use super::topology::{ANSWER_PORT, ENDPOINT, SERVER, SINK_PORT, Topology};
 
-/// Flows differ by their source ports, from this one on.
-const FIRST_PORT: u16 = 1024;
-/// Flows that one source address can have.
-const FLOWS_MAX: u32 = 64_000;
 /// Clients that open and close connections.
 const CLIENTS: usize = 4;
 /// Longest wait for one answer.
@@ -89,16 +81,22 @@ pub(super) fn small_packets(
     let bind = || [SERVER, ENDPOINT].map(|at| UdpSocket::bind(SocketAddrV4::new(at, SINK_PORT)));
     // The endpoint's address is the server's where nothing is translated.
     let _unread = contender.topology().server.run(bind)?;
+    let generator = Generator::new(contender.topology(), flows)?;
+    // Frames from the kernel are polled for; nothing else shall be, so that bulk stays as it is.
+    let cable = contender.topology().client.cable().ok().cloned();
+    let poll = |on| cable.iter().try_for_each(|cable| cable.set_offload(Offload::Gro, on));
+    poll(true)?;
     // The flows open, and everybody's caches are warm.
-    flood(contender.topology(), duration / 4, flows)?;
-    let count = |contender: &Contender| contender.topology().server.device().counters();
+    generator.run(contender.topology(), duration / 4)?;
+    let count = |contender: &Contender| contender.topology().server.device()?.counters();
     let time = |contender: &mut Contender| own_time() + contender.processor_time();
     let (before, used) = (count(contender)?.rx_packets, time(contender));
     let started = Instant::now();
-    flood(contender.topology(), duration, flows)?;
+    generator.run(contender.topology(), duration)?;
     let arrived = until_some(started, || Ok(count(contender)?.rx_packets - before))? as f64;
     let elapsed = started.elapsed().as_secs_f64();
     let used = (time(contender).saturating_sub(used)).as_secs_f64();
+    poll(false)?;
     Ok(Flood { arrived: arrived / elapsed, cost: used * 1e6 / arrived.max(1.0) })
 }
 
@@ -111,62 +109,6 @@ fn own_time() -> Duration {
         text.split_whitespace().next()?.parse::<u64>().ok()
     });
     Duration::from_nanos(nanos.sum())
-}
-
-/// A frame of the client's first flow, without a checksum, so that ports can be changed.
-fn frame(topology: &Topology) -> Result<Frame, LabError> {
-    let (from, to) = (topology.client.device().mac()?, target_station(topology)?);
-    let builder = PacketBuilder::ethernet2(from.0, to.0)
-        .ipv4(CLIENT.octets(), ENDPOINT.octets(), 64)
-        .udp(FIRST_PORT, SINK_PORT);
-    let mut bytes = Vec::new();
-    builder.write(&mut bytes, &[0; 18]).expect("a vector takes all bytes");
-    bytes[40..42].fill(0);
-    let mut frame = Frame::new();
-    frame.fill(&bytes);
-    Ok(frame)
-}
-
-/// Whom the client's kernel sends frames for the endpoint to.
-fn target_station(topology: &Topology) -> Result<lab::MacAddr, LabError> {
-    let text = topology.client.run(|| fs::read_to_string("/proc/thread-self/net/arp"))?;
-    let text = text.map_err(|source| LabError::new("read", "/proc/net/arp", source))?;
-    let line = text.lines().find(|line| line.starts_with(&format!("{ENDPOINT} ")));
-    let mac = line.and_then(|line| line.split_whitespace().nth(3)?.parse().ok());
-    mac.ok_or_else(|| {
-        let source = io::Error::new(io::ErrorKind::NotFound, "it has answered no ARP request");
-        LabError::new("find the station of", ENDPOINT.to_string(), source)
-    })
-}
-
-/// Sends packets of all flows in turn, in batches, from the client's own interface.
-fn flood(topology: &Topology, duration: Duration, flows: u32) -> Result<(), LabError> {
-    let error = |source| LabError::new("flood from", CLIENT.to_string(), source);
-    let first = frame(topology)?;
-    topology
-        .client
-        .run(|| -> io::Result<()> {
-            let failed = |error| io::Error::other(format!("{error}"));
-            let mut platform = LinuxPlatform::for_workers(1).map_err(failed)?.remove(0);
-            let name = topology.client.device().name();
-            let mut device =
-                open_device(&mut platform, name, DeviceKind::AfPacket).map_err(failed)?;
-            let mut frames: Vec<Frame> = (0..BATCH_FRAMES_MAX).map(|_| Frame::new()).collect();
-            frames.iter_mut().for_each(|frame| frame.copy_from(&first));
-            let (deadline, mut flow) = (Instant::now() + duration, 0);
-            loop {
-                for frame in &mut frames {
-                    let port = FIRST_PORT + u16::try_from(flow).unwrap_or(0);
-                    frame.bytes_mut()[34..36].copy_from_slice(&port.to_be_bytes());
-                    flow = (flow + 1) % flows.clamp(1, FLOWS_MAX);
-                }
-                device.transmit(&frames.iter().collect::<Vec<_>>());
-                if Instant::now() >= deadline {
-                    return Ok(());
-                }
-            }
-        })?
-        .map_err(error)
 }
 
 /// Connections per second that are opened, answered and closed.

@@ -6,9 +6,12 @@
 //! they measure. Whoever calls [`run`] must also play [`ADIT`].
 
 mod contender;
+mod generator;
 mod load;
 mod report;
 mod serve;
+#[allow(unsafe_code)] // bpf(2)
+mod sys;
 mod topology;
 
 use std::time::Duration;

@@ -7,7 +7,7 @@ use dataplane::snapshot::DeviceKind;
 use lab::{LabError, Process};
 
 use super::super::topology::{
-    ANSWER_PORT, CLIENT_SIDE, ENDPOINT, NAT_IP, SERVER, SERVER_SIDE, SINK_PORT, Topology,
+    ANSWER_PORT, CLIENT_SIDE, ENDPOINT, NAT_IP, SERVER, SERVER_SIDE, SINK_PORT, Site, Topology,
 };
 use super::{Contender, Directory};
 
@@ -15,7 +15,7 @@ use super::{Contender, Directory};
 pub const NAME: &str = "adit";
 
 pub(super) fn start(
-    topology: Topology,
+    mut topology: Topology,
     device: DeviceKind,
     fast_path: bool,
 ) -> Result<Contender, LabError> {
@@ -26,15 +26,23 @@ pub(super) fn start(
     };
     let directory = Directory::create(if fast_path { "fast_path" } else { kind })?;
     let socket = directory.0.join("adit.sock").display().to_string();
-    let file = directory.write("adit.toml", &configuration(&socket, kind, fast_path))?;
+    let file = directory.write("adit.toml", &configuration(&topology, &socket, kind, fast_path))?;
     let mut command = topology.middle.command("/proc/self/exe")?;
     command.arg0(NAME).arg("run").arg("--config").arg(&file);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let process = Some(Process::start(command)?);
+    if device == DeviceKind::Tap {
+        topology.find_taps()?;
+    }
     Ok(Contender { process, _directory: Some(directory), ..Contender::of(topology) })
 }
 
-fn configuration(socket: &str, kind: &str, fast_path: bool) -> String {
+fn configuration(topology: &Topology, socket: &str, kind: &str, fast_path: bool) -> String {
+    let inside = |site: &Site| match kind {
+        "tap" => format!("network_namespace = {:?}", site.namespace.path().display().to_string()),
+        _ => String::new(),
+    };
+    let (client, server) = (inside(&topology.client), inside(&topology.server));
     let fast_path = if fast_path { "auto" } else { "off" };
     let rule = |name: &str, protocol: &str, port: u16| {
         format!(
@@ -65,11 +73,13 @@ address_space = ["10.1.0.0/16"]
 name = "{CLIENT_SIDE}"
 kind = "{kind}"
 virtual_network = "consumer"
+{client}
 
 [[device]]
 name = "{SERVER_SIDE}"
 kind = "{kind}"
 virtual_network = "provider"
+{server}
 
 [[load_balancer]]
 name = "lb"

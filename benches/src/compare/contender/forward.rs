@@ -15,7 +15,7 @@ use dataplane::worker::{Platform, Queue};
 use lab::LabError;
 use pnet_datalink::{Channel, Config, DataLinkReceiver, DataLinkSender, NetworkInterface};
 
-use super::super::topology::{CLIENT_SIDE, ENDPOINT, SERVER_SIDE, Topology};
+use super::super::topology::{CLIENT_SIDE, ENDPOINT, SERVER_SIDE, Site, Topology};
 use super::Contender;
 
 /// How soon the end is noticed.
@@ -38,17 +38,24 @@ impl Drop for Forwarder {
 }
 
 /// Over adit's own devices, both in one thread, as one of its workers is.
-pub(super) fn start_null(topology: Topology, kind: DeviceKind) -> Result<Contender, LabError> {
-    topology.server.device().add_address(ENDPOINT, 16)?;
+pub(super) fn start_null(mut topology: Topology, kind: DeviceKind) -> Result<Contender, LabError> {
     let error = |source| LabError::new("open devices of", "the null forwarder", source);
     let open = || -> io::Result<(LinuxPlatform, [LinuxDevice; 2])> {
         let failed = |error| io::Error::other(format!("{error}"));
         let mut platform = LinuxPlatform::for_workers(1).map_err(failed)?.remove(0);
-        let mut open = |name| open_device(&mut platform, name, kind).map_err(failed);
-        let devices = [open(CLIENT_SIDE)?, open(SERVER_SIDE)?];
+        let mut open = |name, site: &Site| {
+            let inside =
+                (kind == DeviceKind::Tap).then(|| site.namespace.path().display().to_string());
+            open_device(&mut platform, name, kind, inside).map_err(failed)
+        };
+        let devices = [open(CLIENT_SIDE, &topology.client)?, open(SERVER_SIDE, &topology.server)?];
         Ok((platform, devices))
     };
     let (platform, devices) = topology.middle.run(open)?.map_err(error)?;
+    if kind == DeviceKind::Tap {
+        topology.find_taps()?;
+    }
+    topology.server.device()?.add_address(ENDPOINT, 16)?;
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
     let thread = std::thread::spawn(move || exchange(platform, devices, &stopped));
@@ -60,8 +67,9 @@ pub(in super::super) fn open_device(
     platform: &mut LinuxPlatform,
     name: &str,
     kind: DeviceKind,
+    namespace: Option<String>,
 ) -> Result<LinuxDevice, dataplane::device::DeviceError> {
-    let plan = DevicePlan { name: name.to_owned(), kind, namespace: None, scope: ScopeId(0) };
+    let plan = DevicePlan { name: name.to_owned(), kind, namespace, scope: ScopeId(0) };
     platform.open(&plan, Queue { worker: WorkerId(0), workers: 1 })
 }
 
@@ -90,10 +98,10 @@ fn exchange(mut platform: LinuxPlatform, mut devices: [LinuxDevice; 2], stop: &A
 
 /// Over pnet's channels, a thread for each direction.
 pub(super) fn start_pnet(topology: Topology) -> Result<Contender, LabError> {
-    topology.server.device().add_address(ENDPOINT, 16)?;
+    topology.server.device()?.add_address(ENDPOINT, 16)?;
     // It hands checksums and super-packets on as they are, which no receiver would take.
-    topology.client.device().set_all_offloads(false)?;
-    topology.server.device().set_all_offloads(false)?;
+    topology.client.device()?.set_all_offloads(false)?;
+    topology.server.device()?.set_all_offloads(false)?;
     let error = |source| LabError::new("open channels of", "pnet", source);
     let open = || -> io::Result<[Ends; 2]> {
         let interfaces = pnet_datalink::interfaces();

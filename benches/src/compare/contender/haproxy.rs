@@ -8,8 +8,8 @@ use super::super::topology::{ANSWER_PORT, ENDPOINT, NAT_IP, SERVER, SINK_PORT, T
 use super::{Contender, Directory};
 
 pub(super) fn start(topology: Topology) -> Result<Contender, LabError> {
-    topology.client.peer().add_address(ENDPOINT, 16)?;
-    topology.server.peer().add_address(NAT_IP, 16)?;
+    topology.client.cable()?.add_address(ENDPOINT, 16)?;
+    topology.server.cable()?.add_address(NAT_IP, 16)?;
     topology.middle.set_sysctl("ipv4/ip_local_port_range", "1024 65535")?;
     topology.middle.set_sysctl("ipv4/tcp_tw_reuse", "1")?;
     let directory = Directory::create("haproxy")?;

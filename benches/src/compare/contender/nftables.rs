@@ -10,8 +10,8 @@ use super::super::topology::{
 use super::{Contender, feed};
 
 pub(super) fn start(topology: Topology) -> Result<Contender, LabError> {
-    topology.client.peer().add_address(ENDPOINT, 16)?;
-    topology.server.peer().add_address(NAT_IP, 16)?;
+    topology.client.cable()?.add_address(ENDPOINT, 16)?;
+    topology.server.cable()?.add_address(NAT_IP, 16)?;
     topology.middle.set_sysctl("ipv4/ip_forward", "1")?;
     let rules = format!(
         "table ip nat {{
