@@ -5,7 +5,9 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod browser;
+mod client;
 mod commands;
+mod crash;
 mod daemon;
 mod support;
 mod web;

@@ -152,6 +152,16 @@ impl Daemon {
         daemon
     }
 
+    /// The same, with more words on its command line.
+    #[track_caller]
+    pub(crate) fn start_with(home: &Home, config: &Path, more: &[&str]) -> Daemon {
+        let mut command = Daemon::command(config);
+        command.args(more);
+        let mut daemon = Daemon::of(home, command);
+        daemon.wait_for("ready");
+        daemon
+    }
+
     /// Starts one.
     pub(crate) fn spawn(home: &Home, config: &Path) -> Daemon {
         Daemon::spawn_with(home, config, &[])
@@ -159,9 +169,16 @@ impl Daemon {
 
     /// Starts one with more in its environment.
     pub(crate) fn spawn_with(home: &Home, config: &Path, environment: &[(&str, &str)]) -> Daemon {
-        let config = config.to_str().expect("a path in UTF-8");
-        let mut command = adit(&["run", "--config", config]);
+        let mut command = Daemon::command(config);
         command.envs(environment.iter().copied());
+        Daemon::of(home, command)
+    }
+
+    fn command(config: &Path) -> Command {
+        adit(&["run", "--config", config.to_str().expect("a path in UTF-8")])
+    }
+
+    fn of(home: &Home, mut command: Command) -> Daemon {
         let mut child = command.stderr(Stdio::piped()).spawn().expect("adit starts");
         let stderr = child.stderr.take().expect("a pipe");
         let (sender, lines) = mpsc::channel();

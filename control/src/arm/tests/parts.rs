@@ -9,7 +9,7 @@ use super::support::{AUTOMATIC, Office, at, balancer, code_of, endpoint, network
 use crate::config::{AdminState, Config, NoHealthyBackends, ProbeProtocol};
 
 /// The usual load balancer with a probe, three backends, an inbound NAT rule.
-fn rich() -> Value {
+pub(super) fn rich() -> Value {
     let part = |part: &str| json!({ "id": at(&format!("loadBalancers/lb/{part}")) });
     let mut body = balancer();
     let properties = &mut body["properties"];
@@ -35,7 +35,7 @@ fn rich() -> Value {
     body
 }
 
-fn nat_rule(first: u16, last: u16) -> Value {
+pub(super) fn nat_rule(first: u16, last: u16) -> Value {
     let part = |part: &str| json!({ "id": at(&format!("loadBalancers/lb/{part}")) });
     json!({
         "protocol": "Tcp", "backendPort": 22,
@@ -228,7 +228,7 @@ fn a_proxy_header_is_sent_if_the_service_says_so() {
     office.refused("privateLinkServices/web", &body, "NotImplemented");
 }
 
-fn security_rule(priority: u16, access: &str) -> Value {
+pub(super) fn security_rule(priority: u16, access: &str) -> Value {
     json!({
         "priority": priority, "direction": "Inbound", "access": access, "protocol": "tcp",
         "sourceAddressPrefix": "*", "sourcePortRange": "*",
