@@ -12,7 +12,7 @@ use dataplane::snapshot::{
 use dataplane::types::{ScopeId, ServiceIndex};
 
 use crate::config::{Config, ConfigErrors, LoadBalancer, PrivateLinkService, VirtualNetwork};
-use crate::state::{Exhausted, Registry};
+use crate::state::{Connection, Exhausted, Registry};
 
 mod security;
 
@@ -53,11 +53,15 @@ fn plan(config: &Config, registry: &Registry) -> Option<Plan> {
     }
     let services = config.services.iter().map(|service| plan_service(config, registry, service));
     let services: Option<Vec<ServicePlan>> = services.collect();
-    let endpoints = config.endpoints.iter().map(|endpoint| {
-        let connection = registry.connection(&endpoint.name)?;
+    let connections = config.endpoints.iter().map(|one| registry.connection(&one.name));
+    let connections: Vec<&Connection> = connections.collect::<Option<_>>()?;
+    let known = || config.endpoints.iter().zip(&connections);
+    let networks = config.virtual_networks.iter();
+    let networks: Vec<_> = networks.map(|network| registry.scope(&network.name)).collect();
+    let endpoints = known().map(|(endpoint, connection)| {
         Some(EndpointPlan {
             link: connection.link,
-            scope: scope_at(config, registry, endpoint.virtual_network)?,
+            scope: (*networks.get(endpoint.virtual_network)?)?,
             address: endpoint.address,
             service: ServiceIndex(u32::try_from(endpoint.service).ok()?),
             gate: connection.state.gate(),
@@ -66,7 +70,11 @@ fn plan(config: &Config, registry: &Registry) -> Option<Plan> {
     });
     let endpoints: Option<Vec<EndpointPlan>> = endpoints.collect();
     let devices = registry.devices().to_vec();
-    let quotas = quotas(config, registry)?;
+    let quotas = known().map(|(endpoint, connection)| QuotaPlan {
+        link: connection.link,
+        quota: config.quota(endpoint),
+    });
+    let quotas = quotas.collect();
     let probe_sources = probe_sources(config, registry)?;
     let leaving_nat_ips = registry.departures().plan(config);
     Some(Plan {
@@ -79,15 +87,6 @@ fn plan(config: &Config, registry: &Registry) -> Option<Plan> {
         probe_sources,
         security_groups: security::groups(config, registry)?,
     })
-}
-
-/// What endpoints may have and shall get: as they say, else as their service does.
-fn quotas(config: &Config, registry: &Registry) -> Option<Vec<QuotaPlan>> {
-    let quotas = config.endpoints.iter().map(|endpoint| {
-        let link = registry.connection(&endpoint.name)?.link;
-        Some(QuotaPlan { link, quota: config.quota(endpoint) })
-    });
-    quotas.collect()
 }
 
 fn scope(network: &VirtualNetwork) -> ScopePlan {

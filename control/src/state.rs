@@ -209,6 +209,21 @@ impl Registry {
         Ok(next)
     }
 
+    /// The same with the connection of one endpoint as `config` has it: what [`Registry::next`]
+    /// would be if nothing but this endpoint is different, for the price of a copy.
+    ///
+    /// # Errors
+    /// As [`Registry::next`].
+    pub fn with_endpoint(&self, config: &Config, name: &Name) -> Result<Registry, Exhausted> {
+        let mut next = self.clone();
+        let old = next.connections.remove(name);
+        if let Some(endpoint) = config.endpoints.iter().find(|endpoint| endpoint.name == *name) {
+            let connection = next.connect(config, endpoint, old.as_ref())?;
+            next.connections.insert(name.clone(), connection);
+        }
+        Ok(next)
+    }
+
     /// The same with the NAT IPs that leave, the backends that drain and those that are healthy,
     /// when `new` takes the place of `old`; the time is that since the start of the run.
     #[must_use]

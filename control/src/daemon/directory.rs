@@ -49,7 +49,12 @@ pub(super) struct Directory(Mutex<Arc<Known>>);
 impl Directory {
     /// Takes note of what is about to come into force.
     pub(super) fn learn(&self, registry: &Registry) {
-        let mut known = Known::clone(&self.read());
+        let known = self.read();
+        let is_known = |(_, link): (_, LinkId)| known.connections.contains_key(&link);
+        if known.networks.len() == registry.scope_count() && registry.connections().all(is_known) {
+            return;
+        }
+        let mut known = Known::clone(&known);
         if known.connections.len() >= KEPT_MAX {
             known.connections.clear();
         }

@@ -3,6 +3,7 @@
 //! The first four addresses of a subnet and its last are reserved, as in Azure.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::net::Ipv4Addr;
 
 use dataplane::types::Prefix;
@@ -12,43 +13,60 @@ use super::limits::RESERVED_FIRST;
 use super::model::{Place, Subnet, SubnetKey};
 use super::{Fault, Id, Key, Kind};
 
-/// Who has an address, as one names it in an error.
-type Owners = HashMap<Ipv4Addr, String>;
+/// Who has an address.
+#[derive(Clone, Copy, Debug)]
+enum Owner<'e> {
+    Router,
+    Endpoint(&'e str),
+    NatIp(&'e str),
+    Frontend(&'e str),
+    Backend,
+    /// Whoever asks now.
+    Asker,
+}
+
+impl fmt::Display for Owner<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Owner::Router => f.write_str("a router"),
+            Owner::Endpoint(name) => write!(f, "the private endpoint {name}"),
+            Owner::NatIp(name) => write!(f, "a NAT IP of {name}"),
+            Owner::Frontend(name) => write!(f, "a frontend of {name}"),
+            Owner::Backend => f.write_str("a backend"),
+            Owner::Asker => f.write_str("another address of the same resource"),
+        }
+    }
+}
 
 /// Gives out addresses of one virtual network.
 #[derive(Debug)]
 pub struct Allocator<'e> {
     estate: &'e Estate,
     network: &'e Key,
-    owners: Owners,
+    owners: HashMap<Ipv4Addr, Owner<'e>>,
     backends: HashSet<Ipv4Addr>,
 }
 
 impl<'e> Allocator<'e> {
-    /// For a network, as if `except` had nothing: its addresses may be given to it again.
+    /// For a network, as if `except` had nothing: its addresses may be given to it again. An
+    /// endpoint keeps its address, and is never meant.
     #[must_use]
     pub fn new(estate: &'e Estate, network: &'e Key, except: Option<&Id>) -> Allocator<'e> {
-        let mut allocator =
-            Allocator { estate, network, owners: HashMap::new(), backends: HashSet::new() };
+        let (mut owners, mut backends) = (HashMap::new(), HashSet::new());
         let routers = estate.network(network).map(|network| network.routers.as_slice());
         let routers = routers.unwrap_or_default().iter();
-        allocator.owners.extend(routers.map(|router| (*router, "a router".to_owned())));
+        owners.extend(routers.map(|router| (*router, Owner::Router)));
         let is_other = |kind, key: &Key| except != Some(&Id::new(kind, key));
         let here = |subnet: &SubnetKey| subnet.network == *network;
         for endpoint in estate.endpoints().filter(|endpoint| here(&endpoint.place.subnet)) {
-            if is_other(Kind::Endpoint, &endpoint.head.key()) {
-                let owner = format!("the private endpoint {}", endpoint.head.name);
-                allocator.owners.insert(endpoint.place.address, owner);
-            }
+            owners.insert(endpoint.place.address, Owner::Endpoint(&endpoint.head.name));
         }
         for service in estate.services() {
-            if is_other(Kind::Service, &service.head.key()) {
-                let nat_ips = service.nat_ips.iter().filter(|nat_ip| here(&nat_ip.place.subnet));
-                let owner = |nat_ip: &super::model::NatIp| {
-                    let owner = format!("a NAT IP of {}", service.head.name);
-                    (nat_ip.place.address, owner)
-                };
-                allocator.owners.extend(nat_ips.map(owner));
+            let nat_ips = service.nat_ips.iter().filter(|nat_ip| here(&nat_ip.place.subnet));
+            let mut nat_ips = nat_ips.peekable();
+            if nat_ips.peek().is_some() && is_other(Kind::Service, &service.head.key()) {
+                let owner = Owner::NatIp(&service.head.name);
+                owners.extend(nat_ips.map(|nat_ip| (nat_ip.place.address, owner)));
             }
         }
         for balancer in estate.balancers() {
@@ -57,13 +75,15 @@ impl<'e> Allocator<'e> {
             if frontends.peek().is_none() || !is_other(Kind::Balancer, &balancer.head.key()) {
                 continue;
             }
-            let owner = format!("a frontend of {}", balancer.head.name);
+            let owner = Owner::Frontend(&balancer.head.name);
             let addresses = frontends.filter_map(|frontend| frontend.address);
-            allocator.owners.extend(addresses.map(|address| (address, owner.clone())));
-            let backends = balancer.pools.iter().flat_map(|pool| &pool.backends);
-            allocator.backends.extend(backends.map(|backend| backend.address));
+            owners.extend(addresses.map(|address| (address, owner)));
+            let pooled = balancer.pools.iter().flat_map(|pool| &pool.backends);
+            backends.extend(pooled.map(|backend| backend.address));
+            let translated = balancer.nat_rules.iter().flat_map(|rule| &rule.mapping);
+            backends.extend(translated.map(|(address, _)| *address));
         }
-        allocator
+        Allocator { estate, network, owners, backends }
     }
 
     /// An address of a subnet: the one that is asked for, or `kept` if it is still possible, or the
@@ -77,7 +97,6 @@ impl<'e> Allocator<'e> {
         subnet: SubnetKey,
         wanted: Option<Ipv4Addr>,
         kept: Option<Ipv4Addr>,
-        owner: &str,
     ) -> Result<Place, Fault> {
         let unknown = || Fault::reference(field, &subnet.subnet);
         let (_, found) = self.estate.subnet(&subnet).ok_or_else(unknown)?;
@@ -89,7 +108,7 @@ impl<'e> Allocator<'e> {
             }
             None => self.free(field, found, kept)?,
         };
-        self.owners.insert(address, owner.to_owned());
+        self.owners.insert(address, Owner::Asker);
         Ok(Place { subnet, address, is_static: wanted.is_some() })
     }
 
@@ -113,9 +132,9 @@ impl<'e> Allocator<'e> {
         Ok(())
     }
 
-    fn owner(&self, address: Ipv4Addr) -> Option<&str> {
-        let owner = self.owners.get(&address).map(String::as_str);
-        owner.or_else(|| self.backends.contains(&address).then_some("a backend"))
+    fn owner(&self, address: Ipv4Addr) -> Option<Owner<'e>> {
+        let owner = self.owners.get(&address).copied();
+        owner.or_else(|| self.backends.contains(&address).then_some(Owner::Backend))
     }
 
     fn free(

@@ -34,7 +34,7 @@ pub fn put(
             return Err(Fault::unsupported(&properties.path(property), what));
         }
     }
-    let frontends = frontends(estate, &head.key(), &head, &properties)?;
+    let frontends = frontends(estate, &head.key(), &properties)?;
     let probes = properties.objects("probes")?;
     let probes = probes.iter().map(probe::probe).collect::<Result<_, _>>()?;
     let (pools, rules, nat_rules) = (Vec::new(), Vec::new(), Vec::new());
@@ -180,12 +180,7 @@ fn standard(body: &Object<'_>) -> Result<(), Fault> {
     Err(Fault::rule("LoadBalancerSkuNotSupported", &sku.path("name"), rule, "write \"Standard\""))
 }
 
-fn frontends(
-    estate: &Estate,
-    key: &Key,
-    head: &Head,
-    properties: &Object<'_>,
-) -> Result<Vec<Frontend>, Fault> {
+fn frontends(estate: &Estate, key: &Key, properties: &Object<'_>) -> Result<Vec<Frontend>, Fault> {
     let field = properties.path("frontendIPConfigurations");
     let old = estate.balancer(key);
     let me = Id::new(Kind::Balancer, key);
@@ -211,12 +206,11 @@ fn frontends(
     unique(&field, wanted.iter().map(|(name, _, _)| name.as_str()))?;
     let Some(network) = network else { return Ok(Vec::new()) };
     let mut allocator = Allocator::new(estate, &network, Some(&me));
-    let owner = format!("a frontend of {}", head.name);
     let place = |(name, inner, subnet): (String, Object<'_>, SubnetKey)| {
         let address = asked(&inner)?;
         let field = inner.path("privateIPAddress");
         let old = old.and_then(|old| old.frontend(&name)).and_then(|old| old.address);
-        let place = allocator.place(&field, subnet, address, old, &owner)?;
+        let place = allocator.place(&field, subnet, address, old)?;
         let (subnet, address) = (place.subnet, Some(place.address));
         Ok(Frontend { name, subnet, address, is_static: place.is_static })
     };

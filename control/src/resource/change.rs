@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dataplane::snapshot::Snapshot;
 
-use super::compose::{Clash, compose};
+use super::compose::{Clash, compose, patch};
 use super::connection::Wish;
 use super::{Estate, Fault, Kind, Step};
 use crate::compile;
@@ -58,15 +58,30 @@ pub struct Before<'b> {
     pub uptime: Duration,
 }
 
-/// What follows from `change`, whose steps the estate has made already.
+/// What follows from `change`, whose steps the estate has made already and `undo` would take back.
 ///
 /// # Errors
 /// The whole does not hold together.
-pub fn follow(estate: &Estate, before: Before<'_>, change: &Change) -> Result<Outcome, Fault> {
+pub fn follow(
+    estate: &Estate,
+    before: Before<'_>,
+    change: &Change,
+    undo: &[Step],
+) -> Result<Outcome, Fault> {
     let registry = before.registry;
-    let config = compose(estate, before.file).map_err(of_clash)?;
-    let replaced = registry.replace(before.config, &config, before.uptime);
-    let mut next = replaced.next(&config).map_err(|exhausted| {
+    let (config, next) = match patch(estate, before.config, &change.steps, undo) {
+        Some((config, endpoint)) => {
+            let next = registry.with_endpoint(&config, &endpoint);
+            (config, next)
+        }
+        None => {
+            let config = compose(estate, before.file).map_err(of_clash)?;
+            let replaced = registry.replace(before.config, &config, before.uptime);
+            let next = replaced.next(&config);
+            (config, next)
+        }
+    };
+    let mut next = next.map_err(|exhausted| {
         let message = format!("this run of adit has used up its numbers for {}", exhausted.0);
         Fault::new(500, "InternalServerError", message + "; restart adit")
     })?;

@@ -19,7 +19,10 @@ use crate::config::{
 use crate::state::ConnectionState;
 
 mod balancer;
+mod patch;
 mod security;
+
+pub use patch::patch;
 
 /// How long a NAT IP that is taken away keeps its flows at most.
 const NAT_IP_DRAIN: Duration = Duration::from_secs(300);
@@ -264,22 +267,32 @@ impl<'e> Composer<'e> {
                 None if endpoint.initial == ConnectionState::Disconnected => continue,
                 None => return Err(gone(id(Kind::Service, &endpoint.service))),
             };
-            let name = self.estate.name(&endpoint.head);
-            let address = endpoint.place.address;
-            self.claim(virtual_network, address, format!("the private endpoint {name}"))?;
-            self.config.endpoints.push(PrivateEndpoint {
-                name,
-                virtual_network,
-                address,
-                service,
-                request_message: endpoint.request_message.clone(),
-                connection_state: Some(endpoint.initial),
-                icmp_echo: false,
-                flows_reserved: None,
-                flows_max: None,
-            });
+            let composed = one(self.estate, endpoint, virtual_network, service);
+            let owner = format!("the private endpoint {}", composed.name);
+            self.claim(virtual_network, composed.address, owner)?;
+            self.config.endpoints.push(composed);
         }
         Ok(())
+    }
+}
+
+/// An endpoint as the configuration has it.
+fn one(
+    estate: &Estate,
+    endpoint: &Endpoint,
+    virtual_network: usize,
+    service: usize,
+) -> PrivateEndpoint {
+    PrivateEndpoint {
+        name: estate.name(&endpoint.head),
+        virtual_network,
+        address: endpoint.place.address,
+        service,
+        request_message: endpoint.request_message.clone(),
+        connection_state: Some(endpoint.initial),
+        icmp_echo: false,
+        flows_reserved: None,
+        flows_max: None,
     }
 }
 

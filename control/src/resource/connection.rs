@@ -24,8 +24,13 @@ pub struct Wish {
 /// # Errors
 /// There is none: a provider cannot make one.
 pub fn find<'s>(view: View<'s>, service: &Service, name: &str) -> Result<&'s Arc<Endpoint>, Fault> {
-    let mut connections = view.connected(&service.head.key());
-    let found = connections.find(|endpoint| endpoint.connection().eq_ignore_ascii_case(name));
+    let key = service.head.key();
+    let found = view.estate.endpoints().find(|endpoint| {
+        endpoint.service == key && endpoint.connection().eq_ignore_ascii_case(name)
+    });
+    let is_there =
+        |endpoint: &&Arc<Endpoint>| view.state(endpoint) != ConnectionState::Disconnected;
+    let found = found.filter(is_there);
     found.ok_or_else(|| Fault::not_found(&format!("privateEndpointConnections/{name}")))
 }
 

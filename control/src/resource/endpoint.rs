@@ -72,7 +72,7 @@ pub fn put(
     let initial = initial(&head, asked.service, asked.is_manual, rights)?;
     let mut allocator = Allocator::new(estate, &subnet.network, None);
     let field = properties.path("ipConfigurations");
-    let place = allocator.place(&field, subnet.clone(), address, None, "this endpoint");
+    let place = allocator.place(&field, subnet.clone(), address, None);
     let endpoint = Endpoint {
         guid: super::render::guid(dice()),
         place: place?,

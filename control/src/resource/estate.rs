@@ -1,6 +1,7 @@
 //! All resources of a process: the file's and those made through the API, found by what they are.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::model::{
@@ -93,6 +94,13 @@ impl Resources {
             .range(Id { kind, key }..)
             .map(|(_, resource)| resource)
             .take_while(move |resource| resource.kind() == kind)
+    }
+
+    /// The one that follows an id, in the order of [`Resources::iter`].
+    #[must_use]
+    pub fn after(&self, id: &Id) -> Option<&Resource> {
+        let behind = (Bound::Excluded(id), Bound::Unbounded);
+        self.map.range::<Id, _>(behind).next().map(|(_, resource)| resource)
     }
 
     /// The number of the next change.

@@ -181,7 +181,6 @@ fn nat_ips(
     };
     let me = Id::new(Kind::Service, &head.key());
     let mut allocator = Allocator::new(estate, network, Some(&me));
-    let owner = format!("a NAT IP of {}", head.name);
     let mut wanted = Vec::new();
     for body in &list {
         let (name, inner) = (body.name()?, body.object("properties")?);
@@ -192,7 +191,7 @@ fn nat_ips(
     let place = |(at, (name, inner, subnet)): (usize, (String, Object<'_>, SubnetKey))| {
         let field = inner.path("privateIPAddress");
         let kept = old.and_then(|old| old_place(old, &name)).map(|place| place.address);
-        let place = allocator.place(&field, subnet, asked(&inner)?, kept, &owner)?;
+        let place = allocator.place(&field, subnet, asked(&inner)?, kept)?;
         let primary = inner.truth("primary")?.unwrap_or(at == 0);
         Ok(NatIp { name, place, primary })
     };

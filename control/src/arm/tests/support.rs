@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::arm::{Backend, Call, Desk, Issuer, Planner, Policy, Reply, Sources};
 use crate::config::Config;
 use crate::resource::change::{Before, follow};
+use crate::resource::compose::compose;
 use crate::resource::estate::View;
 use crate::resource::{Estate, Fault, Home};
 use crate::state::Registry;
@@ -44,8 +45,19 @@ impl Backend for Rehearsal {
             registry: &kept.registry,
             uptime: Duration::ZERO,
         };
-        match follow(&kept.estate, before, &change) {
+        match follow(&kept.estate, before, &change, &undo) {
             Ok(outcome) => {
+                // However it was made, it is what the whole would be.
+                let whole = compose(&kept.estate, &kept.file).unwrap();
+                assert_eq!(format!("{whole:?}"), format!("{:?}", outcome.config));
+                let links: Vec<_> = kept
+                    .registry
+                    .next(&whole)
+                    .unwrap()
+                    .connections()
+                    .map(|(name, _)| name.clone())
+                    .collect();
+                assert!(outcome.registry.connections().map(|(name, _)| name).eq(&links));
                 kept.config = outcome.config;
                 kept.registry = outcome.registry;
                 Ok(())

@@ -111,7 +111,7 @@ impl Controller {
             registry: &self.registry,
             uptime: self.uptime(),
         };
-        let outcome = follow(&self.estate, before, change)?;
+        let outcome = follow(&self.estate, before, change, undo)?;
         let next = Next {
             registry: outcome.registry,
             config: Some(outcome.config),
