@@ -14,6 +14,7 @@
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::hash::{Hash, Hasher};
 use core::net::Ipv4Addr;
 
 use hashbrown::HashMap;
@@ -26,12 +27,23 @@ use crate::sync::{AtomicU64, Ordering, Table, zeroed_tables};
 use crate::types::{AccountIndex, Direction, LinkId, Protocol};
 
 /// Whose traffic an account is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AccountKey {
     /// The connection.
     pub link: LinkId,
     /// Backend and protocol; `None`: those of the connection's for which there was no account.
     pub towards: Option<(Ipv4Addr, Protocol)>,
+}
+
+impl Hash for AccountKey {
+    /// One word: flows that open pay for each more.
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let (backend, protocol) = self.towards.map_or((0, 0), |(backend, protocol)| {
+            (u64::from(backend.to_bits()), u64::from(protocol as u8))
+        });
+        state.write_u64((u64::from(self.link.0) << 32 | backend).rotate_left(8) ^ protocol);
+    }
 }
 
 /// The accounts of one generation. See the module's documentation.
@@ -151,14 +163,11 @@ impl AccountPage {
         AccountPage { cells: cells.unwrap_or_else(|| unreachable!("one page is one table")) }
     }
 
-    /// Counts a packet of so many bytes. For the worker alone.
+    /// Where packets are counted. For the worker alone.
     #[inline(always)]
-    pub fn count(&self, account: AccountIndex, direction: Direction, bytes: u64) {
-        if let Some(cell) = self.cells.get(account.slot()) {
-            let at = direction as usize * 2;
-            add(&cell[at], 1);
-            add(&cell[at + 1], bytes);
-        }
+    #[must_use]
+    pub fn cells(&self) -> Cells<'_> {
+        Cells(&self.cells)
     }
 
     /// What was counted in a slot, whosever account it was.
@@ -170,6 +179,22 @@ impl AccountPage {
         Traffic {
             forward: Count { packets: forward, bytes: forward_bytes },
             back: Count { packets: back, bytes: back_bytes },
+        }
+    }
+}
+
+/// Where packets are counted: what the way of a packet needs of an [`AccountPage`], at hand.
+#[derive(Clone, Copy)]
+pub struct Cells<'p>(&'p [Cell; ACCOUNTS_MAX]);
+
+impl Cells<'_> {
+    /// Counts a packet of so many bytes.
+    #[inline(always)]
+    pub fn count(self, account: AccountIndex, direction: Direction, bytes: u64) {
+        if let Some(cell) = self.0.get(account.slot()) {
+            let at = direction as usize * 2;
+            add(&cell[at], 1);
+            add(&cell[at + 1], bytes);
         }
     }
 }
@@ -238,13 +263,13 @@ mod tests {
     fn a_page_counts_by_account_and_direction() {
         let page = AccountPage::new();
         let (account, other) = (AccountIndex(3), AccountIndex(2));
-        page.count(account, Direction::Forward, 60);
-        page.count(account, Direction::Forward, 90);
-        page.count(account, Direction::Return, 1_500);
+        page.cells().count(account, Direction::Forward, 60);
+        page.cells().count(account, Direction::Forward, 90);
+        page.cells().count(account, Direction::Return, 1_500);
         let count = |packets, bytes| Count { packets, bytes };
         let expected = Traffic { forward: count(2, 150), back: count(1, 1_500) };
         assert_eq!((page.read(account), page.read(other)), (expected, Traffic::default()));
-        page.count(AccountIndex(u16::MAX), Direction::Return, 7);
+        page.cells().count(AccountIndex(u16::MAX), Direction::Return, 7);
         assert_eq!(page.read(AccountIndex(u16::MAX)).back, count(1, 7), "the last slot");
     }
 }

@@ -16,7 +16,7 @@ use alloc::vec;
 use core::net::Ipv4Addr;
 
 use super::{Engine, Verdict};
-use crate::account::AccountPage;
+use crate::account::Cells;
 use crate::device::{Checksum, Frame, Link};
 use crate::flow::Flow;
 use crate::generation::Generation;
@@ -213,7 +213,7 @@ impl Engine {
         now: Tick,
     ) -> usize {
         let Engine { generation, flows, exits, records, accounts, .. } = self;
-        let scene = Scene { generation, exits, accounts, now };
+        let scene = Scene { generation, exits, accounts: accounts.cells(), now };
         let mut done = 0;
         for ((frame, step), verdict) in frames.iter_mut().zip(steps).zip(verdicts) {
             // The record may be another flow's by now, or nobody's: it has to agree in everything.
@@ -240,7 +240,7 @@ impl Engine {
 struct Scene<'e> {
     generation: &'e Generation,
     exits: &'e Exits,
-    accounts: &'e AccountPage,
+    accounts: Cells<'e>,
     now: Tick,
 }
 

@@ -92,7 +92,7 @@ impl Engine {
     #[inline(always)]
     pub(super) fn tally(&mut self, number: FlowIndex, direction: Direction, bytes: u64) {
         let account = self.flows.get(number).map_or(AccountIndex::OTHERS, |flow| flow.account);
-        self.accounts.count(account, direction, bytes);
+        self.accounts.cells().count(account, direction, bytes);
         self.records.tallies.add(number, direction, Count { packets: 1, bytes });
     }
 
