@@ -16,6 +16,7 @@ mod plan;
 mod request;
 mod response;
 mod session_id;
+mod trace;
 
 pub use explanation::{Decision, Explanation, Judgement, Refusal};
 pub use flow::{Owner, Session};
@@ -31,6 +32,9 @@ pub use response::{
     Traffic, Worker,
 };
 pub use session_id::SessionId;
+pub use trace::{
+    SNAP_BYTES, SNAP_BYTES_MAX, SNAP_BYTES_MIN, TraceEvent, TraceFilter, TracePacket, TraceSide,
+};
 
 /// The version of the protocol that this adit speaks.
 pub const VERSION: u32 = 1;

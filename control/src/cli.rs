@@ -6,10 +6,12 @@
 
 mod args;
 mod client;
+mod pcapng;
 mod rates;
 mod render;
 mod table;
 mod top;
+mod trace;
 mod watch;
 
 use std::fmt::Display;
@@ -94,6 +96,9 @@ fn run(command: Command) -> Result<(), Ending> {
         }
         Command::Whois { suspect, connection } => ask(&connection, &Request::Whois(suspect.into())),
         Command::Kill { session, connection } => ask(&connection, &Request::Kill { session }),
+        Command::Trace { filter, write, connection } => {
+            trace::run(&connection, filter.into(), write.as_deref())
+        }
         Command::Drops { all, connection } => ask(&connection, &Request::Drops { all }),
         Command::Approve { endpoint, message, connection } => {
             ask(&connection, &Request::Approve { endpoint, message })

@@ -24,6 +24,7 @@ mod recorder;
 mod server;
 mod sessions;
 mod socket;
+mod trace;
 mod view;
 mod watch;
 mod web;

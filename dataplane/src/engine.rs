@@ -36,6 +36,7 @@ mod revalidate;
 mod room;
 mod sessions;
 mod shortcut;
+mod trace;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -67,6 +68,7 @@ use problem::Problems;
 use rate::Rate;
 use record::Records;
 use shortcut::Shortcuts;
+use trace::Watched;
 
 /// What shall become of a frame. For `Forward` and `Reply` the frame has been changed to what shall
 /// be sent.
@@ -174,6 +176,7 @@ pub struct Engine {
     /// The next hop that is looked after next.
     neighbor_turn: u32,
     shortcuts: Option<Shortcuts>,
+    watched: Watched,
     records: Records,
     accounts: Arc<AccountPage>,
     /// What is known of the frames of the batch under way.
@@ -210,6 +213,7 @@ impl Engine {
             sweep: None,
             neighbor_turn: 0,
             shortcuts: None,
+            watched: Watched::default(),
             records: Records::default(),
             accounts: Arc::new(AccountPage::new()),
             steps: vec![Step::NEW; BATCH_FRAMES_MAX].into_boxed_slice(),
@@ -350,6 +354,7 @@ impl Engine {
         let mut steps = ADVANCE_STEPS;
         self.expire(now, &mut steps);
         self.sweep(now, &mut steps);
+        self.withdraw(&mut steps);
         self.insertions.advance(now, &mut steps);
         self.look_after_neighbors(now);
         self.announcements.advance();

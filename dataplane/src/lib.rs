@@ -36,6 +36,7 @@ pub mod record;
 pub mod snapshot;
 pub mod stats;
 mod sync;
+pub mod trace;
 pub mod types;
 pub mod wire;
 #[cfg(feature = "io")]

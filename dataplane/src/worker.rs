@@ -14,6 +14,7 @@ mod inquiry;
 mod platform;
 mod probe;
 mod seat;
+mod trace;
 
 use alloc::sync::Arc;
 use core::time::Duration;
@@ -22,6 +23,7 @@ pub use inquiry::{Finding, Inquiry};
 pub use platform::{Platform, Queue};
 pub use probe::{ProbeFrame, ProbeRings};
 pub use seat::{CrewConfig, Seat, SessionPage, Shared, Ticket, crew};
+pub use trace::{Passage, Snapped, Trace, Traced};
 
 use crate::device::{Batch, Frame};
 use crate::engine::{Arrival, Engine, EngineConfig, Outcome, Verdict, Verdicts};
@@ -29,6 +31,7 @@ use crate::limits::BATCH_FRAMES_MAX;
 use crate::types::{DeviceIndex, Instant, Tick, WorkerId};
 use attachments::{Attachments, Change};
 use handover::Handover;
+use trace::Tracer;
 
 /// How long a worker polls without finding anything before it blocks.
 pub const POLL_TIME: Duration = Duration::from_micros(50);
@@ -51,6 +54,7 @@ pub struct Worker<P: Platform> {
     verdicts: Verdicts,
     spare: Frame,
     page: Option<SessionPage>,
+    tracer: Tracer,
     /// The tick in which time was last taken notice of.
     advanced: Option<Tick>,
 }
@@ -91,6 +95,7 @@ impl<P: Platform> Worker<P> {
             verdicts: [Verdict::Consume; BATCH_FRAMES_MAX],
             spare: Frame::new(),
             page: None,
+            tracer: Tracer::default(),
             advanced: None,
         }
     }
@@ -113,6 +118,7 @@ impl<P: Platform> Worker<P> {
     /// there was anything.
     pub fn turn(&mut self, now: Instant) -> bool {
         let adopted = self.adopt();
+        self.tracer.follow(&self.shared.trace, &mut self.engine);
         let mut worked = false;
         for at in 0..self.devices.len() {
             worked |= self.serve_device(attachments::index(at), now);
@@ -122,7 +128,7 @@ impl<P: Platform> Worker<P> {
         if adopted || self.advanced != Some(now.tick()) {
             self.advance(now);
         } else if worked {
-            self.drain();
+            self.drain(now);
             self.tell();
             self.shared.stats.write(self.engine.counters());
         }
@@ -178,9 +184,13 @@ impl<P: Platform> Worker<P> {
     }
 
     fn serve_batch(&mut self, arrival: Arrival, now: Instant) {
+        self.tracer.before(&self.batch);
         self.engine.process(now, arrival, &mut self.batch, &mut self.verdicts);
+        let snapshot = &self.engine.generation().snapshot;
+        self.tracer.after(&self.batch, &self.verdicts, snapshot, now);
         let (engine, devices) = (&mut self.engine, &mut self.devices);
-        dispatch::send_ahead(&mut self.spare, engine, devices, &self.shared.stats);
+        let watch = (&self.tracer, now);
+        dispatch::send_ahead(&mut self.spare, engine, devices, &self.shared.stats, watch);
         let peers = dispatch::dispatch(
             &self.batch,
             &self.verdicts,
@@ -192,13 +202,14 @@ impl<P: Platform> Worker<P> {
         self.wake(peers);
     }
 
-    fn drain(&mut self) {
+    fn drain(&mut self, now: Instant) {
         let peers = dispatch::drain(
             &mut self.spare,
             &mut self.engine,
             &mut self.devices,
             &self.handover,
             &self.shared.stats,
+            (&self.tracer, now),
         );
         self.wake(peers);
     }
@@ -233,8 +244,9 @@ impl<P: Platform> Worker<P> {
         self.shared.inquiries.answer(&mut self.engine, now);
         let (engine, devices) = (&mut self.engine, &mut self.devices);
         dispatch::send_probes(&mut self.spare, engine, devices, &self.shared);
-        self.drain();
+        self.drain(now);
         self.tell();
+        self.tracer.report(&self.engine);
         self.answer_sessions(now);
         self.shared.stats.write(self.engine.counters());
     }

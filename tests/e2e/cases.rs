@@ -25,6 +25,7 @@ mod record;
 mod reload;
 mod security;
 mod tenants;
+mod trace;
 mod traffic;
 mod transfers;
 mod trouble;
@@ -62,6 +63,7 @@ pub(crate) fn all() -> Vec<Case> {
         mtu::CASES,
         record::CASES,
         traffic::CASES,
+        trace::CASES,
         reload::CASES,
         outage::CASES,
         plan::CASES,

@@ -11,6 +11,7 @@
 #[macro_use]
 mod case;
 mod cases;
+mod pcapng;
 mod role;
 mod runner;
 mod world;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use dataplane::engine::Verdict;
 use dataplane::fast_path::{Carried, InterfaceNumber};
 use dataplane::snapshot::Gate;
+use dataplane::trace::{Filter, Verdicts};
 use dataplane::types::DeviceIndex;
 use harness::encode::flags::{ACK, RST, SYN};
 use harness::encode::mac_of;
@@ -224,4 +225,32 @@ fn no_shortcut_outlives_its_flow() {
     }
     assert!(world.engines[0].counters().flows_closed > 50, "flows came and went");
     world.check_tables();
+}
+
+#[test]
+fn flows_that_somebody_watches_are_taken_back_and_not_lent_until_nobody_does() {
+    let (mut world, memory) = world();
+    open(&mut world, A, 5000);
+    open(&mut world, B, 5000);
+    assert_eq!(memory.in_force().len(), 4);
+    let scope = world.topology.scope(A).unwrap();
+    let engine = &mut world.engines[0];
+    engine.trace(Some(Filter { scope: Some(scope), ..Filter::default() }));
+    assert!(!engine.is_traced(), "flows have yet to be asked");
+    world.pass(Duration::from_millis(20));
+    assert!(world.engines[0].is_traced());
+    assert_eq!(memory.count(), 2, "the other tenant's stay");
+    let image = ask(&world, A, 5000);
+    world.arrive(A, &image);
+    answer(&mut world);
+    open(&mut world, A, 5001);
+    assert_eq!(memory.count(), 2, "neither it nor a new one is lent");
+    let dropped = Filter { scope: Some(scope), verdicts: Verdicts::Dropped, ..Filter::default() };
+    world.engines[0].trace(Some(dropped));
+    world.arrive(A, &image);
+    answer(&mut world);
+    assert_eq!(memory.count(), 4, "the kernel drops nothing: who watches drops sees them all");
+    world.engines[0].trace(None);
+    assert!(world.engines[0].is_traced());
+    check(&world.engines, &memory).unwrap();
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use dataplane::device::mem::{MemDevice, MemFrame};
 use dataplane::device::{Batch, Device, DeviceError, Frame, Link, Transmitted};
 use dataplane::drop_reason::DropReason;
+use dataplane::engine::Verdict;
 use dataplane::generation::Generation;
 use dataplane::limits::RECORDS_MAX;
 use dataplane::nat::Pool;
@@ -20,11 +21,13 @@ use dataplane::publish::Cell as GenerationCell;
 use dataplane::record::Recording;
 use dataplane::snapshot::{DevicePlan, Gate};
 use dataplane::stats::{Counters, DeviceState};
+use dataplane::trace::Filter;
 use dataplane::types::{
     Area, DeviceIndex, GenerationNumber, Instant, MacAddress, Protocol, ScopeId, WorkerId,
 };
 use dataplane::worker::{
-    CrewConfig, Finding, Inquiry, Platform, Queue, Seat, SessionPage, Shared, Worker, crew,
+    CrewConfig, Finding, Inquiry, Passage, Platform, Queue, Seat, SessionPage, Shared, Trace,
+    Traced, Worker, crew,
 };
 use harness::encode::{ArpShape, flags};
 use harness::topology::{A, B, CLIENT, ENDPOINT, NAT_IP, P, backend};
@@ -262,6 +265,35 @@ fn a_full_ring_of_records_loses_records_and_nothing_else() {
     crew.settle();
     let record = crew.shared[0].take_record().expect("there is room again");
     assert_eq!(record.key.client_port, 9);
+}
+
+/// Whoever watches brings the memory; what finds none there passes unseen, and counted.
+#[test]
+fn a_trace_that_nobody_reads_loses_sight_of_packets_and_nothing_else() {
+    let mut crew = Crew::new(1, 100);
+    let filter = Filter { port: Some(443), ..Filter::default() };
+    let trace = Arc::new(Trace::new(filter, 64, 8));
+    crew.shared[0].trace(Some(Arc::clone(&trace)));
+    crew.pass(Duration::from_millis(10));
+    assert!(trace.is_ready());
+    let other = Shape::udp((CLIENT, 9), (ENDPOINT, 53), &[7; 400]);
+    crew.device("a", 0).arrive(other.to_station(crew.topology.station(A)).encode().bytes);
+    some_clients(20).iter().for_each(|client| crew.device("a", 0).arrive(crew.syn(A, *client)));
+    crew.settle();
+    assert_eq!((crew.counters(0).forwarded, trace.lost()), (21, 12));
+    let sides = |seen: &Traced| {
+        assert_eq!(seen.passage, Passage::Arrived(A, Verdict::Forward(P)));
+        let seen = [&seen.before, &seen.after].map(|side| {
+            assert!(side.bytes.len() == side.length.min(64), "cut: {side:?}");
+            observe(&side.bytes).transport()
+        });
+        (seen[0].destination, seen[1].source)
+    };
+    let seen: Vec<_> = std::iter::from_fn(|| trace.take(sides)).collect();
+    assert_eq!(seen, vec![(ENDPOINT, NAT_IP); 8]);
+    crew.shared[0].trace(None);
+    crew.settle();
+    assert_eq!(Arc::strong_count(&trace), 1, "the worker has let go of it");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::VERSION;
 use super::response::{ErrorCode, Failure};
 use super::session_id::SessionId;
+use super::trace::TraceFilter;
 use crate::config::{plain, suggest};
 
 /// Sessions in an answer unless the request says otherwise.
@@ -19,7 +20,7 @@ pub const SESSIONS_LIMIT: usize = 1_000;
 pub const SESSIONS_LIMIT_MAX: usize = 100_000;
 
 /// Names of all requests, as they stand in the field `request`.
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "status",
     "endpoints",
     "services",
@@ -33,6 +34,7 @@ const NAMES: [&str; 13] = [
     "reload",
     "plan",
     "access",
+    "trace",
 ];
 
 /// What a client asks.
@@ -92,6 +94,8 @@ pub enum Request {
         #[serde(default)]
         identity: Option<String>,
     },
+    /// Shows packets while they pass.
+    Trace(TraceFilter),
 }
 
 /// A transport protocol, in lower case.

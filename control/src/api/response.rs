@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Explanation, Owner, Packet, Plan, Protocol, Session, VERSION};
+use super::{Explanation, Owner, Packet, Plan, Protocol, Session, TracePacket, VERSION};
 use crate::arm::Access;
 use crate::config::{ConfigError, ConfigErrors};
 use crate::state::ConnectionState;
@@ -191,6 +191,18 @@ pub enum Response {
     },
     /// To `access`.
     Access(Access),
+    /// To `trace`; one line of several.
+    Traced {
+        /// Packets that were seen since the last line.
+        packets: Vec<TracePacket>,
+        /// Packets that passed unseen since the beginning, because they came too fast.
+        lost: u64,
+        /// Whether every packet that is asked for is seen now: at first the kernel may still carry
+        /// some.
+        is_ready: bool,
+        /// Whether this is the last line.
+        last: bool,
+    },
     /// To `plan`.
     Planned(Box<Plan>),
     /// To `reload`.

@@ -1,6 +1,6 @@
 //! What may stand on the command line.
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -9,7 +9,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::api::{
-    Packet, Protocol, SESSIONS_LIMIT, SESSIONS_LIMIT_MAX, SessionFilter, SessionId, Suspect,
+    Packet, Protocol, SESSIONS_LIMIT, SESSIONS_LIMIT_MAX, SNAP_BYTES, SessionFilter, SessionId,
+    Suspect, TraceFilter,
 };
 use crate::config::CONTROL_SOCKET;
 use crate::daemon::ArmOptions;
@@ -126,6 +127,21 @@ pub enum Command {
         /// What was seen
         #[command(flatten)]
         suspect: SuspectArgs,
+        /// How to reach the daemon
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Show packets while they pass: what each was, what became of it, and what it leaves as
+    ///
+    /// Flows that match do not go by the kernel's fast path meanwhile.
+    Trace {
+        /// Which packets
+        #[command(flatten)]
+        filter: TraceArgs,
+        /// Write them, as they arrived and as they left, to this file for Wireshark (pcapng); - is
+        /// standard output
+        #[arg(short, long, value_name = "FILE", conflicts_with = "json")]
+        write: Option<PathBuf>,
         /// How to reach the daemon
         #[command(flatten)]
         connection: Connection,
@@ -346,6 +362,67 @@ pub struct Filter {
     #[arg(long, value_name = "COUNT", default_value_t = SESSIONS_LIMIT,
         value_parser = limit)]
     limit: usize,
+}
+
+/// Which packets to show; all conditions must hold, on either side of adit.
+#[derive(Clone, Debug, Args)]
+pub struct TraceArgs {
+    /// Of this protocol
+    #[arg(long, ignore_case = true)]
+    protocol: Option<ProtocolName>,
+    /// In this virtual network
+    #[arg(long, value_name = "VNET")]
+    vnet: Option<String>,
+    /// Through this private endpoint
+    #[arg(long, value_name = "NAME")]
+    endpoint: Option<String>,
+    /// From or to this client
+    #[arg(long, value_name = "ADDRESS")]
+    client: Option<IpAddr>,
+    /// Through this NAT IP
+    #[arg(long, value_name = "ADDRESS")]
+    nat_ip: Option<IpAddr>,
+    /// To or from this backend
+    #[arg(long, value_name = "ADDRESS")]
+    backend: Option<IpAddr>,
+    /// From or to this port, of whomever
+    #[arg(long, value_name = "PORT")]
+    port: Option<u16>,
+    /// Only what is dropped
+    #[arg(long)]
+    dropped: bool,
+    /// Only what is dropped for this reason, by its name in `adit drops`
+    #[arg(long, value_name = "REASON")]
+    reason: Option<String>,
+    /// End after so many packets
+    #[arg(short = 'c', long, value_name = "COUNT",
+        value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// End after so many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    seconds: Option<u32>,
+    /// Bytes of each packet that are kept: 64 to 9216
+    #[arg(long, value_name = "BYTES", default_value_t = SNAP_BYTES)]
+    snap: usize,
+}
+
+impl From<TraceArgs> for TraceFilter {
+    fn from(args: TraceArgs) -> TraceFilter {
+        TraceFilter {
+            protocol: args.protocol.map(Protocol::from),
+            virtual_network: args.vnet,
+            endpoint: args.endpoint,
+            client: args.client,
+            nat_ip: args.nat_ip,
+            backend: args.backend,
+            port: args.port,
+            dropped: args.dropped,
+            reason: args.reason,
+            snap: Some(args.snap),
+            count: args.count,
+            seconds: args.seconds,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -70,7 +70,10 @@ impl Client {
                 .into_result()
                 .map_err(|failure| ClientError::Refused(failure.to_string()))?;
             let content = serde_json::from_str::<Content<'_>>(&line).ok().and_then(|line| line.ok);
-            let is_last = !matches!(response, Response::Sessions { last: false, .. });
+            let is_last = !matches!(
+                response,
+                Response::Sessions { last: false, .. } | Response::Traced { last: false, .. }
+            );
             show(response, content.map_or("null", RawValue::get))?;
             if is_last {
                 return Ok(());

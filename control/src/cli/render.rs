@@ -22,6 +22,8 @@ pub(super) fn response(response: &Response) -> String {
         Response::Status(status) => self::status(status),
         Response::Endpoints { endpoints } => self::endpoints(endpoints),
         Response::Services { services } => self::services(services),
+        // Shown as it comes.
+        Response::Traced { .. } => String::new(),
         Response::Sessions { sessions, more, .. } => self::sessions(sessions, *more),
         Response::Explained { packet, explanation } => self::explanation(packet, explanation),
         Response::Owners { owners } => self::owners(owners),

@@ -247,6 +247,11 @@ impl Controller {
         &self.config
     }
 
+    /// What file and API say together.
+    pub(super) fn in_force(&self) -> &Config {
+        &self.config
+    }
+
     /// What is in force.
     pub(super) fn generation(&self) -> &Generation {
         self.publisher.current()
@@ -308,6 +313,7 @@ impl Controller {
             | Request::Plan { .. }
             | Request::Kill { .. }
             | Request::Whois(_)
+            | Request::Trace(_)
             | Request::Access { .. } => Err(internal("this is answered elsewhere")),
         }
     }

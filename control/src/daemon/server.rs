@@ -45,6 +45,8 @@ pub(super) struct Daemon {
     pub(super) audit: Arc<Audit>,
     pub(super) walker: Walker,
     pub(super) inquirer: Inquirer,
+    /// Held by whoever watches packets.
+    pub(super) tracing: Mutex<()>,
     clients: Arc<Clients>,
     /// Gives out tokens of the API, if it is served.
     door: OnceLock<Door>,
@@ -61,7 +63,19 @@ impl Daemon {
         let inquirer = Inquirer::new(Arc::clone(&crew));
         let (controller, clients) = (Mutex::new(controller), Arc::default());
         let door = OnceLock::new();
-        Daemon { controller, crew, recorder, directory, audit, walker, inquirer, clients, door }
+        let tracing = Mutex::default();
+        Daemon {
+            controller,
+            crew,
+            recorder,
+            directory,
+            audit,
+            walker,
+            inquirer,
+            tracing,
+            clients,
+            door,
+        }
     }
 
     /// From now on the API's tokens are given out; the first word stands.
@@ -87,6 +101,7 @@ impl Daemon {
             Request::Plan { file } => write(client, self.plan(file.as_deref())),
             Request::Whois(suspect) => write(client, self.whois(suspect)),
             Request::Kill { session } => write(client, self.kill(*session, who(client))),
+            Request::Trace(filter) => self.trace(filter, client),
             Request::Access { identity } => write(client, self.access(identity.as_deref())),
             Request::Approve { .. } | Request::Reject { .. } | Request::Reload {} => {
                 write(client, self.decide(request, who(client)))
@@ -270,7 +285,7 @@ fn next_line(lines: &mut Lines, client: &UnixStream) -> io::Result<Option<Line>>
     }
 }
 
-fn write(client: &UnixStream, result: Result<Response, Failure>) -> io::Result<()> {
+pub(super) fn write(client: &UnixStream, result: Result<Response, Failure>) -> io::Result<()> {
     let mut line = serde_json::to_vec(&Answer::new(result))?;
     line.push(b'\n');
     (&mut &*client).write_all(&line)

@@ -114,7 +114,7 @@ impl Engine {
             return;
         };
         // Behind a header every packet's numbers change, which no shortcut does.
-        if !flow.is_plain() {
+        if !flow.is_plain() || self.is_watched(flow) {
             return;
         }
         let installed = shortcuts.epoch_of(number);

@@ -6,12 +6,13 @@ use arrayvec::ArrayVec;
 use super::attachments::Attachments;
 use super::handover::Handover;
 use super::seat::Shared;
+use super::trace::Tracer;
 use crate::device::{Batch, Device, Frame, Transmitted};
 use crate::drop_reason::DropReason;
 use crate::engine::{Engine, Origin, Outcome, Verdict, Verdicts};
 use crate::limits::{BATCH_FRAMES_MAX, PROBE_FRAMES_MAX};
 use crate::stats::StatsPage;
-use crate::types::{DeviceIndex, WorkerId};
+use crate::types::{DeviceIndex, Instant, WorkerId};
 
 /// Sends what is to be sent. Returns the peers that were given frames, a bit for each.
 pub(super) fn dispatch<D: Device>(
@@ -62,8 +63,10 @@ pub(super) fn send_ahead<D: Device>(
     engine: &mut Engine,
     devices: &mut Attachments<D>,
     stats: &StatsPage,
+    (tracer, now): (&Tracer, Instant),
 ) {
     while let Some(device) = engine.poll_ahead(spare) {
+        tracer.sent(spare, (device, Origin::Own), &engine.generation().snapshot, now);
         transmit(&[spare], Kind::Request, device, engine, devices, stats);
     }
 }
@@ -91,8 +94,10 @@ pub(super) fn drain<D: Device>(
     devices: &mut Attachments<D>,
     handover: &Handover,
     stats: &StatsPage,
+    (tracer, now): (&Tracer, Instant),
 ) -> u64 {
     while let Some((device, origin)) = engine.poll_transmit(spare) {
+        tracer.sent(spare, (device, origin), &engine.generation().snapshot, now);
         let kind = match origin {
             Origin::Held => Kind::Packet,
             Origin::Own => Kind::Request,

@@ -13,6 +13,7 @@ use core::fmt;
 use super::handover::{self, Handover};
 use super::inquiry::{Finding, Inquiries, Inquiry};
 use super::probe::ProbeRings;
+use super::trace::{Trace, Wanted};
 use crate::account::AccountPage;
 use crate::engine::Session;
 use crate::generation::Generation;
@@ -88,6 +89,7 @@ pub struct Shared {
     /// Frames of health probes; the same rings for all workers.
     pub probes: Arc<ProbeRings>,
     records: ArrayQueue<FlowRecord>,
+    pub(super) trace: Wanted,
     stop: AtomicBool,
 }
 
@@ -104,6 +106,7 @@ impl Shared {
             tickets: AtomicU64::new(0),
             inquiries: Inquiries::new(),
             probes,
+            trace: Wanted::default(),
             stop: AtomicBool::new(false),
         }
     }
@@ -143,6 +146,12 @@ impl Shared {
     #[must_use]
     pub fn take_record(&self) -> Option<FlowRecord> {
         self.records.pop()
+    }
+
+    /// Shows packets from now on, or none any more; wake the worker afterwards. Whoever asks keeps
+    /// what was wanted before until nobody else has it, so that no worker frees it.
+    pub fn trace(&self, trace: Option<Arc<Trace>>) {
+        self.trace.set(trace);
     }
 
     /// For the worker: tells of a flow; `false` if there is no room for it.

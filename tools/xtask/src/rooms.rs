@@ -21,6 +21,7 @@ pub(crate) const ROOMS: &[Room] = &[
     room_of("hash", &[]),
     room_of("prefetch", &[]),
     room_of("sync", &["prefetch"]),
+    room_of("trace", &["types", "drop_reason"]),
     room_of("stats", &["types", "limits", "drop_reason", "sync"]),
     // Bytes.
     room_of("wire", &["types"]),
@@ -62,6 +63,7 @@ pub(crate) const ROOMS: &[Room] = &[
             "flow",
             "fragment",
             "fast_path",
+            "trace",
         ],
     ),
     // The edge.
@@ -82,6 +84,7 @@ pub(crate) const ROOMS: &[Room] = &[
             "drop_reason",
             "sync",
             "fast_path",
+            "trace",
         ],
     ),
     room_of(
