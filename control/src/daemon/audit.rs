@@ -53,12 +53,11 @@ impl Changed {
             });
             said.unwrap_or_default()
         };
-        let gone = before.all().filter(|(name, _)| after.connection(name).is_none());
-        let names = after.all().chain(gone).map(|(name, _)| name);
-        let changes = names.map(|name| Changed {
+        // Only those that differ are put into words: there may be ten thousand.
+        let changes = after.changes(before).into_iter().map(|(name, connection)| Changed {
             object: format!("private_endpoint {name}"),
             before: said(before.connection(name)),
-            after: said(after.connection(name)),
+            after: said(connection),
         });
         changes.filter(|change| change.before != change.after).collect()
     }
