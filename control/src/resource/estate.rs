@@ -96,11 +96,10 @@ impl Resources {
             .take_while(move |resource| resource.kind() == kind)
     }
 
-    /// The one that follows an id, in the order of [`Resources::iter`].
-    #[must_use]
-    pub fn after(&self, id: &Id) -> Option<&Resource> {
+    /// Those that follow an id, in the order of [`Resources::iter`].
+    pub fn after(&self, id: &Id) -> impl Iterator<Item = &Resource> {
         let behind = (Bound::Excluded(id), Bound::Unbounded);
-        self.map.range::<Id, _>(behind).next().map(|(_, resource)| resource)
+        self.map.range::<Id, _>(behind).map(|(_, resource)| resource)
     }
 
     /// The number of the next change.

@@ -65,9 +65,13 @@ fn service(estate: &Estate, now: &Config, endpoint: &Endpoint) -> Option<usize> 
 
 /// Where a new endpoint stands: those of the API in the order of their ids, behind the file's.
 fn place(estate: &Estate, now: &Config, step: &Step) -> usize {
-    let next = estate.own.after(&step.id).filter(|resource| resource.kind() == Kind::Endpoint);
-    let name = next.map(|resource| estate.name(resource.head()));
-    let found = name.and_then(|name| now.endpoints.iter().position(|one| one.name == name));
+    let behind = estate.own.after(&step.id);
+    let mut behind = behind.take_while(|resource| resource.kind() == Kind::Endpoint);
+    // One whose service is gone is not in the configuration.
+    let found = behind.find_map(|resource| {
+        let name = estate.name(resource.head());
+        now.endpoints.iter().position(|one| one.name == name)
+    });
     found.unwrap_or(now.endpoints.len())
 }
 
