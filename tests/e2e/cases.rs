@@ -4,6 +4,7 @@ mod arm;
 mod balance;
 mod bench;
 mod chaos;
+mod collector;
 mod connections;
 mod decisions;
 mod ending;
@@ -62,6 +63,7 @@ pub(crate) fn all() -> Vec<Case> {
         icmp::CASES,
         mtu::CASES,
         record::CASES,
+        collector::CASES,
         traffic::CASES,
         trace::CASES,
         reload::CASES,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use lab::client::{ConnectOutcome, Session, tcp_connect};
 use rustix::process::Signal;
+use serde_json::Value;
 
 use self::sdk::Sdk;
 use super::PACKET;
@@ -16,6 +17,9 @@ use crate::world::{BACKENDS, ENDPOINT, NAT_IPS, Station, World, dial, list, port
 
 /// Waited for in full where no answer may come; longer than one retransmission.
 const SILENCE: Duration = Duration::from_millis(1200);
+
+/// The audit log, in the case's directory.
+const AUDIT: &str = "audit.jsonl";
 
 const CURRENT: &str = "python-azure-current";
 const OLDER: &str = "python-azure-28.1.0";
@@ -45,6 +49,7 @@ fn lifecycle(world: &mut World, python: &str) -> Outcome {
     provide(world, &mut sdk)?;
     consume(world, &mut sdk)?;
     let link = decide(world, &mut sdk)?;
+    audit(world)?;
     crash(world, &mut sdk, python, &link)?;
     end(world, &mut sdk)?;
     world.wait_for_balance()
@@ -54,8 +59,11 @@ fn lifecycle(world: &mut World, python: &str) -> Outcome {
 fn restart(world: &mut World) -> Outcome {
     world.adit.signal(Signal::TERM)?;
     world.adit.wait(PATIENCE)?;
-    let config = &world.config;
-    let mut file = format!("[adit]\ncontrol_socket = {:?}\nflows_max = 4096\n", config.socket);
+    let (config, audit) = (&world.config, world.adit.directory().join(AUDIT));
+    let mut file = format!(
+        "[audit_log]\nfile = {audit:?}\n[adit]\ncontrol_socket = {:?}\nflows_max = 4096\n",
+        config.socket
+    );
     for device in &config.devices {
         file.push_str(&format!(
             "[[device]]\nname = {:?}\nkind = \"af_packet\"\nvirtual_network = \"net/{}\"\n",
@@ -113,6 +121,32 @@ fn decide(world: &World, sdk: &mut Sdk) -> Result<String, Failure> {
     ensure!(seen["state"] == "Approved" && seen["description"] == "by hand", "{seen}");
     passes(world.a(), "after the command")?;
     Ok(text(&sdk.ok("provider pe-a")?, "link")?.to_owned())
+}
+
+/// Who made what, and who let whom in, is written down: each decision with its subject, what was
+/// before and what after.
+fn audit(world: &World) -> Outcome {
+    let text = std::fs::read_to_string(world.adit.directory().join(AUDIT))?;
+    let lines = text.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
+    let by_api = lines.iter().filter(|line| line["who"]["identity"].is_string());
+    ensure!(by_api.clone().count() > 5, "what the API made: {text}");
+    let states = lines.iter().flat_map(|line| line["changes"].as_array().into_iter().flatten());
+    let states: Vec<(&Value, &Value)> = states
+        .filter(|change| change["after"]["state"].is_string())
+        .map(|change| (&change["before"]["state"], &change["after"]["state"]))
+        .filter(|(before, after)| before.is_string() && before != after)
+        .collect();
+    for decided in [("Pending", "Approved"), ("Approved", "Rejected"), ("Rejected", "Approved")] {
+        let is_it = |(before, after): &&(&Value, &Value)| {
+            (*before, *after) == (&decided.0.into(), &decided.1.into())
+        };
+        ensure!(states.iter().filter(is_it).count() == 1, "{decided:?} once: {text}");
+    }
+    let last = lines.iter().rfind(|line| line["action"] == "approve");
+    let last = last.ok_or_else(|| format!("the operator's command: {text}"))?;
+    ensure!(last["who"]["unix_uid"] == 0 && last["message"] == "by hand", "{last}");
+    ensure!(lines.iter().any(|line| line["outcome"] == "refused"), "what was refused: {text}");
+    Ok(())
 }
 
 /// What was answered is there after a crash.
