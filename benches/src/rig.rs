@@ -2,7 +2,7 @@
 //! open.
 
 use std::hint::black_box;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use dataplane::device::{Batch, Link};
@@ -26,7 +26,7 @@ const CONSUMER: MacAddress = MacAddress([2, 0, 0, 0, 0, 1]);
 const PROVIDER: MacAddress = MacAddress([2, 0, 0, 0, 0, 2]);
 const CLIENT: MacAddress = MacAddress([2, 0, 0, 0, 1, 1]);
 const BACKEND: MacAddress = MacAddress([2, 0, 0, 0, 1, 2]);
-const ENDPOINT: Ipv4Addr = Ipv4Addr::new(10, 255, 0, 4);
+const ENDPOINT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 255, 0, 4));
 const CONSUMER_DEVICE: DeviceIndex = DeviceIndex(0);
 const PROVIDER_DEVICE: DeviceIndex = DeviceIndex(1);
 const PORT: u16 = 53;
@@ -39,9 +39,9 @@ const PORTS_PER_CLIENT: u32 = 1 << 10;
 struct Translated {
     /// Number of its client.
     client: u32,
-    nat_ip: Ipv4Addr,
+    nat_ip: IpAddr,
     nat_port: u16,
-    backend: Ipv4Addr,
+    backend: IpAddr,
 }
 
 /// How the engine is used.
@@ -254,18 +254,18 @@ enum Way {
     Stray,
 }
 
-fn client(number: u32) -> (Ipv4Addr, u16) {
+fn client(number: u32) -> (IpAddr, u16) {
     let port = u16::try_from(number % PORTS_PER_CLIENT).expect("below 2^10") + 20_000;
-    (Ipv4Addr::from_bits(0x0a00_0004 + number / PORTS_PER_CLIENT), port)
+    (Ipv4Addr::from_bits(0x0a00_0004 + number / PORTS_PER_CLIENT).into(), port)
 }
 
 fn udp(
     (from_mac, to_mac): (MacAddress, MacAddress),
-    (from, from_port): (Ipv4Addr, u16),
-    (to, to_port): (Ipv4Addr, u16),
+    (from, from_port): (IpAddr, u16),
+    (to, to_port): (IpAddr, u16),
 ) -> Vec<u8> {
     let builder = PacketBuilder::ethernet2(from_mac.0, to_mac.0)
-        .ipv4(from.octets(), to.octets(), 64)
+        .ipv4(octets(from), octets(to), 64)
         .udp(from_port, to_port);
     // 64 bytes on the wire: 60 without the check sequence.
     let payload = [0; 18];
@@ -279,8 +279,8 @@ fn observe(client: u32, frame: &[u8]) -> Translated {
         |at: usize| u32::from_be_bytes([frame[at], frame[at + 1], frame[at + 2], frame[at + 3]]);
     Translated {
         client,
-        nat_ip: Ipv4Addr::from_bits(word(26)),
-        backend: Ipv4Addr::from_bits(word(30)),
+        nat_ip: Ipv4Addr::from_bits(word(26)).into(),
+        backend: Ipv4Addr::from_bits(word(30)).into(),
         nat_port: u16::from_be_bytes([frame[34], frame[35]]),
     }
 }
@@ -291,14 +291,14 @@ fn plan(capacity: usize) -> Plan {
         let (name, kind, namespace) = (name.to_owned(), DeviceKind::AfPacket, None);
         Some(DevicePlan { name, kind, namespace, scope })
     };
-    let address_space = vec![Prefix::new(Ipv4Addr::new(10, 0, 0, 0), 8).expect("canonical")];
+    let address_space = vec![Prefix::new(IpAddr::from([10, 0, 0, 0]), 8).expect("canonical")];
     let scope = ScopePlan { address_space, routes: Vec::new() };
     let backends = 1 + u32::try_from(capacity / (8 * 50_000)).expect("a sane capacity");
     let rule = RulePlan {
         protocol: Protocol::Udp,
         port: PORT,
         backend_port: BACKEND_PORT,
-        backends: (0..backends).map(|at| Ipv4Addr::from_bits(0x0a01_0004 + at)).collect(),
+        backends: (0..backends).map(|at| Ipv4Addr::from_bits(0x0a01_0004 + at).into()).collect(),
         balance: Balance::default(),
         timeouts: Timeouts::default(),
         ending: Ending::default(),
@@ -312,7 +312,7 @@ fn plan(capacity: usize) -> Plan {
         scopes: vec![scope.clone(), scope],
         services: vec![ServicePlan {
             scope: ScopeId(1),
-            nat_ips: (0..8).map(|at| Ipv4Addr::new(10, 2, 0, 4 + at)).collect(),
+            nat_ips: (0..8).map(|at| IpAddr::from([10, 2, 0, 4 + at])).collect(),
             refusal: Refusal::Silence,
             rules: vec![rule],
             treatment: Treatment::default(),
@@ -325,5 +325,13 @@ fn plan(capacity: usize) -> Plan {
             gate: Gate::Approved,
             answers_echo: false,
         }],
+    }
+}
+
+/// Of an address that is IPv4, as all are here.
+fn octets(address: IpAddr) -> [u8; 4] {
+    match address {
+        IpAddr::V4(address) => address.octets(),
+        IpAddr::V6(address) => unreachable!("{address}"),
     }
 }

@@ -14,7 +14,7 @@ mod health;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -112,7 +112,7 @@ impl fmt::Display for ConnectionState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Identity {
     virtual_network: Name,
-    address: Ipv4Addr,
+    address: IpAddr,
     service: Name,
 }
 

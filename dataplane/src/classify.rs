@@ -1,7 +1,7 @@
 //! Which side of adit a packet is for, by the virtual network that it came from and its destination
 //! address, and by nothing else (I1).
 
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 
 use crate::drop_reason::DropReason;
 use crate::snapshot::{Local, Snapshot};
@@ -15,7 +15,7 @@ use crate::types::ScopeId;
 pub fn classify(
     snapshot: &Snapshot,
     scope: ScopeId,
-    destination: Ipv4Addr,
+    destination: IpAddr,
 ) -> Result<Local, DropReason> {
     snapshot.local(scope, destination).ok_or(DropReason::NoEndpoint)
 }
@@ -25,11 +25,7 @@ pub fn classify(
 ///
 /// # Errors
 /// It may not.
-pub fn judge_source(
-    snapshot: &Snapshot,
-    scope: ScopeId,
-    source: Ipv4Addr,
-) -> Result<(), DropReason> {
+pub fn judge_source(snapshot: &Snapshot, scope: ScopeId, source: IpAddr) -> Result<(), DropReason> {
     let legitimate =
         snapshot.in_address_space(scope, source) && snapshot.local(scope, source).is_none();
     if legitimate { Ok(()) } else { Err(DropReason::SourceSpoofed) }
@@ -42,13 +38,14 @@ mod tests {
     use crate::types::{EndpointIndex, LinkId, Prefix, ServiceIndex};
     use alloc::vec;
     use alloc::vec::Vec;
+    use core::net::Ipv4Addr;
 
-    const ENDPOINT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
-    const NAT_IP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 4);
+    const ENDPOINT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 5));
+    const NAT_IP: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 4));
 
     /// Network 0 has an endpoint, network 1 a NAT IP; both have the same address space.
     fn snapshot() -> Snapshot {
-        let address_space = vec![Prefix::new(Ipv4Addr::new(10, 0, 0, 0), 16).unwrap()];
+        let address_space = vec![Prefix::new(IpAddr::from([10, 0, 0, 0]), 16).unwrap()];
         let scope = ScopePlan { address_space, routes: Vec::new() };
         let service = ServicePlan {
             scope: ScopeId(1),
@@ -87,8 +84,8 @@ mod tests {
     #[test]
     fn rfc2827_a_source_is_of_the_network_and_not_adits_own() {
         let (snapshot, scope) = (snapshot(), ScopeId(0));
-        assert_eq!(judge_source(&snapshot, scope, Ipv4Addr::new(10, 0, 9, 9)), Ok(()));
-        for spoofed in [ENDPOINT, Ipv4Addr::new(10, 1, 0, 1), Ipv4Addr::new(192, 0, 2, 1)] {
+        assert_eq!(judge_source(&snapshot, scope, IpAddr::from([10, 0, 9, 9])), Ok(()));
+        for spoofed in [ENDPOINT, IpAddr::from([10, 1, 0, 1]), IpAddr::from([192, 0, 2, 1])] {
             let judged = judge_source(&snapshot, scope, spoofed);
             assert_eq!(judged, Err(DropReason::SourceSpoofed), "{spoofed}");
         }

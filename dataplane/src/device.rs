@@ -11,7 +11,7 @@ pub mod mem;
 
 use alloc::boxed::Box;
 use core::fmt;
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 
 use crate::fast_path::InterfaceNumber;
 use crate::limits::{BATCH_FRAMES_MAX, FRAME_BYTES_MAX};
@@ -340,7 +340,7 @@ pub trait Device {
 
     /// Hears which addresses answers come to, so that the system can give each worker what belongs
     /// to it. Advice: what arrives at another worker is handed over.
-    fn steer(&mut self, nat_ips: &[Ipv4Addr]) {
+    fn steer(&mut self, nat_ips: &[IpAddr]) {
         let _ = nat_ips;
     }
 

@@ -66,13 +66,43 @@ drop_reasons! {
         "The frame is addressed to another station.",
         "Usually harmless flooding; else flush the sender's ARP cache.", "IEEE 802.3";
     EthertypeUnsupported, "ethertype_unsupported",
-        "The frame is neither IPv4 nor ARP.",
+        "The frame is neither IPv4, IPv6 nor ARP.",
         "Nothing to do: private endpoints carry nothing else.", "-";
     Ipv6Unsupported, "ipv6_unsupported",
-        "The packet is IPv6, and no endpoint here is.",
-        "Use the endpoint's IPv4 address.", "-";
+        "The packet is IPv6, and adit has no IPv6 address in this virtual network.",
+        "Use the endpoint's IPv4 address, or give an endpoint or a service an IPv6 one.", "-";
 
     // The form of the packet.
+    Ipv6Truncated, "ipv6_truncated",
+        "The frame ends before its IPv6 header does.",
+        "The sender is faulty.", "RFC 8200 3";
+    Ipv6HeaderInvalid, "ipv6_header_invalid",
+        "The frame says that it carries IPv6, and its version is not 6.",
+        "The sender is faulty.", "RFC 8200 3";
+    Ipv6PayloadLength, "ipv6_payload_length",
+        "The IPv6 payload length does not fit the frame.",
+        "The sender is faulty.", "RFC 8200 3";
+    Ipv6ExtensionHeaders, "ipv6_extension_headers",
+        "The IPv6 extension headers are cut off, out of order, or more than adit follows.",
+        "Send without them: adit follows 8 of 256 bytes together.", "RFC 8200 4, RFC 8504 5.3";
+    Ipv6RoutingHeader, "ipv6_routing_header",
+        "The IPv6 packet wants to be sent on by nodes that it names itself.",
+        "The sender is hostile, or means another network.", "RFC 5095, RFC 8200 4.4";
+    Ipv6Fragment, "ipv6_fragment",
+        "The packet is a fragment of IPv6; its ports cannot be known.",
+        "Send datagrams that fit the path's MTU.", "RFC 4787 REQ-14";
+    Ipv6HopLimit, "ipv6_hop_limit",
+        "The packet's hop limit ran out here.",
+        "Look for a routing loop, or send with a larger hop limit.", "RFC 8200 3";
+    UdpChecksumMissing, "udp_checksum_missing",
+        "The UDP datagram over IPv6 has no checksum.",
+        "Let the sender compute it: IPv6 has no other.", "RFC 8200 8.1";
+    NdpInvalid, "ndp_invalid",
+        "The Neighbor Discovery message is cut off, comes from elsewhere, or contradicts itself.",
+        "The sender is faulty or hostile.", "RFC 4861 7.1";
+    NdpNotForUs, "ndp_not_for_us",
+        "The Neighbor Discovery message concerns an address that adit neither holds nor looks for.",
+        "Usually harmless: neighbors looking for each other.", "RFC 4861 7.2";
     Ipv4Truncated, "ipv4_truncated",
         "The frame ends before its IPv4 header does.",
         "The sender is faulty.", "RFC 791 3.1";
@@ -99,7 +129,7 @@ drop_reasons! {
         "The packet's time to live ran out here.",
         "Look for a routing loop, or send with a larger TTL.", "RFC 1812 5.3.1";
     MartianSource, "martian_source",
-        "The source address can be nobody's: multicast, broadcast, loopback, 0/8 or 240/4.",
+        "The source address can be nobody's: multicast, broadcast, loopback, or out of range.",
         "The sender is faulty or hostile.", "RFC 1812 5.3.7";
     MartianDestination, "martian_destination",
         "The destination address is not a unicast address.",
@@ -253,7 +283,7 @@ drop_reasons! {
         "Harmless at the start of a conversation; else see `neighbor_unreachable`.",
         "RFC 1122 2.3.2.2";
     NeighborUnreachable, "neighbor_unreachable",
-        "The next hop did not answer ARP in time, or a reload overtook the waiting packet.",
+        "The next hop did not answer in time, or a reload overtook the waiting packet.",
         "Check that the backend is up and on the device's segment.", "RFC 1122 2.3.2.1";
     ClientUnknown, "client_unknown",
         "The client's device is gone and it has not sent since.",

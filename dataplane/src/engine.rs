@@ -56,8 +56,9 @@ use crate::generation::Generation;
 use crate::hash::Keys;
 use crate::limits::{BATCH_FRAMES_MAX, DEVICES_MAX};
 use crate::nat::Home;
+use crate::packet::Receiver;
 use crate::stats::Counters;
-use crate::types::{Area, DeviceIndex, FlowIndex, Instant, Tick, WorkerId};
+use crate::types::{Area, DeviceIndex, FlowIndex, Instant, ScopeId, Tick, WorkerId};
 use announce::Announcements;
 use answer::Answers;
 use embryo::Embryos;
@@ -477,6 +478,13 @@ impl Engine {
     #[inline(always)]
     fn link(&self, device: DeviceIndex) -> Option<Link> {
         self.links.get(device.slot()).copied().flatten()
+    }
+
+    /// Who receives frames of an open device of a network.
+    #[inline(always)]
+    fn receiver(&self, device: DeviceIndex, scope: ScopeId) -> Option<Receiver> {
+        let speaks_ipv6 = self.generation.snapshot.speaks_ipv6(scope);
+        self.link(device).map(|link| Receiver { mac: link.mac, speaks_ipv6 })
     }
 
     fn count_arrivals(&mut self, arrival: Arrival, frames: usize, bytes: usize) {

@@ -14,7 +14,7 @@ mod tally;
 mod wheel;
 
 pub use insertion::{Insertions, Underway};
-pub use record::{Flow, Insert};
+pub use record::{Addresses, Flow, FlowView, Insert};
 pub use state::State;
 pub use table::{FlowTable, Vacancy};
 pub use tally::Tallies;

@@ -22,7 +22,7 @@ mod sys;
 mod tap;
 pub mod vnet_header;
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 
 pub use fast_path::{FastPathError, KernelFastPath, SHORTCUTS_MAX};
@@ -154,7 +154,7 @@ impl Device for LinuxDevice {
         }
     }
 
-    fn steer(&mut self, nat_ips: &[Ipv4Addr]) {
+    fn steer(&mut self, nat_ips: &[IpAddr]) {
         match &mut self.kind {
             Kind::AfPacket(device) => device.steer(nat_ips),
             // Frames come in on the queue that their sender's kernel chose.

@@ -18,9 +18,9 @@ mod tests {
     use crate::types::{Protocol, ScopeId, ServiceIndex, Timeouts};
     use alloc::vec;
     use alloc::vec::Vec;
-    use core::net::Ipv4Addr;
+    use core::net::IpAddr;
 
-    fn snapshot(backends: &[Ipv4Addr], weights: &[u16]) -> Snapshot {
+    fn snapshot(backends: &[IpAddr], weights: &[u16]) -> Snapshot {
         let rule = RulePlan {
             protocol: Protocol::Tcp,
             port: 80,
@@ -30,7 +30,7 @@ mod tests {
             timeouts: Timeouts::default(),
             ending: Ending::default(),
         };
-        let nat_ips = vec![Ipv4Addr::new(10, 1, 0, 4)];
+        let nat_ips = vec![IpAddr::from([10, 1, 0, 4])];
         Snapshot::build(Plan {
             scopes: vec![ScopePlan { address_space: Vec::new(), routes: Vec::new() }],
             services: vec![ServicePlan {
@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn a_hash_falls_on_the_backend_that_the_spread_names() {
-        let backends: Vec<_> = (10..15).map(|last| Ipv4Addr::new(10, 1, 0, last)).collect();
+        let backends: Vec<_> = (10..15).map(|last| IpAddr::from([10, 1, 0, last])).collect();
         let weights = [1, 0, 3, 1, 2];
         let snapshot = snapshot(&backends, &weights);
         let spread = Spread::build(backends.iter().copied().zip(weights));
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn a_pool_without_backends_that_take_flows_has_none_for_them() {
-        for backends in [&[][..], &[Ipv4Addr::new(10, 1, 0, 10)]] {
+        for backends in [&[][..], &[IpAddr::from([10, 1, 0, 10])]] {
             let snapshot = snapshot(backends, &[0]);
             let rule = snapshot.service(ServiceIndex(0)).unwrap().rule(Protocol::Tcp, 80).unwrap();
             assert!(choose(&snapshot, rule, 1).is_none());

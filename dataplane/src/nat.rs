@@ -17,7 +17,9 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
+
+use hashbrown::HashMap;
 
 pub use pool::{Holder, Home, Pool};
 pub use usage::{Lack, Usage, Usages};
@@ -33,6 +35,8 @@ use crate::types::{Area, FlowIndex, Lease, PoolIndex, Protocol, WorkerId};
 pub struct Pools {
     slots: Box<[Option<Arc<Pool>>]>,
     by_key: FixedMap,
+    /// Those whose keys have no such words.
+    by_wide_key: HashMap<PoolKey, PoolIndex>,
 }
 
 impl Pools {
@@ -80,16 +84,26 @@ impl Pools {
         let numbered = slots.iter().enumerate();
         let filled = numbered.filter_map(|(at, pool)| Some((at, pool.as_ref()?.key())));
         let wanted = filled.filter(|(_, key)| snapshot.pool_keys().binary_search(key).is_ok());
-        let index = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
-        let entries: Vec<_> = wanted.map(|(at, key)| (key.words(), index(at))).collect();
-        Pools { by_key: FixedMap::build(&entries), slots: slots.into_boxed_slice() }
+        let index = |at: usize| u16::try_from(at).unwrap_or(u16::MAX);
+        let (mut entries, mut by_wide_key) = (Vec::new(), HashMap::new());
+        for (at, key) in wanted {
+            match key.words() {
+                Some(words) => entries.push((words, index(at).into())),
+                None => drop(by_wide_key.insert(key, PoolIndex(index(at)))),
+            }
+        }
+        let by_key = FixedMap::build(&entries);
+        Pools { by_key, by_wide_key, slots: slots.into_boxed_slice() }
     }
 
     /// The slot of a pool that may be leased from.
     #[inline(always)]
     #[must_use]
     pub fn find(&self, key: &PoolKey) -> Option<PoolIndex> {
-        self.find_words(key.words())
+        match key.words() {
+            Some(words) => self.find_words(words),
+            None => self.by_wide_key.get(key).copied(),
+        }
     }
 
     /// The same, by [`PoolKey::words`].
@@ -107,7 +121,7 @@ impl Pools {
     pub fn lease(
         &self,
         service: &Service,
-        backend: Ipv4Addr,
+        backend: IpAddr,
         protocol: Protocol,
         hash: u64,
         (home, flow): (&Home, FlowIndex),
@@ -129,7 +143,7 @@ impl Pools {
     pub fn preferred(
         &self,
         service: &Service,
-        backend: Ipv4Addr,
+        backend: IpAddr,
         protocol: Protocol,
         hash: u64,
     ) -> Option<(PoolIndex, &Pool)> {
@@ -157,14 +171,14 @@ impl Pools {
 
     /// Ports that are free towards a backend, over all of the service's NAT IPs.
     #[must_use]
-    pub fn free(&self, service: &Service, backend: Ipv4Addr, protocol: Protocol) -> usize {
+    pub fn free(&self, service: &Service, backend: IpAddr, protocol: Protocol) -> usize {
         let positions = 0..service.nat_ips.len();
         let pools = positions.filter_map(|at| self.towards(service, at, (backend, protocol)));
         pools.map(|(_, pool)| PORTS_PER_POOL.saturating_sub(pool.leased() as usize)).sum()
     }
 
     /// Counts a newcomer that found no port of any of the service's NAT IPs, with each of them.
-    pub fn refuse(&self, service: &Service, backend: Ipv4Addr, protocol: Protocol) {
+    pub fn refuse(&self, service: &Service, backend: IpAddr, protocol: Protocol) {
         for position in 0..service.nat_ips.len() {
             if let Some((_, pool)) = self.towards(service, position, (backend, protocol)) {
                 pool.refuse();
@@ -177,7 +191,7 @@ impl Pools {
         &self,
         service: &Service,
         position: usize,
-        (backend, protocol): (Ipv4Addr, Protocol),
+        (backend, protocol): (IpAddr, Protocol),
     ) -> Option<(PoolIndex, &Pool)> {
         let nat_ip = *service.nat_ips.get(position)?;
         let index = self.find(&PoolKey { scope: service.scope, nat_ip, backend, protocol })?;

@@ -9,7 +9,7 @@
 //! remembers.
 
 use alloc::boxed::Box;
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 
 use hashbrown::HashMap;
 
@@ -112,7 +112,7 @@ impl Neighbors {
 
     /// The slot of an address, if anybody needs it.
     #[must_use]
-    pub fn find(&self, scope: ScopeId, address: Ipv4Addr) -> Option<NeighborIndex> {
+    pub fn find(&self, scope: ScopeId, address: IpAddr) -> Option<NeighborIndex> {
         self.by_address.get(&ScopedAddress { scope, address }).copied()
     }
 

@@ -12,9 +12,10 @@ use crate::device::{Checksum, Frame};
 use crate::wire::checksum::{add, sum, sum_of};
 use crate::wire::ethernet::{self, Ethernet};
 use crate::wire::ipv4::{self, Ipv4};
+use crate::wire::ipv6::{self, Ipv6};
 use crate::wire::{tcp, udp};
 
-/// The transport of an IPv4 packet that is no fragment.
+/// The transport of an IP packet that is no fragment.
 #[derive(Clone, Copy)]
 struct Transport {
     protocol: Protocol,
@@ -34,6 +35,14 @@ enum Protocol {
 }
 
 impl Protocol {
+    fn of(number: u8) -> Option<Protocol> {
+        match number {
+            ipv4::TCP => Some(Protocol::Tcp),
+            ipv4::UDP => Some(Protocol::Udp),
+            _ => None,
+        }
+    }
+
     /// Byte of the checksum field in the transport header.
     fn checksum_offset(self) -> usize {
         match self {
@@ -62,16 +71,14 @@ impl Transport {
     /// That of a frame; `None` if it has none, or lies about its lengths.
     #[inline]
     fn of(frame: &[u8]) -> Option<Transport> {
-        if Ethernet::of(frame)?.ethertype() != ethernet::IPV4 {
-            return None;
-        }
-        let packet = &frame[ethernet::HEADER_BYTES..];
-        let header = Ipv4::of(packet)?;
-        let protocol = match header.protocol_number() {
-            ipv4::TCP => Protocol::Tcp,
-            ipv4::UDP => Protocol::Udp,
+        let packet = frame.get(ethernet::HEADER_BYTES..)?;
+        match Ethernet::of(frame)?.ethertype() {
+            ethernet::IPV4 => {}
+            ethernet::IPV6 => return Transport::of_ipv6(packet),
             _ => return None,
-        };
+        }
+        let header = Ipv4::of(packet)?;
+        let protocol = Protocol::of(header.protocol_number())?;
         let (header_bytes, length) = (header.header_bytes(), usize::from(header.total_length()));
         let has_header = header_bytes >= ipv4::HEADER_BYTES_MIN
             && length >= header_bytes + protocol.header_bytes_min();
@@ -84,6 +91,21 @@ impl Transport {
             start: ethernet::HEADER_BYTES + header_bytes,
             end: ethernet::HEADER_BYTES + length,
             addresses: sum_of(addresses),
+        })
+    }
+
+    #[cold]
+    fn of_ipv6(packet: &[u8]) -> Option<Transport> {
+        let header = Ipv6::of(packet)?;
+        let length = ipv6::HEADER_BYTES + usize::from(header.payload_length());
+        let upper = ipv6::upper(packet.get(..length)?).ok()?;
+        let protocol = Protocol::of(upper.protocol)?;
+        let has_header = length >= upper.offset + protocol.header_bytes_min();
+        (header.version() == 6 && has_header).then(|| Transport {
+            protocol,
+            start: ethernet::HEADER_BYTES + upper.offset,
+            end: ethernet::HEADER_BYTES + length,
+            addresses: sum(header.addresses()),
         })
     }
 

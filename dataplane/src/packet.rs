@@ -9,20 +9,25 @@ pub mod arp;
 pub mod fragment;
 mod glance;
 pub mod icmp;
+pub mod icmpv6;
 mod key;
 mod mss;
+pub mod ndp;
 mod parse;
 pub mod proxy;
 pub mod reset;
+pub mod resolution;
 mod rewrite;
 mod segment;
 pub mod splice;
+mod translate;
 
 pub use glance::Glance;
 pub use key::{FlowKey, hash_plain};
 pub use mss::clamp_mss;
-pub use parse::{Packet, Parsed, has_sense, judge_addresses, parse};
-pub use rewrite::{Rewrite, Tuple};
+pub use parse::{Packet, Parsed, Receiver, has_sense, judge_addresses, parse};
+pub use rewrite::{Change, PlainRewrite, Rewrite, Tuple};
+pub use translate::translated_bytes;
 
 pub use crate::wire::checksum::Delta;
 pub use crate::wire::plain::PlainTuple;

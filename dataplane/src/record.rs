@@ -5,7 +5,7 @@
 //! no more: not when adit has told both sides, nor when its port may be leased again. A flow that
 //! is lost with its worker has no end.
 
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 use core::ops::AddAssign;
 
 use crate::packet::FlowKey;
@@ -23,7 +23,7 @@ pub enum Recording {
     Traffic,
 }
 
-/// Packets and their bytes: IPv4 headers included, Ethernet headers not.
+/// Packets and their bytes: IP headers included, Ethernet headers not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count {
     /// Packets; a super-packet is one.
@@ -156,9 +156,9 @@ pub struct FlowRecord {
     /// The connection that it belongs to.
     pub link: LinkId,
     /// The NAT IP and the leased port.
-    pub nat: (Ipv4Addr, u16),
+    pub nat: (IpAddr, u16),
     /// The backend's address and port.
-    pub backend: (Ipv4Addr, u16),
+    pub backend: (IpAddr, u16),
     /// What it carried, as far as that is recorded.
     pub traffic: Traffic,
 }

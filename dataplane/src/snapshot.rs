@@ -17,7 +17,7 @@ mod treatment;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr};
 
 use hashbrown::HashMap;
 
@@ -34,8 +34,8 @@ pub use spread::Spread;
 pub use treatment::{Fragments, IcmpAnswers, IcmpErrors, MssClamp, Treatment};
 
 use crate::types::{
-    BackendIndex, DeviceIndex, EndpointIndex, LinkId, NeighborIndex, Prefix, Protocol, ScopeId,
-    ScopedAddress, SecurityGroupIndex, ServiceIndex,
+    BackendIndex, DeviceIndex, EndpointIndex, Family, LinkId, NeighborIndex, Prefix, Protocol,
+    ScopeId, ScopedAddress, SecurityGroupIndex, ServiceIndex,
 };
 
 /// What adit is under an address of a virtual network.
@@ -70,7 +70,7 @@ pub struct Endpoint {
     /// The virtual network that it lives in.
     pub scope: ScopeId,
     /// Its address there.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// The service that it leads to.
     pub service: ServiceIndex,
     /// State of its connection.
@@ -97,9 +97,9 @@ pub struct Service {
     /// The provider's virtual network.
     pub scope: ScopeId,
     /// 1 to [`crate::limits::NAT_IPS_MAX`] addresses of that network, whose ports are leased.
-    pub nat_ips: Box<[Ipv4Addr]>,
+    pub nat_ips: Box<[IpAddr]>,
     /// As many that it had before and that still have flows.
-    leaving: Box<[(Ipv4Addr, NatIpState)]>,
+    leaving: Box<[(IpAddr, NatIpState)]>,
     /// What its endpoints shall get.
     pub reserves: Reserves,
     /// What clients are told whose TCP segments it refuses.
@@ -136,7 +136,7 @@ pub enum NatIpState {
 impl Service {
     /// How the service has a NAT IP, if at all.
     #[must_use]
-    pub fn nat_ip(&self, address: Ipv4Addr) -> Option<NatIpState> {
+    pub fn nat_ip(&self, address: IpAddr) -> Option<NatIpState> {
         if self.nat_ips.contains(&address) {
             return Some(NatIpState::Active);
         }
@@ -145,7 +145,7 @@ impl Service {
     }
 
     /// Its NAT IPs, those that leave last.
-    pub fn all_nat_ips(&self) -> impl Iterator<Item = Ipv4Addr> {
+    pub fn all_nat_ips(&self) -> impl Iterator<Item = IpAddr> {
         let leaving = self.leaving.iter().map(|&(address, _)| address);
         self.nat_ips.iter().copied().chain(leaving)
     }
@@ -178,7 +178,7 @@ pub struct Rule {
     /// Whether UDP flows stay with their backend.
     pub udp_tracking: UdpTracking,
     /// Those of the pool whose flows end: their time to drain is over.
-    pub drained: Box<[Ipv4Addr]>,
+    pub drained: Box<[IpAddr]>,
     /// How long its flows live without a packet.
     pub timeouts: Timeouts,
     /// What becomes of them when they end.
@@ -198,42 +198,48 @@ impl Rule {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backend {
     /// Its address in the provider's virtual network.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// The next hop towards it: itself if it is on the segment, else a router.
     pub next_hop: NeighborIndex,
 }
 
-/// A station that frames are sent to, to be resolved by ARP.
+/// A station that frames are sent to, to be resolved by ARP or Neighbor Discovery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct NextHop {
     /// The virtual network that it is asked for in.
     pub scope: ScopeId,
     /// Its address.
-    pub address: Ipv4Addr,
-    /// The NAT IP in whose name it is asked.
-    pub asker: Ipv4Addr,
+    pub address: IpAddr,
+    /// The NAT IP of its family in whose name it is asked.
+    pub asker: IpAddr,
 }
 
-/// What one port pool is for. Its leases are disjoint from every other pool's (I2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// What one port pool is for. Its leases are disjoint from every other pool's (I2). Both addresses
+/// are of one family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PoolKey {
     /// The provider's virtual network.
     pub scope: ScopeId,
     /// Whose ports are leased.
-    pub nat_ip: Ipv4Addr,
+    pub nat_ip: IpAddr,
     /// Towards whom.
-    pub backend: Ipv4Addr,
+    pub backend: IpAddr,
     /// TCP and UDP ports are different ports.
     pub protocol: Protocol,
 }
 
 impl PoolKey {
-    /// As the key of a [`FixedMap`].
+    /// As the key of a [`FixedMap`], which those of IPv6 do not fit.
     #[inline(always)]
     #[must_use]
-    pub fn words(&self) -> (u64, u32) {
+    pub fn words(&self) -> Option<(u64, u32)> {
         let domain = u32::from(self.scope.0) << 8 | self.protocol as u32;
-        Self::words_of(domain, self.nat_ip, self.backend)
+        match (self.nat_ip, self.backend) {
+            (IpAddr::V4(nat_ip), IpAddr::V4(backend)) => {
+                Some(Self::words_of(domain, nat_ip, backend))
+            }
+            _ => None,
+        }
     }
 
     /// The same, from scope and protocol in one word, as a packet has them (`FlowKey::domain`).
@@ -249,6 +255,8 @@ impl PoolKey {
 struct Scope {
     address_space: Box<[Prefix]>,
     devices: Box<[DeviceIndex]>,
+    /// Whether adit has an IPv6 address there.
+    speaks_ipv6: bool,
 }
 
 /// The configuration of one generation. See the module's documentation.
@@ -256,11 +264,13 @@ struct Scope {
 pub struct Snapshot {
     devices: Box<[Option<DevicePlan>]>,
     scopes: Box<[Scope]>,
-    /// Endpoints by their index, NAT IPs as [`NAT_IP`], others as [`PROBE_SOURCE`].
+    /// Endpoints by their index, NAT IPs as [`NAT_IP`], others as [`PROBE_SOURCE`]. Those of IPv4.
     locals: FixedMap,
+    /// Those of IPv6.
+    wide_locals: HashMap<ScopedAddress, Local>,
     /// Addresses that health probes come from, NAT IPs among them.
     probe_sources: Box<[ProbeSourcePlan]>,
-    by_nat_ip: HashMap<(ScopeId, Ipv4Addr), ServiceIndex>,
+    by_nat_ip: HashMap<(ScopeId, IpAddr), ServiceIndex>,
     reassembles: bool,
     reserves: Reserves,
     endpoints: Box<[Endpoint]>,
@@ -330,6 +340,13 @@ impl Snapshot {
         self.devices.get(device.slot())?.as_ref().map(|device| device.scope)
     }
 
+    /// Whether adit has an IPv6 address in a virtual network.
+    #[inline]
+    #[must_use]
+    pub fn speaks_ipv6(&self, scope: ScopeId) -> bool {
+        self.scopes.get(scope.slot()).is_some_and(|scope| scope.speaks_ipv6)
+    }
+
     /// The devices of a virtual network.
     #[must_use]
     pub fn scope_devices(&self, scope: ScopeId) -> &[DeviceIndex] {
@@ -339,7 +356,7 @@ impl Snapshot {
     /// Whether an address belongs to a virtual network's address space.
     #[inline]
     #[must_use]
-    pub fn in_address_space(&self, scope: ScopeId, address: Ipv4Addr) -> bool {
+    pub fn in_address_space(&self, scope: ScopeId, address: IpAddr) -> bool {
         let scope = self.scopes.get(scope.slot());
         scope.is_some_and(|scope| scope.address_space.iter().any(|prefix| prefix.contains(address)))
     }
@@ -347,8 +364,13 @@ impl Snapshot {
     /// What adit is under this address.
     #[inline(always)]
     #[must_use]
-    pub fn local(&self, scope: ScopeId, address: Ipv4Addr) -> Option<Local> {
-        let (high, low) = local_key(scope, address);
+    pub fn local(&self, scope: ScopeId, address: IpAddr) -> Option<Local> {
+        let (high, low) = match address {
+            IpAddr::V4(address) => local_key(scope, address),
+            IpAddr::V6(_) => {
+                return self.wide_locals.get(&ScopedAddress { scope, address }).copied();
+            }
+        };
         match self.locals.get(high, low)? {
             NAT_IP => Some(Local::NatIp),
             PROBE_SOURCE => Some(Local::ProbeSource),
@@ -396,9 +418,9 @@ impl Snapshot {
 
     /// All NAT IPs of a virtual network, in ascending order.
     #[must_use]
-    pub fn nat_ips(&self, scope: ScopeId) -> Vec<Ipv4Addr> {
+    pub fn nat_ips(&self, scope: ScopeId) -> Vec<IpAddr> {
         let own = self.by_nat_ip.keys().filter(|(of, _)| *of == scope);
-        let mut own: Vec<Ipv4Addr> = own.map(|(_, nat_ip)| *nat_ip).collect();
+        let mut own: Vec<IpAddr> = own.map(|(_, nat_ip)| *nat_ip).collect();
         own.sort_unstable();
         own
     }
@@ -411,7 +433,7 @@ impl Snapshot {
 
     /// The service that has this NAT IP.
     #[must_use]
-    pub fn service_of_nat_ip(&self, scope: ScopeId, nat_ip: Ipv4Addr) -> Option<&Service> {
+    pub fn service_of_nat_ip(&self, scope: ScopeId, nat_ip: IpAddr) -> Option<&Service> {
         self.service(*self.by_nat_ip.get(&(scope, nat_ip))?)
     }
 
@@ -424,7 +446,7 @@ impl Snapshot {
 
     /// The backend that has an address in a virtual network.
     #[must_use]
-    pub fn backend_at(&self, scope: ScopeId, address: Ipv4Addr) -> Option<&Backend> {
+    pub fn backend_at(&self, scope: ScopeId, address: IpAddr) -> Option<&Backend> {
         self.backend(*self.backend_of.get(&ScopedAddress { scope, address })?)
     }
 
@@ -437,7 +459,7 @@ impl Snapshot {
     /// Whether a TCP segment between these addresses can answer a health probe: it goes to where
     /// probes come from, and comes from a backend.
     #[must_use]
-    pub fn is_probed(&self, scope: ScopeId, source: Ipv4Addr, backend: Ipv4Addr) -> bool {
+    pub fn is_probed(&self, scope: ScopeId, source: IpAddr, backend: IpAddr) -> bool {
         let probes = ProbeSourcePlan { scope, address: source };
         self.probe_sources.contains(&probes) && self.backend_at(scope, backend).is_some()
     }
@@ -449,20 +471,23 @@ impl Snapshot {
     }
 
     /// The backends of a service with the protocols that they serve, each once.
-    pub fn served_by(&self, service: &Service) -> impl Iterator<Item = (Ipv4Addr, Protocol)> {
-        // Each of them has a pool with each of the service's NAT IPs, which are its alone.
-        let of = (service.scope, service.nat_ips.first().copied());
-        let is_before = |key: &PoolKey| (key.scope, Some(key.nat_ip)) < of;
-        let first = self.pool_keys.partition_point(is_before);
-        let keys = self.pool_keys.get(first..).unwrap_or_default().iter();
-        let own = keys.take_while(move |key| (key.scope, Some(key.nat_ip)) == of);
-        own.map(|key| (key.backend, key.protocol))
+    pub fn served_by(&self, service: &Service) -> impl Iterator<Item = (IpAddr, Protocol)> {
+        // Each of them has a pool with each of the service's NAT IPs of its family, which are its
+        // alone.
+        let firsts = [Family::V4, Family::V6].map(|family| first_of(service, family));
+        firsts.into_iter().flatten().flat_map(move |nat_ip| {
+            let of = (service.scope, nat_ip);
+            let first = self.pool_keys.partition_point(|key| (key.scope, key.nat_ip) < of);
+            let keys = self.pool_keys.get(first..).unwrap_or_default().iter();
+            let own = keys.take_while(move |key| (key.scope, key.nat_ip) == of);
+            own.map(|key| (key.backend, key.protocol))
+        })
     }
 
     /// Whether a backend serves a service with a protocol.
     #[must_use]
-    pub fn serves(&self, service: &Service, (backend, protocol): (Ipv4Addr, Protocol)) -> bool {
-        let Some(&nat_ip) = service.nat_ips.first() else { return false };
+    pub fn serves(&self, service: &Service, (backend, protocol): (IpAddr, Protocol)) -> bool {
+        let Some(nat_ip) = first_of(service, Family::of(backend)) else { return false };
         let key = PoolKey { scope: service.scope, nat_ip, backend, protocol };
         self.pool_keys.binary_search(&key).is_ok()
     }
@@ -472,4 +497,9 @@ impl Snapshot {
     pub fn pool_keys(&self) -> &[PoolKey] {
         &self.pool_keys
     }
+}
+
+/// The first NAT IP of a family that a service has.
+fn first_of(service: &Service, family: Family) -> Option<IpAddr> {
+    service.nat_ips.iter().copied().find(|nat_ip| Family::of(*nat_ip) == family)
 }

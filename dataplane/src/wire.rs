@@ -1,4 +1,4 @@
-//! Views over bytes: named fields of Ethernet, IPv4, ICMP, TCP and UDP headers, and Internet
+//! Views over bytes: named fields of Ethernet, IPv4, IPv6, ICMP, TCP and UDP headers, and Internet
 //! checksums.
 //!
 //! A view borrows exactly the fixed part of a header, so that every access is in bounds by its type
@@ -8,7 +8,9 @@
 pub mod checksum;
 pub mod ethernet;
 pub mod icmp;
+pub mod ip;
 pub mod ipv4;
+pub mod ipv6;
 pub mod plain;
 pub mod tcp;
 pub mod udp;

@@ -12,6 +12,7 @@ mod gate;
 mod icmp;
 mod idle;
 mod iperf;
+mod ipv6;
 mod lifecycle;
 mod mtu;
 mod nat_ips;
@@ -62,6 +63,7 @@ pub(crate) fn all() -> Vec<Case> {
         security::CASES,
         icmp::CASES,
         mtu::CASES,
+        ipv6::CASES,
         record::CASES,
         collector::CASES,
         traffic::CASES,

@@ -123,6 +123,7 @@ impl World {
             fast_path: plan.fast_path,
             socket: adit.socket(),
             devices: stations().map(|station| station.device_of(plan.kind)).collect(),
+            speaks_ipv6: false,
             service_settings: String::new(),
             more_of_network_a: String::new(),
             more_pools: String::new(),

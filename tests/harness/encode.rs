@@ -4,7 +4,7 @@
 //! the bytes. What a shape does not say is computed as a correct sender would. Overrides come last,
 //! so that a frame can lie about its lengths and checksums.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use dataplane::device::{Checksum, FrameFault, Offload, Segmentation, SegmentationKind};
 use pnet_base::MacAddr;
@@ -12,9 +12,11 @@ use pnet_packet::arp::{ArpHardwareTypes, ArpOperation, MutableArpPacket};
 use pnet_packet::ethernet::{EtherType, EtherTypes, MutableEthernetPacket};
 use pnet_packet::ip::IpNextHeaderProtocol;
 use pnet_packet::ipv4::MutableIpv4Packet;
+use pnet_packet::ipv6::MutableIpv6Packet;
 use pnet_packet::tcp::MutableTcpPacket;
 use pnet_packet::udp::MutableUdpPacket;
 
+use crate::address::{octets, v4, v6};
 use crate::icmp::{ECHO_REQUEST, IcmpShape};
 use crate::sum::{add, pseudo_header, sum};
 
@@ -78,12 +80,13 @@ pub enum Sum {
 
 /// The station of a host: made of its address, so that every host has its own.
 #[must_use]
-pub fn mac_of(host: Ipv4Addr) -> MacAddr {
-    let [a, b, c, d] = host.octets();
+pub fn mac_of(host: IpAddr) -> MacAddr {
+    let octets = octets(host);
+    let [.., a, b, c, d] = octets[..] else { unreachable!("an address has four bytes") };
     MacAddr::new(0x02, 0x00, a, b, c, d)
 }
 
-/// Everything about a frame with an IPv4 packet in it.
+/// Everything about a frame with an IP packet in it: of IPv6 if its addresses are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shape {
     /// Sending station.
@@ -92,15 +95,15 @@ pub struct Shape {
     pub to_mac: MacAddr,
     /// VLAN tag.
     pub vlan: Option<u16>,
-    /// EtherType instead of IPv4's.
+    /// EtherType instead of the family's.
     pub ethertype: Option<u16>,
-    /// IP version, 4.
+    /// IP version; 4 is the family's own.
     pub version: u8,
     /// Header length in words instead of the true one.
     pub header_words: Option<u8>,
-    /// Type of service.
+    /// Type of service, or traffic class.
     pub tos: u8,
-    /// Total length instead of the true one.
+    /// Total length, or payload length of IPv6, instead of the true one.
     pub total_length: Option<u16>,
     /// Identification.
     pub id: u16,
@@ -115,11 +118,15 @@ pub struct Shape {
     /// IP protocol number.
     pub protocol: u8,
     /// Source address.
-    pub source: Ipv4Addr,
+    pub source: IpAddr,
     /// Destination address.
-    pub destination: Ipv4Addr,
+    pub destination: IpAddr,
     /// IP options, whole words.
     pub ip_options: Vec<u8>,
+    /// Flow label of IPv6.
+    pub flow_label: u32,
+    /// Extension headers of IPv6 with the number of the first; each names the next itself.
+    pub extensions: (u8, Vec<u8>),
     /// Source port.
     pub source_port: u16,
     /// Destination port.
@@ -157,7 +164,7 @@ pub struct Shape {
 impl Shape {
     /// A packet from one (address, port) to another, without payload.
     #[must_use]
-    pub fn new(protocol: u8, from: (Ipv4Addr, u16), to: (Ipv4Addr, u16)) -> Shape {
+    pub fn new(protocol: u8, from: (IpAddr, u16), to: (IpAddr, u16)) -> Shape {
         Shape {
             from_mac: mac_of(from.0),
             to_mac: MacAddr::zero(),
@@ -176,6 +183,8 @@ impl Shape {
             source: from.0,
             destination: to.0,
             ip_options: Vec::new(),
+            flow_label: 0,
+            extensions: (protocol, Vec::new()),
             source_port: from.1,
             destination_port: to.1,
             sequence: 0,
@@ -197,19 +206,19 @@ impl Shape {
 
     /// A TCP segment with these control bits.
     #[must_use]
-    pub fn tcp(from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), flags: u8) -> Shape {
+    pub fn tcp(from: (IpAddr, u16), to: (IpAddr, u16), flags: u8) -> Shape {
         Shape { flags, ..Shape::new(TCP, from, to) }
     }
 
     /// A UDP datagram.
     #[must_use]
-    pub fn udp(from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), payload: &[u8]) -> Shape {
+    pub fn udp(from: (IpAddr, u16), to: (IpAddr, u16), payload: &[u8]) -> Shape {
         Shape::new(UDP, from, to).with_payload(payload)
     }
 
     /// An ICMP echo request.
     #[must_use]
-    pub fn ping(from: Ipv4Addr, to: Ipv4Addr) -> Shape {
+    pub fn ping(from: IpAddr, to: IpAddr) -> Shape {
         IcmpShape::echo(ECHO_REQUEST, 0x1234, 1, &[]).between(from, to)
     }
 
@@ -246,7 +255,8 @@ impl Shape {
         let mut header = MutableEthernetPacket::new(&mut bytes).unwrap();
         header.set_source(self.from_mac);
         header.set_destination(self.to_mac);
-        let inner = self.ethertype.map_or(EtherTypes::Ipv4, EtherType);
+        let own = if self.is_ipv6() { EtherTypes::Ipv6 } else { EtherTypes::Ipv4 };
+        let inner = self.ethertype.map_or(own, EtherType);
         match self.vlan {
             None => header.set_ethertype(inner),
             Some(tag) => {
@@ -259,11 +269,39 @@ impl Shape {
         bytes
     }
 
+    fn is_ipv6(&self) -> bool {
+        self.source.is_ipv6()
+    }
+
     fn header_bytes(&self) -> usize {
-        20 + self.ip_options.len()
+        match self.is_ipv6() {
+            true => 40 + self.extensions.1.len(),
+            false => 20 + self.ip_options.len(),
+        }
+    }
+
+    fn ipv6_packet(&self, transport: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0; 40];
+        let body = self.extensions.1.len() + transport.len();
+        let true_length = u16::try_from(body).unwrap_or(u16::MAX);
+        let mut header = MutableIpv6Packet::new(&mut bytes).unwrap();
+        header.set_version(if self.version == 4 { 6 } else { self.version });
+        header.set_traffic_class(self.tos);
+        header.set_flow_label(self.flow_label);
+        header.set_payload_length(self.total_length.unwrap_or(true_length));
+        header.set_next_header(IpNextHeaderProtocol(self.extensions.0));
+        header.set_hop_limit(self.ttl);
+        header.set_source(v6(self.source));
+        header.set_destination(v6(self.destination));
+        bytes.extend(&self.extensions.1);
+        bytes.extend(transport);
+        bytes
     }
 
     fn packet(&self, transport: &[u8]) -> Vec<u8> {
+        if self.is_ipv6() {
+            return self.ipv6_packet(transport);
+        }
         let mut bytes = vec![0; self.header_bytes()];
         bytes[20..].copy_from_slice(&self.ip_options);
         let true_words = u8::try_from(self.header_bytes() / 4).unwrap();
@@ -279,8 +317,8 @@ impl Shape {
         header.set_fragment_offset(self.fragment_offset);
         header.set_ttl(self.ttl);
         header.set_next_level_protocol(IpNextHeaderProtocol(self.protocol));
-        header.set_source(self.source);
-        header.set_destination(self.destination);
+        header.set_source(v4(self.source));
+        header.set_destination(v4(self.destination));
         let checksum = add(!sum(&bytes), self.header_error);
         bytes[10..12].copy_from_slice(&checksum.to_be_bytes());
         bytes.extend(transport);
@@ -352,6 +390,7 @@ impl Shape {
         let start = self.partial_start.unwrap_or(start);
         let (offset, kind, transport_header) = match self.protocol {
             UDP => (6, SegmentationKind::Udp, 8),
+            _ if self.is_ipv6() => (16, SegmentationKind::TcpIpv6, 20 + self.tcp_options.len()),
             _ => (16, SegmentationKind::TcpIpv4, 20 + self.tcp_options.len()),
         };
         let headers = 14 + self.header_bytes() + transport_header;
@@ -382,11 +421,11 @@ pub struct ArpShape {
     /// Station of the sender, in the packet.
     pub sender_mac: MacAddr,
     /// Address of the sender.
-    pub sender: Ipv4Addr,
+    pub sender: IpAddr,
     /// Station of the target.
     pub target_mac: MacAddr,
     /// Address of the target.
-    pub target: Ipv4Addr,
+    pub target: IpAddr,
     /// Hardware type: 1 is Ethernet.
     pub hardware: u16,
     /// Frame bytes that remain.
@@ -396,7 +435,7 @@ pub struct ArpShape {
 impl ArpShape {
     /// The question where `target` is, asked by `sender` to all.
     #[must_use]
-    pub fn who_has(target: Ipv4Addr, (sender, mac): (Ipv4Addr, MacAddr)) -> ArpShape {
+    pub fn who_has(target: IpAddr, (sender, mac): (IpAddr, MacAddr)) -> ArpShape {
         ArpShape {
             from_mac: mac,
             to_mac: MacAddr::broadcast(),
@@ -413,8 +452,8 @@ impl ArpShape {
     /// The answer that `sender` is at `mac`, to the asker.
     #[must_use]
     pub fn is_at(
-        (sender, mac): (Ipv4Addr, MacAddr),
-        (asker, asker_mac): (Ipv4Addr, MacAddr),
+        (sender, mac): (IpAddr, MacAddr),
+        (asker, asker_mac): (IpAddr, MacAddr),
     ) -> ArpShape {
         ArpShape {
             to_mac: asker_mac,
@@ -435,9 +474,9 @@ impl ArpShape {
         packet.set_proto_addr_len(4);
         packet.set_operation(ArpOperation(self.operation));
         packet.set_sender_hw_addr(self.sender_mac);
-        packet.set_sender_proto_addr(self.sender);
+        packet.set_sender_proto_addr(v4(self.sender));
         packet.set_target_hw_addr(self.target_mac);
-        packet.set_target_proto_addr(self.target);
+        packet.set_target_proto_addr(v4(self.target));
         let mut bytes = vec![0; 14];
         let mut header = MutableEthernetPacket::new(&mut bytes).unwrap();
         header.set_source(self.from_mac);

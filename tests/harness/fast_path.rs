@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use std::net::SocketAddrV4;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use crate::address::v4;
 use dataplane::engine::Engine;
 use dataplane::fast_path::{Carried, Course, FastPath, Shortcut, ShortcutKey};
-use dataplane::flow::Flow;
+use dataplane::flow::FlowView;
 use dataplane::types::{Direction, FlowIndex, Instant};
 
 /// What a fast path has been given. The clock of its last use is the test's.
@@ -103,13 +104,13 @@ pub fn check(engines: &[Engine], memory: &Memory) -> Result<(), String> {
     let flows = engines.iter().map(Engine::flows).flat_map(|flows| {
         (0..flows.extent()).filter_map(|at| flows.get(FlowIndex(u32::try_from(at).ok()?)))
     });
-    let flows: Vec<&Flow> = flows.collect();
+    let flows: Vec<FlowView<'_>> = flows.collect();
     for shortcut in memory.in_force() {
-        let is_its = |flow: &&&Flow| {
+        let is_its = |flow: &&FlowView<'_>| {
             let key = flow.key();
-            let at = |(address, port)| SocketAddrV4::new(address, port);
-            let client = SocketAddrV4::new(key.client, key.client_port);
-            let endpoint = SocketAddrV4::new(key.endpoint, key.endpoint_port);
+            let at = |(address, port)| SocketAddrV4::new(v4(address), port);
+            let client = at((key.client, key.client_port));
+            let endpoint = at((key.endpoint, key.endpoint_port));
             let (nat, backend) = (at(flow.nat()), at(flow.backend()));
             let (arrives, leaves) = (course(&shortcut.key.arrives), course(&shortcut.leaves));
             let forward = arrives == [client, endpoint]

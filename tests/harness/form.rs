@@ -5,13 +5,14 @@
 //! drop may name any of them, and a frame without a fault must not be dropped for its form.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use dataplane::device::{Checksum, FrameFault, Offload, SegmentationKind};
 use dataplane::drop_reason::DropReason;
 use dataplane::limits::FRAME_BYTES_MAX;
 use pnet_base::MacAddr;
 
+use crate::address::octets;
 use crate::encode::{ICMP, Image, TCP, UDP, flags};
 use crate::sum::sum;
 
@@ -153,10 +154,10 @@ impl Faults {
     }
 
     /// RFC 1812 5.3.7 and RFC 3704.
-    fn addresses(&mut self, source: Ipv4Addr, destination: Ipv4Addr) {
-        let is_martian = |address: Ipv4Addr| {
-            let reserved = address.octets()[0] >= 240;
-            let this_network = address.octets()[0] == 0;
+    fn addresses(&mut self, source: IpAddr, destination: IpAddr) {
+        let is_martian = |address: IpAddr| {
+            let reserved = octets(address)[0] >= 240;
+            let this_network = octets(address)[0] == 0;
             address.is_loopback() || address.is_multicast() || reserved || this_network
         };
         self.note(is_martian(source), DropReason::MartianSource);
@@ -208,6 +209,6 @@ fn word(bytes: &[u8], at: usize) -> u16 {
     u16::from_be_bytes([bytes[at], bytes[at + 1]])
 }
 
-fn address(bytes: &[u8], at: usize) -> Ipv4Addr {
-    Ipv4Addr::new(bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3])
+fn address(bytes: &[u8], at: usize) -> IpAddr {
+    IpAddr::from([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }

@@ -1,12 +1,13 @@
 //! ICMP messages: built and read with pnet's packet types, summed from scratch.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use pnet_packet::Packet;
 use pnet_packet::icmp::{IcmpCode, IcmpPacket, IcmpType, MutableIcmpPacket};
 
 use crate::encode::{ICMP, Shape};
-use crate::sum::{add, sum};
+use crate::ndp::ICMPV6;
+use crate::sum::{add, pseudo_header, sum};
 
 /// Type of an echo reply.
 pub const ECHO_REPLY: u8 = 0;
@@ -61,10 +62,19 @@ impl IcmpShape {
         bytes
     }
 
-    /// The packet around it.
+    /// The packet around it; of ICMPv6 if the addresses are IPv6.
     #[must_use]
-    pub fn between(&self, from: Ipv4Addr, to: Ipv4Addr) -> Shape {
-        Shape::new(ICMP, (from, 0), (to, 0)).with_payload(&self.encode())
+    pub fn between(&self, from: IpAddr, to: IpAddr) -> Shape {
+        if from.is_ipv4() {
+            return Shape::new(ICMP, (from, 0), (to, 0)).with_payload(&self.encode());
+        }
+        let mut message = self.encode();
+        message[2..4].fill(0);
+        let length = u16::try_from(message.len()).unwrap();
+        let pseudo = pseudo_header(from, to, ICMPV6, length);
+        let checksum = add(!add(pseudo, sum(&message)), self.error);
+        message[2..4].copy_from_slice(&checksum.to_be_bytes());
+        Shape::new(ICMPV6, (from, 0), (to, 0)).with_payload(&message)
     }
 }
 

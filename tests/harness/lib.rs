@@ -12,6 +12,7 @@
 )]
 #![deny(missing_docs)]
 
+pub mod address;
 pub mod check;
 pub mod encode;
 pub mod fast_path;
@@ -19,6 +20,7 @@ pub mod form;
 pub mod fuzz;
 pub mod icmp;
 pub mod model;
+pub mod ndp;
 pub mod observe;
 pub mod random;
 pub mod script;

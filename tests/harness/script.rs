@@ -8,7 +8,8 @@
 //! Settings: `backends IP…`, `nat IP…`, `drain IP`, `close IP`, `quota NET RESERVED MAX|-`,
 //! `guard NET PRIORITY allow|deny tcp|udp|any PREFIX PORT-PORT`,
 //! `timeouts OPENING ESTABLISHED CLOSING UDP` (seconds), `gate NET
-//! approved|pending|rejected|disconnected`, `remove-endpoint NET`, `add-endpoint NET LINK`,
+//! approved|pending|rejected|disconnected`, `remove-endpoint NET`, `add-endpoint NET LINK [IP]`,
+//! `space NET PREFIX` (one more),
 //! `remove-rule PORT`, `remove-device NET`, `add-device NET NAME`, `route PREFIX ROUTER`, `mtu NET
 //! BYTES`, `resets`, `hold-down TIME`, `refuse reset|silent`, `echo NET on|off`, `mss
 //! auto|off|BYTES`, `icmp-errors drop|translate`, `fragments drop|reassemble`, `weights N…` (of the
@@ -28,7 +29,7 @@ mod treatment;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -115,7 +116,7 @@ struct Runner {
     line: String,
     topology: Topology,
     config: WorldConfig,
-    silent: Vec<Ipv4Addr>,
+    silent: Vec<IpAddr>,
     answers_arp: bool,
     world: Option<World>,
     /// The last verdict, until it is claimed.
@@ -155,7 +156,7 @@ impl Runner {
     fn world(&mut self) -> &mut World {
         let start = || {
             let topology = self.topology.clone();
-            let silent: &[Ipv4Addr] = &self.silent;
+            let silent: &[IpAddr] = &self.silent;
             if self.answers_arp {
                 World::with_silent(topology, self.config, silent)
             } else {
@@ -182,6 +183,28 @@ impl Runner {
         Duration::from_millis(self.number::<u64>(rest) * millis)
     }
 
+    fn prefix(&self, word: &str) -> Prefix {
+        let (address, length) = word.split_once('/').unwrap_or((word, "32"));
+        let prefix = Prefix::new(self.number(address), self.number(length));
+        prefix.unwrap_or_else(|| self.fail("a prefix has no host bits"))
+    }
+
+    /// One more prefix, or one more endpoint.
+    fn change_network(&self, topology: &mut Topology, net: DeviceIndex, words: &[&str]) {
+        match words {
+            [prefix] if prefix.contains('/') => {
+                topology.plan.scopes[net.slot()].address_space.push(self.prefix(prefix));
+            }
+            [link] => topology.add_endpoint(net, LinkId(self.number(link))),
+            [link, address] => {
+                topology.add_endpoint(net, LinkId(self.number(link)));
+                let address = self.number(address);
+                topology.plan.endpoints.iter_mut().last().expect("it is new").address = address;
+            }
+            _ => self.fail("no such statement"),
+        }
+    }
+
     /// NAT IPs that leave, and quotas.
     fn change_room(&self, topology: &mut Topology, verb: &str, words: &[&str]) {
         match words {
@@ -199,11 +222,11 @@ impl Runner {
         let mut topology = self.topology.clone();
         match (verb, words) {
             ("backends", _) => {
-                let all: Vec<Ipv4Addr> = words.iter().map(|word| self.number(word)).collect();
+                let all: Vec<IpAddr> = words.iter().map(|word| self.number(word)).collect();
                 topology.set_backends(&all);
             }
             ("nat", _) => {
-                let all: Vec<Ipv4Addr> = words.iter().map(|word| self.number(word)).collect();
+                let all: Vec<IpAddr> = words.iter().map(|word| self.number(word)).collect();
                 topology.set_nat_ips(&all);
             }
             ("guard", [net, rule @ ..]) => {
@@ -224,8 +247,8 @@ impl Runner {
             ("refuse", ["silent"]) => topology.set_refusal(Refusal::Silence),
             ("gate", [net, gate]) => topology.set_gate(self.device(net), self.gate(gate)),
             ("remove-endpoint", [net]) => topology.remove_endpoint(self.device(net)),
-            ("add-endpoint", [net, link]) => {
-                topology.add_endpoint(self.device(net), LinkId(self.number(link)));
+            ("space" | "add-endpoint", [net, rest @ ..]) => {
+                self.change_network(&mut topology, self.device(net), rest);
             }
             ("remove-rule", [port]) => {
                 let port: u16 = self.number(port);
@@ -234,12 +257,9 @@ impl Runner {
             ("remove-device", [net]) => topology.set_device(self.device(net), "", false),
             ("add-device", [net, name]) => topology.set_device(self.device(net), name, true),
             ("route", [prefix, router]) => {
-                let (address, length) = prefix.split_once('/').unwrap_or((prefix, "32"));
-                let prefix = Prefix::new(self.number(address), self.number(length));
-                topology.plan.scopes[2].routes.push(RoutePlan {
-                    prefix: prefix.unwrap_or_else(|| self.fail("a prefix has no host bits")),
-                    next_hop: self.number(router),
-                });
+                topology.plan.scopes[2]
+                    .routes
+                    .push(RoutePlan { prefix: self.prefix(prefix), next_hop: self.number(router) });
             }
             ("mss" | "icmp-answers" | "icmp-errors" | "fragments" | "proxy-protocol", _) => {
                 let treatment = topology.plan.services[0].treatment;
@@ -393,7 +413,7 @@ impl Runner {
             (words.get(3), seen.destination, seen.destination_port),
         ];
         for (word, address, port) in ends {
-            let Some((host, service)) = word.and_then(|word| word.split_once(':')) else {
+            let Some((host, service)) = word.and_then(|word| word.rsplit_once(':')) else {
                 continue;
             };
             for (part, value) in [(host, address.to_string()), (service, port.to_string())] {

@@ -3,7 +3,9 @@
 //! Slow on purpose: nothing is updated by difference here, so that it cannot err as the code under
 //! test may.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
+
+use crate::address::octets;
 
 /// The one's complement sum of big-endian words; a last odd byte is the upper half of one.
 #[must_use]
@@ -20,19 +22,25 @@ pub fn add(a: u16, b: u16) -> u16 {
     sum + u16::from(carry)
 }
 
-/// The sum of the pseudo-header (RFC 9293 3.1, RFC 768).
+/// The sum of the pseudo-header (RFC 9293 3.1, RFC 768, RFC 8200 8.1).
 #[must_use]
 pub fn pseudo_header(
-    source: Ipv4Addr,
-    destination: Ipv4Addr,
+    source: IpAddr,
+    destination: IpAddr,
     protocol: u8,
     transport_bytes: u16,
 ) -> u16 {
-    let mut header = Vec::with_capacity(12);
-    header.extend(source.octets());
-    header.extend(destination.octets());
-    header.extend([0, protocol]);
-    header.extend(transport_bytes.to_be_bytes());
+    let mut header = [octets(source), octets(destination)].concat();
+    match source {
+        IpAddr::V4(_) => {
+            header.extend([0, protocol]);
+            header.extend(transport_bytes.to_be_bytes());
+        }
+        IpAddr::V6(_) => {
+            header.extend(u32::from(transport_bytes).to_be_bytes());
+            header.extend([0, 0, 0, protocol]);
+        }
+    }
     sum(&header)
 }
 
@@ -46,6 +54,7 @@ pub fn same(a: u16, b: u16) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::address::v4;
 
     #[test]
     fn rfc1071_section_3_example() {
@@ -56,7 +65,7 @@ mod tests {
 
     #[test]
     fn agrees_with_pnet() {
-        let (from, to) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(192, 168, 255, 254));
+        let (from, to) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([192, 168, 255, 254]));
         for length in 8..70_u16 {
             let bytes: Vec<u8> =
                 (0..length).map(|at| (at.wrapping_mul(151) >> 1).to_le_bytes()[0]).collect();
@@ -65,7 +74,7 @@ mod tests {
             let mut without = bytes.clone();
             without[6..8].fill(0);
             let mine = !add(pseudo_header(from, to, 17, length), sum(&without));
-            let theirs = pnet_packet::udp::ipv4_checksum(&segment, &from, &to);
+            let theirs = pnet_packet::udp::ipv4_checksum(&segment, &v4(from), &v4(to));
             assert!(same(mine, theirs), "{length}: {mine:x} {theirs:x}");
         }
     }

@@ -5,7 +5,7 @@
 //! backends 10.1.0.10 to 12. TCP 443 leads to 8080 and UDP 53 to 5353. Changes keep indices, as
 //! `control` does.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use dataplane::device::Link;
@@ -24,16 +24,16 @@ pub const B: DeviceIndex = DeviceIndex(1);
 pub const P: DeviceIndex = DeviceIndex(2);
 
 /// Address of both tenants' endpoints.
-pub const ENDPOINT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
+pub const ENDPOINT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 5));
 /// The first NAT IP of the service.
-pub const NAT_IP: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 4);
+pub const NAT_IP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 1, 0, 4));
 /// A client; there is one in each tenant's network.
-pub const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 1);
+pub const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 1, 1));
 
 /// The standard backends, by number from 0.
 #[must_use]
-pub fn backend(number: u8) -> Ipv4Addr {
-    Ipv4Addr::new(10, 1, 0, 10 + number)
+pub fn backend(number: u8) -> IpAddr {
+    IpAddr::from([10, 1, 0, 10 + number])
 }
 
 /// A plan with handles to change it by.
@@ -49,7 +49,7 @@ impl Topology {
     /// See the module's documentation.
     #[must_use]
     pub fn standard() -> Topology {
-        let prefix = |second| Prefix::new(Ipv4Addr::new(10, second, 0, 0), 16).unwrap();
+        let prefix = |second| Prefix::new(IpAddr::from([10, second, 0, 0]), 16).unwrap();
         let scope = |second| ScopePlan { address_space: vec![prefix(second)], routes: Vec::new() };
         let devices = ["a", "b", "p"].into_iter().enumerate();
         let plan = Plan {
@@ -65,7 +65,7 @@ impl Topology {
 
     /// The standard one with these backends.
     #[must_use]
-    pub fn with_backends(backends: &[Ipv4Addr]) -> Topology {
+    pub fn with_backends(backends: &[IpAddr]) -> Topology {
         let mut topology = Topology::standard();
         topology.set_backends(backends);
         topology
@@ -81,7 +81,7 @@ impl Topology {
     }
 
     /// Gives every rule of the service these backends.
-    pub fn set_backends(&mut self, backends: &[Ipv4Addr]) {
+    pub fn set_backends(&mut self, backends: &[IpAddr]) {
         for rule in &mut self.plan.services[0].rules {
             rule.backends = backends.to_vec();
             rule.balance.weights.clear();
@@ -90,17 +90,17 @@ impl Topology {
 
     /// The backends of the service.
     #[must_use]
-    pub fn backends(&self) -> &[Ipv4Addr] {
+    pub fn backends(&self) -> &[IpAddr] {
         &self.plan.services[0].rules[0].backends
     }
 
     /// Gives the service these NAT IPs.
-    pub fn set_nat_ips(&mut self, nat_ips: &[Ipv4Addr]) {
+    pub fn set_nat_ips(&mut self, nat_ips: &[IpAddr]) {
         self.plan.services[0].nat_ips = nat_ips.to_vec();
     }
 
     /// Takes a NAT IP of the service away; its flows go on until it is `closing`.
-    pub fn drain_nat_ip(&mut self, address: Ipv4Addr, is_closing: bool) {
+    pub fn drain_nat_ip(&mut self, address: IpAddr, is_closing: bool) {
         self.plan.services[0].nat_ips.retain(|nat_ip| *nat_ip != address);
         let leaving = &mut self.plan.leaving_nat_ips;
         leaving.retain(|leaving| leaving.address != address);
@@ -169,9 +169,9 @@ impl Topology {
     /// endpoint for it in a tenant's network.
     pub fn add_service(
         &mut self,
-        nat_ip: Ipv4Addr,
-        backends: &[Ipv4Addr],
-        (tenant, address): (DeviceIndex, Ipv4Addr),
+        nat_ip: IpAddr,
+        backends: &[IpAddr],
+        (tenant, address): (DeviceIndex, IpAddr),
     ) {
         let number = u32::try_from(self.plan.services.len()).unwrap();
         let mut added = service(2, nat_ip);
@@ -187,14 +187,14 @@ impl Topology {
 
     /// The endpoint with this address in a network.
     #[must_use]
-    pub fn endpoint(&self, scope: ScopeId, address: Ipv4Addr) -> Option<&EndpointPlan> {
+    pub fn endpoint(&self, scope: ScopeId, address: IpAddr) -> Option<&EndpointPlan> {
         let mut endpoints = self.plan.endpoints.iter();
         endpoints.find(|endpoint| endpoint.scope == scope && endpoint.address == address)
     }
 
     /// The service with this NAT IP in a network.
     #[must_use]
-    pub fn service_of_nat_ip(&self, scope: ScopeId, nat_ip: Ipv4Addr) -> Option<&ServicePlan> {
+    pub fn service_of_nat_ip(&self, scope: ScopeId, nat_ip: IpAddr) -> Option<&ServicePlan> {
         let mut services = self.plan.services.iter();
         let known =
             services.find(|service| service.scope == scope && service.nat_ips.contains(&nat_ip));
@@ -216,7 +216,7 @@ impl Topology {
 
     /// Where frames to a backend go first: the router of the longest route, or itself.
     #[must_use]
-    pub fn next_hop(&self, scope: ScopeId, backend: Ipv4Addr) -> Ipv4Addr {
+    pub fn next_hop(&self, scope: ScopeId, backend: IpAddr) -> IpAddr {
         let routes = self.plan.scopes[scope.slot()].routes.iter();
         let covering = routes.filter(|route| route.prefix.contains(backend));
         let best = covering.max_by_key(|route| route.prefix.length());
@@ -254,7 +254,7 @@ fn endpoint(tenant: u16, service: u32) -> EndpointPlan {
     }
 }
 
-fn service(scope: u16, nat_ip: Ipv4Addr) -> ServicePlan {
+fn service(scope: u16, nat_ip: IpAddr) -> ServicePlan {
     let rule = |protocol, port, backend_port| RulePlan {
         protocol,
         port,

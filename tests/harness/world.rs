@@ -8,7 +8,7 @@ mod flood;
 mod lent;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -106,7 +106,7 @@ pub struct World {
     /// Frames that left and nobody took yet.
     pub left: VecDeque<Left>,
     /// Hosts that do not answer ARP.
-    pub silent: BTreeSet<Ipv4Addr>,
+    pub silent: BTreeSet<IpAddr>,
     /// Whether hosts answer ARP at all, out of sight.
     pub answers_arp: bool,
     /// A device that refuses frames, and the reason under which that is counted.
@@ -140,7 +140,7 @@ impl World {
 
     /// As [`World::with`], in which some hosts do not answer ARP.
     #[must_use]
-    pub fn with_silent(topology: Topology, config: WorldConfig, silent: &[Ipv4Addr]) -> World {
+    pub fn with_silent(topology: Topology, config: WorldConfig, silent: &[IpAddr]) -> World {
         let mut world = World::unstarted(topology, config);
         world.silent = silent.iter().copied().collect();
         // An advance asks for some next hops at a time.
@@ -466,6 +466,23 @@ impl World {
                 return;
             }
             Observed::Error(_) => {
+                self.left.push_back(Left { device, kind: Kind::Told, image });
+                return;
+            }
+            Observed::Ndp(question) if question.asks => {
+                if !self.answers_arp {
+                    self.left.push_back(Left { device, kind: Kind::Requested, image });
+                } else if !self.silent.contains(&question.target) {
+                    let underway = Underway::new(device, crate::ndp::answer(&question));
+                    self.process(worker, Arrival::Device, vec![underway]);
+                }
+                return;
+            }
+            Observed::Ndp(_) => {
+                self.left.push_back(Left { device, kind: Kind::Told, image });
+                return;
+            }
+            Observed::Other if image.bytes.get(12..14) == Some(&[0x86, 0xdd]) => {
                 self.left.push_back(Left { device, kind: Kind::Told, image });
                 return;
             }

@@ -2,7 +2,7 @@
 //! other, reloads that move no flow, checksums at their corner.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use dataplane::drop_reason::DropReason;
@@ -16,7 +16,7 @@ use harness::topology::{A, B, CLIENT, ENDPOINT, P, backend};
 use harness::world::{Flood, clients};
 use harness::{Shape, Topology, World, WorldConfig, observe};
 
-type Socket = (Ipv4Addr, u16);
+type Socket = (IpAddr, u16);
 
 fn config(flows_max: usize) -> WorldConfig {
     WorldConfig { flows_max, check_tables: false, ..WorldConfig::default() }
@@ -38,7 +38,7 @@ fn mappings(world: &World) -> BTreeMap<(u16, Socket), (Socket, Socket)> {
 }
 
 /// Flows by what `of` says of them.
-fn shares(world: &World, of: impl Fn(&Session) -> Ipv4Addr) -> BTreeMap<Ipv4Addr, f64> {
+fn shares(world: &World, of: impl Fn(&Session) -> IpAddr) -> BTreeMap<IpAddr, f64> {
     let mut shares = BTreeMap::new();
     for session in world.sessions() {
         *shares.entry(of(&session)).or_insert(0.0) += 1.0;
@@ -52,7 +52,7 @@ fn shares(world: &World, of: impl Fn(&Session) -> Ipv4Addr) -> BTreeMap<Ipv4Addr
 fn equal_backends_get_equal_shares() {
     const FLOWS: u32 = 60_000;
     for count in [2_u8, 4, 64] {
-        let backends: Vec<_> = (0..count).map(|at| Ipv4Addr::new(10, 1, 2, at)).collect();
+        let backends: Vec<_> = (0..count).map(|at| IpAddr::from([10, 1, 2, at])).collect();
         let mut world = World::with(Topology::with_backends(&backends), config(70_000));
         world.pour(Flood::new(A, Protocol::Tcp), clients(0, FLOWS), |_, _| {});
         let fair = f64::from(FLOWS) / f64::from(count);
@@ -71,7 +71,7 @@ fn equal_backends_get_equal_shares() {
 #[test]
 fn one_backend_uses_all_eight_nat_ips_evenly() {
     let mut topology = Topology::with_backends(&[backend(0)]);
-    let nat_ips: Vec<_> = (0..8).map(|at| Ipv4Addr::new(10, 1, 1, at)).collect();
+    let nat_ips: Vec<_> = (0..8).map(|at| IpAddr::from([10, 1, 1, at])).collect();
     topology.set_nat_ips(&nat_ips);
     let mut world = World::with(topology, config(70_000));
     world.pour(Flood::new(A, Protocol::Tcp), clients(0, 64_000), |_, _| {});
@@ -123,8 +123,8 @@ fn a_full_table_of_expired_flows_takes_new_ones_at_full_rate() {
 /// Two services of one provider; the second is tenant `b`'s alone.
 fn two_services() -> (Topology, Socket) {
     let mut topology = Topology::with_backends(&[backend(0)]);
-    let other = Ipv4Addr::new(10, 0, 0, 6);
-    topology.add_service(Ipv4Addr::new(10, 1, 0, 5), &[backend(0)], (B, other));
+    let other = IpAddr::from([10, 0, 0, 6]);
+    topology.add_service(IpAddr::from([10, 1, 0, 5]), &[backend(0)], (B, other));
     (topology, (other, 53))
 }
 

@@ -1,7 +1,7 @@
 //! What the engine says would become of a packet is what becomes of it, and asking changes nothing.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use dataplane::drop_reason::DropReason;
@@ -92,7 +92,7 @@ fn what_is_explained_is_what_happens() {
     for seed in 0..40 {
         let mut random = Random::new(seed);
         let mut topology = Topology::standard();
-        topology.set_nat_ips(&[NAT_IP, Ipv4Addr::new(10, 1, 0, 6)]);
+        topology.set_nat_ips(&[NAT_IP, IpAddr::from([10, 1, 0, 6])]);
         let config = WorldConfig { flows_max: 150, seed, ..WorldConfig::default() };
         let mut world = World::with_silent(topology, config, &[backend(1)]);
         for _ in 0..60 {
@@ -117,8 +117,8 @@ fn what_is_explained_is_what_happens() {
                 6 => world.pass(Duration::from_secs(*random.pick(&[1, 5, 20, 40]))),
                 _ => {}
             }
-            let sources = [CLIENT, CLIENT, CLIENT, ENDPOINT, Ipv4Addr::new(192, 0, 2, 1)];
-            let targets = [ENDPOINT, ENDPOINT, ENDPOINT, ENDPOINT, Ipv4Addr::new(10, 0, 0, 6)];
+            let sources = [CLIENT, CLIENT, CLIENT, ENDPOINT, IpAddr::from([192, 0, 2, 1])];
+            let targets = [ENDPOINT, ENDPOINT, ENDPOINT, ENDPOINT, IpAddr::from([10, 0, 0, 6])];
             let from = (*random.pick(&sources), *random.pick(&[1_000, 1_001, 1_002, 1_003]));
             let to = *random.pick(&targets);
             let protocol = *random.pick(&[Protocol::Tcp, Protocol::Udp]);

@@ -2,7 +2,7 @@
 //! the capacity that is there, whatever the number of workers.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,8 +32,8 @@ fn leased(world: &World) -> usize {
     pools.map(|pool| usize::try_from(pool.leased()).unwrap_or(0)).sum()
 }
 
-fn nat_ips(count: u8) -> Vec<Ipv4Addr> {
-    (0..count).map(|number| Ipv4Addr::new(10, 1, 1, number)).collect()
+fn nat_ips(count: u8) -> Vec<IpAddr> {
+    (0..count).map(|number| IpAddr::from([10, 1, 1, number])).collect()
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn one_nat_ip_and_one_backend_give_64512_flows_for_each_protocol() {
 }
 
 /// The backend that the engine's hash chooses for a client, by the public choice function.
-fn chosen(world: &World, protocol: Protocol, seed: u64, client: Socket) -> Ipv4Addr {
+fn chosen(world: &World, protocol: Protocol, seed: u64, client: Socket) -> IpAddr {
     let snapshot = &world.generation.snapshot;
     let link = world.topology.plan.endpoints[0].link;
     let port = if protocol == Protocol::Tcp { 443 } else { 53 };
@@ -85,7 +85,7 @@ fn fill_eight_by_two(protocol: Protocol) {
     topology.set_nat_ips(&nat_ips(8));
     let mut world = World::with(topology, config(1, FLOWS + 10));
     let generation = Arc::clone(&world.generation);
-    let left_of = |address: Ipv4Addr| -> usize {
+    let left_of = |address: IpAddr| -> usize {
         let mine = |pool: &&dataplane::nat::Pool| {
             pool.key().backend == address && pool.key().protocol == protocol
         };
@@ -296,7 +296,7 @@ fn sixty_thousand_flows_towards_one_backend_share_no_return_tuple() {
 
 #[test]
 fn a_million_flows_over_64_backends_share_no_return_tuple() {
-    let backends: Vec<Ipv4Addr> = (0..64).map(|number| Ipv4Addr::new(10, 1, 2, number)).collect();
+    let backends: Vec<IpAddr> = (0..64).map(|number| IpAddr::from([10, 1, 2, number])).collect();
     let mut world = World::with(Topology::with_backends(&backends), config(1, 1_000_000));
     let tally = world.pour(Flood::new(A, Protocol::Tcp), clients(0, 1_000_000), |_, _| {});
     assert_eq!(tally, Tally { forwarded: 1_000_000, ..Tally::default() });

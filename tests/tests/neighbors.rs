@@ -2,7 +2,7 @@
 //! networks of many devices, with devices that close, and with workers that are late.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use dataplane::device::Link;
@@ -23,7 +23,7 @@ const Q: DeviceIndex = DeviceIndex(3);
 const ABOUT_A_SECOND: Duration = Duration::from_millis(1_100);
 
 /// The standard topology with so many devices in the provider's network.
-fn topology_of(devices: usize, backends: &[Ipv4Addr]) -> Topology {
+fn topology_of(devices: usize, backends: &[IpAddr]) -> Topology {
     let mut topology = Topology::with_backends(backends);
     for number in 1..u16::try_from(devices).expect("few devices") {
         let [high, low] = number.to_be_bytes();
@@ -40,7 +40,7 @@ fn topology_of(devices: usize, backends: &[Ipv4Addr]) -> Topology {
 }
 
 /// For whom adit asked, and on which devices; everything else that left is left out.
-fn asked(world: &mut World) -> BTreeMap<Ipv4Addr, BTreeSet<DeviceIndex>> {
+fn asked(world: &mut World) -> BTreeMap<IpAddr, BTreeSet<DeviceIndex>> {
     let mut all: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
     for left in world.left.drain(..) {
         if let Observed::Arp { operation: 1, target, .. } = observe(&left.image.bytes) {
@@ -77,7 +77,7 @@ fn hop(device: DeviceIndex, station: u8) -> Hop {
 #[test]
 fn every_device_of_a_network_is_asked_for_every_backend() {
     for (devices, backends) in [(100, 1), (40, 2), (100, 2), (100, 3)] {
-        let backends: Vec<Ipv4Addr> = (0..backends).map(backend).collect();
+        let backends: Vec<IpAddr> = (0..backends).map(backend).collect();
         let topology = topology_of(devices, &backends);
         let mut world = World::with_manual_arp(topology, WorldConfig::default());
         world.pass(Duration::from_secs(3));

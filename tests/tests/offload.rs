@@ -1,6 +1,6 @@
 //! What a device leaves undone, done in software: against the harness's own encoder and sums.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use dataplane::device::{Checksum, Frame, Offload};
 use dataplane::offload::{cut::Cut, finish, unfinished};
@@ -8,8 +8,8 @@ use harness::encode::flags;
 use harness::sum::{add, pseudo_header, same, sum};
 use harness::{Image, Random, Shape, Sum, encode, observe};
 
-const FROM: (Ipv4Addr, u16) = (Ipv4Addr::new(10, 0, 0, 10), 40_000);
-const TO: (Ipv4Addr, u16) = (Ipv4Addr::new(10, 0, 0, 5), 443);
+const FROM: (IpAddr, u16) = (IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 10)), 40_000);
+const TO: (IpAddr, u16) = (IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 5)), 443);
 
 /// Bytes of which no piece looks like its neighbour.
 fn payload(length: usize) -> Vec<u8> {

@@ -1,7 +1,7 @@
 //! Packets of health probes: what the engine takes up, what it refuses, and where it sends what
 //! whoever probes has made. No flow and no lease is touched by any of it.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use dataplane::device::Frame;
 use dataplane::drop_reason::DropReason;
@@ -14,12 +14,12 @@ use harness::{Observed, Shape, Topology, World, WorldConfig, mac_of, observe};
 
 const PROVIDER: ScopeId = ScopeId(2);
 /// An address of the provider's network that is nothing else.
-const OWN: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 200);
+const OWN: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 1, 0, 200));
 /// Azure's, which lies in no virtual network.
-const FOREIGN: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
+const FOREIGN: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(168, 63, 129, 16));
 const UNSOLICITED: Verdict = Verdict::Drop(DropReason::UnsolicitedFromProvider);
 
-fn topology(sources: &[Ipv4Addr]) -> Topology {
+fn topology(sources: &[IpAddr]) -> Topology {
     let mut topology = Topology::standard();
     let source = |&address| ProbeSourcePlan { scope: PROVIDER, address };
     topology.plan.probe_sources = sources.iter().map(source).collect();
@@ -27,7 +27,7 @@ fn topology(sources: &[Ipv4Addr]) -> Topology {
 }
 
 /// What becomes of a backend's SYN-ACK.
-fn answer(world: &mut World, from: Ipv4Addr, to: (Ipv4Addr, u16)) -> Verdict {
+fn answer(world: &mut World, from: IpAddr, to: (IpAddr, u16)) -> Verdict {
     let shape = Shape::tcp((from, 8080), to, flags::SYN | flags::ACK);
     let station = world.topology.station(P);
     world.arrive(P, &shape.to_station(station).encode())
@@ -42,7 +42,7 @@ fn answers_of_backends_to_probes_are_taken_up_and_nothing_else() {
             assert_eq!(answer(&mut world, backend(0), (source, port)), Verdict::TakeUp);
         }
         // No backend, and ports that leases have.
-        assert_eq!(answer(&mut world, Ipv4Addr::new(10, 1, 0, 99), (source, 512)), UNSOLICITED);
+        assert_eq!(answer(&mut world, IpAddr::from([10, 1, 0, 99]), (source, 512)), UNSOLICITED);
         assert_eq!(answer(&mut world, backend(0), (source, 1024)), UNSOLICITED);
         let datagram = Shape::udp((backend(0), 53), (source, 512), b"x");
         let station = world.topology.station(P);
@@ -100,7 +100,7 @@ fn a_probe_leaves_by_the_next_hop_of_its_backend() {
     assert_eq!(frame.bytes()[..6], mac_of(backend(1)).octets());
     assert_eq!(frame.bytes()[6..12], world.topology.station(P).octets());
     assert_eq!(frame.bytes()[12..], packet.bytes[12..], "its packet is as it was");
-    assert_eq!(engine.send_probe(to(Ipv4Addr::new(10, 1, 0, 99)), &mut frame), None);
+    assert_eq!(engine.send_probe(to(IpAddr::from([10, 1, 0, 99])), &mut frame), None);
 
     let silent = World::with_manual_arp(topology(&[OWN]), WorldConfig::default());
     assert_eq!(silent.engines[0].send_probe(to(backend(1)), &mut frame), None, "not resolved");
@@ -108,7 +108,7 @@ fn a_probe_leaves_by_the_next_hop_of_its_backend() {
 
 #[test]
 fn an_address_that_is_something_else_is_no_source() {
-    let mut topology = topology(&[Ipv4Addr::new(10, 0, 0, 5)]);
+    let mut topology = topology(&[IpAddr::from([10, 0, 0, 5])]);
     topology.plan.probe_sources[0].scope = ScopeId(0);
     let refused = Snapshot::build(topology.plan.clone()).unwrap_err();
     assert!(matches!(refused, PlanError::Duplicate("address", _)), "{refused}");

@@ -1,6 +1,6 @@
 //! What endpoints may have and shall get, to the last port and record, with several workers too.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use dataplane::drop_reason::DropReason;
 use dataplane::nat::{Lack, Usage};
@@ -160,9 +160,9 @@ fn quotas_hold_over_all_workers() {
 
 #[test]
 fn an_address_that_no_quota_names_has_none() {
-    let other = Ipv4Addr::new(10, 0, 0, 6);
+    let other = IpAddr::from([10, 0, 0, 6]);
     let change = |topology: &mut Topology| {
-        topology.add_service(Ipv4Addr::new(10, 1, 0, 5), &[backend(0)], (B, other));
+        topology.add_service(IpAddr::from([10, 1, 0, 5]), &[backend(0)], (B, other));
         topology.set_quota(A, quota(0, 5));
     };
     let mut world = world(change, 1_000);

@@ -6,7 +6,7 @@
 //! the engine and the model agree on, in a world whose hosts answer ARP and carry canaries.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use dataplane::device::FrameFault;
@@ -15,6 +15,7 @@ use dataplane::snapshot::{
     Ending, Fragments, Gate, IcmpAnswers, IcmpErrors, MssClamp, Refusal, Treatment,
 };
 use dataplane::types::{DeviceIndex, LinkId, ProxyDialect};
+use harness::address::plus;
 use harness::check::canary;
 use harness::encode::{ArpShape, TCP, UDP, flags, mac_of};
 use harness::icmp::IcmpShape;
@@ -118,7 +119,7 @@ impl Play {
 
     fn client_frame(&mut self, tenant: DeviceIndex, payload: &[u8]) -> Image {
         let random = &mut self.random;
-        let host = Ipv4Addr::from_bits(CLIENT.to_bits() + random.word() % 4);
+        let host = plus(CLIENT, random.word() % 4);
         let from = (host, 4_000 + random.half() % 8);
         let protocol = *random.pick(&[TCP, UDP]);
         let to = (ENDPOINT, if protocol == TCP { 443 } else { 53 });
@@ -225,7 +226,7 @@ impl Play {
                 topology.set_backends(&backends);
             }
             1 => {
-                let more = Ipv4Addr::new(10, 1, 0, 5);
+                let more = IpAddr::from([10, 1, 0, 5]);
                 let choices = [[NAT_IP].as_slice(), &[more], &[more, NAT_IP]];
                 topology.set_nat_ips(choices[random.below(3)]);
             }

@@ -3,7 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -354,7 +354,7 @@ fn another_address_is_announced_once_in_its_network() {
     }
     crew.pass(Duration::from_secs(1));
     crew.pass(Duration::from_secs(1));
-    let announced = |name| -> Vec<Ipv4Addr> {
+    let announced = |name| -> Vec<IpAddr> {
         let sent = (0..2).flat_map(|worker| {
             let device = crew.device(name, worker);
             std::iter::from_fn(move || device.take_sent())
@@ -369,7 +369,7 @@ fn another_address_is_announced_once_in_its_network() {
         arps.collect()
     };
     assert_eq!(announced("a"), [ENDPOINT]);
-    assert_eq!(announced("b"), [Ipv4Addr::UNSPECIFIED; 0]);
+    assert_eq!(announced("b"), [IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED); 0]);
     assert_eq!(announced("p"), [NAT_IP]);
     crew.counters(0);
 }
@@ -635,7 +635,7 @@ fn the_connections_of_one_client_spread_over_workers() {
         let key = FlowKey { client, endpoint, client_port, endpoint_port, scope, protocol };
         usize::from(key.owner(workers).0)
     };
-    let clients = (0..64).map(|number| Ipv4Addr::from_bits(CLIENT.to_bits() + number * 257));
+    let clients = (0..64).map(|number| harness::address::plus(CLIENT, number * 257));
     for client in clients {
         for (workers, first) in [(2, 32_768_u16), (2, 32_769), (4, 32_768), (4, 32_769)] {
             let mut shares = vec![0_u16; usize::from(workers)];

@@ -1,7 +1,7 @@
 //! What would become of a packet: each decision in the order in which it is made, up to the first
 //! refusal.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,9 +23,9 @@ pub struct Explanation {
     /// The load-balancing rule.
     pub rule: Option<String>,
     /// The backend.
-    pub backend: Option<Ipv4Addr>,
+    pub backend: Option<IpAddr>,
     /// The NAT IP that stands for the client.
-    pub nat_ip: Option<Ipv4Addr>,
+    pub nat_ip: Option<IpAddr>,
     /// Ports of it that are free towards the backend.
     pub free_ports: Option<u32>,
     /// The live flow that the packet belongs to.

@@ -1,6 +1,6 @@
 //! Flows: those that live, and whose an address and port of the provider's side is or was.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,23 +16,23 @@ pub struct Session {
     /// The consumer's virtual network.
     pub virtual_network: String,
     /// The client.
-    pub client: Ipv4Addr,
+    pub client: IpAddr,
     /// The client's port.
     pub client_port: u16,
     /// Name of the endpoint; `None` if it is gone and the flow not yet.
     pub endpoint: Option<String>,
     /// Address of the endpoint.
-    pub endpoint_address: Ipv4Addr,
+    pub endpoint_address: IpAddr,
     /// The port of the endpoint.
     pub endpoint_port: u16,
     /// Id of the connection.
     pub link_id: u32,
     /// The NAT IP that stands for the client.
-    pub nat_ip: Ipv4Addr,
+    pub nat_ip: IpAddr,
     /// The port leased there.
     pub nat_port: u16,
     /// The backend.
-    pub backend: Ipv4Addr,
+    pub backend: IpAddr,
     /// The port of the backend.
     pub backend_port: u16,
     /// What the flow is doing.
@@ -57,13 +57,13 @@ pub struct Owner {
     /// The consumer's virtual network.
     pub virtual_network: String,
     /// The client.
-    pub client: Ipv4Addr,
+    pub client: IpAddr,
     /// The client's port.
     pub client_port: u16,
     /// Name of the endpoint, if anybody knows it.
     pub endpoint: Option<String>,
     /// Address of the endpoint.
-    pub endpoint_address: Ipv4Addr,
+    pub endpoint_address: IpAddr,
     /// The port of the endpoint.
     pub endpoint_port: u16,
     /// Id of the connection.
@@ -71,11 +71,11 @@ pub struct Owner {
     /// The private link service, if anybody knows it.
     pub private_link_service: Option<String>,
     /// The NAT IP that stands for the client.
-    pub nat_ip: Ipv4Addr,
+    pub nat_ip: IpAddr,
     /// The port leased there.
     pub nat_port: u16,
     /// The backend.
-    pub backend: Ipv4Addr,
+    pub backend: IpAddr,
     /// The port of the backend.
     pub backend_port: u16,
     /// When the flow began (RFC 3339), if that is recorded.

@@ -1,7 +1,7 @@
 //! Requests, and how a line becomes one.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -152,9 +152,9 @@ pub struct Packet {
     /// The virtual network that it comes from.
     pub virtual_network: String,
     /// Its source address and port.
-    pub source: SocketAddrV4,
+    pub source: SocketAddr,
     /// Its destination address and port.
-    pub destination: SocketAddrV4,
+    pub destination: SocketAddr,
 }
 
 /// What somebody saw on the provider's side, and asks whose it is.
@@ -162,9 +162,9 @@ pub struct Packet {
 #[serde(deny_unknown_fields)]
 pub struct Suspect {
     /// The NAT IP and its port.
-    pub nat: SocketAddrV4,
+    pub nat: SocketAddr,
     /// The backend.
-    pub backend: Ipv4Addr,
+    pub backend: IpAddr,
     /// Its port, if it is known.
     #[serde(default)]
     pub backend_port: Option<u16>,
@@ -183,17 +183,17 @@ pub struct SessionFilter {
     /// Of this private endpoint.
     pub endpoint: Option<String>,
     /// From this client.
-    pub client: Option<Ipv4Addr>,
+    pub client: Option<IpAddr>,
     /// From this port of the client.
     pub client_port: Option<u16>,
     /// To this port of the endpoint.
     pub endpoint_port: Option<u16>,
     /// Served by this backend.
-    pub backend: Option<Ipv4Addr>,
+    pub backend: Option<IpAddr>,
     /// By this port of the backend.
     pub backend_port: Option<u16>,
     /// Through this NAT IP.
-    pub nat_ip: Option<Ipv4Addr>,
+    pub nat_ip: Option<IpAddr>,
     /// By this port of the NAT IP.
     pub nat_port: Option<u16>,
     /// Of this protocol.
@@ -312,7 +312,7 @@ mod tests {
             Request::Endpoints {},
             Request::Services {},
             Request::Sessions(SessionFilter {
-                nat_ip: Some(Ipv4Addr::new(10, 1, 0, 4)),
+                nat_ip: Some(IpAddr::from([10, 1, 0, 4])),
                 protocol: Some(Protocol::Udp),
                 ..SessionFilter::default()
             }),
@@ -325,7 +325,7 @@ mod tests {
             Request::Kill { session: "0-1f-9f3a21c4".parse().unwrap() },
             Request::Whois(Suspect {
                 nat: "10.1.0.4:1024".parse().unwrap(),
-                backend: Ipv4Addr::new(10, 1, 0, 10),
+                backend: IpAddr::from([10, 1, 0, 10]),
                 backend_port: Some(8443),
                 protocol: Some(Protocol::Tcp),
                 at: Some("5m".to_owned()),

@@ -1,7 +1,7 @@
 //! Answers: plain data for programs, from which the command line also makes its tables.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -318,7 +318,7 @@ impl From<dataplane::record::Traffic> for Traffic {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     /// The backend; `None`: all that have no account of their own, or not any more.
-    pub backend: Option<Ipv4Addr>,
+    pub backend: Option<IpAddr>,
     /// The protocol; `None` with no backend.
     pub protocol: Option<Protocol>,
     /// What was carried.
@@ -463,7 +463,7 @@ pub struct NextHop {
     /// The virtual network.
     pub virtual_network: String,
     /// Its address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Its Ethernet address, once it has answered.
     pub mac: Option<String>,
     /// The interface that it answered on.
@@ -478,7 +478,7 @@ pub struct Endpoint {
     /// The consumer's virtual network.
     pub virtual_network: String,
     /// Its address there.
-    pub private_ip_address: Ipv4Addr,
+    pub private_ip_address: IpAddr,
     /// The service that it leads to.
     pub private_link_service: String,
     /// State of the connection.
@@ -538,7 +538,7 @@ pub struct Service {
     /// The provider's virtual network.
     pub virtual_network: String,
     /// Its NAT IPs.
-    pub nat_ips: Vec<Ipv4Addr>,
+    pub nat_ips: Vec<IpAddr>,
     /// NAT IPs that were taken away and still have flows.
     pub leaving_nat_ips: Vec<LeavingNatIp>,
     /// Names of the endpoints that lead to it.
@@ -567,7 +567,7 @@ pub struct Service {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LeavingNatIp {
     /// The address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// `draining` while its flows go on, `closing` when they are closed.
     pub state: String,
     /// How long that lasts at most.
@@ -615,7 +615,7 @@ pub struct Rule {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Backend {
     /// Its address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Whether the station that its frames go to has answered.
     pub resolved: bool,
     /// Its share of new flows, compared with the others'.
@@ -675,9 +675,9 @@ pub struct BackendProbe {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NatPorts {
     /// Whose ports.
-    pub nat_ip: Ipv4Addr,
+    pub nat_ip: IpAddr,
     /// Towards whom.
-    pub backend: Ipv4Addr,
+    pub backend: IpAddr,
     /// Of which protocol.
     pub protocol: Protocol,
     /// How many are leased.

@@ -1,6 +1,6 @@
 //! What may stand on the command line.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -271,10 +271,10 @@ pub struct PacketArgs {
     virtual_network: String,
     /// Where it comes from
     #[arg(value_name = "SOURCE:PORT")]
-    source: SocketAddrV4,
+    source: SocketAddr,
     /// Where it goes
     #[arg(value_name = "DESTINATION:PORT")]
-    destination: SocketAddrV4,
+    destination: SocketAddr,
 }
 
 impl From<PacketArgs> for Packet {
@@ -291,7 +291,7 @@ impl From<PacketArgs> for Packet {
 /// An address, or one of its ports.
 #[derive(Clone, Copy, Debug)]
 struct Socket {
-    address: Ipv4Addr,
+    address: IpAddr,
     port: Option<u16>,
 }
 
@@ -301,10 +301,12 @@ impl FromStr for Socket {
     fn from_str(text: &str) -> Result<Socket, Self::Err> {
         let whole = text.parse().map(|address| Socket { address, port: None }).ok();
         let with_port = || {
-            let socket: SocketAddrV4 = text.parse().ok()?;
-            Some(Socket { address: *socket.ip(), port: Some(socket.port()) })
+            let socket: SocketAddr = text.parse().ok()?;
+            Some(Socket { address: socket.ip(), port: Some(socket.port()) })
         };
-        whole.or_else(with_port).ok_or("neither an IPv4 address nor ADDRESS:PORT")
+        whole
+            .or_else(with_port)
+            .ok_or("neither an IP address nor ADDRESS:PORT ([ADDRESS]:PORT for IPv6)")
     }
 }
 
@@ -313,7 +315,7 @@ impl FromStr for Socket {
 pub struct SuspectArgs {
     /// Where packets come from
     #[arg(value_name = "NAT-IP:PORT")]
-    nat: SocketAddrV4,
+    nat: SocketAddr,
     /// Where they go
     #[arg(value_name = "BACKEND[:PORT]")]
     backend: Socket,

@@ -4,7 +4,7 @@ mod plan;
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use crate::api::{
     AuditLog, Backend, Decision, Device, DeviceState, Drop, Endpoint, Explanation, FastPathState,
@@ -348,7 +348,7 @@ fn carried(traffic: &Traffic) -> String {
 }
 
 fn service(service: &Service) -> String {
-    let addresses = |list: &[Ipv4Addr]| {
+    let addresses = |list: &[IpAddr]| {
         let list: Vec<String> = list.iter().map(ToString::to_string).collect();
         list.join(", ")
     };
@@ -482,7 +482,7 @@ pub(super) fn sessions(sessions: &[Session], more: u64) -> String {
     ];
     let mut table = Table::new(&header);
     for session in sessions {
-        let socket = |address: Ipv4Addr, port: u16| format!("{address}:{port}");
+        let socket = |address: IpAddr, port: u16| format!("{address}:{port}");
         table.row([
             session.id.to_string(),
             session.protocol.to_string(),
@@ -514,7 +514,7 @@ fn owners(owners: &[Owner]) -> String {
     ];
     let mut table = Table::new(&header);
     for owner in owners {
-        let socket = |address: Ipv4Addr, port: u16| format!("{address}:{port}");
+        let socket = |address: IpAddr, port: u16| format!("{address}:{port}");
         let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
         table.row([
             owner.state.clone(),

@@ -1,8 +1,10 @@
 //! Network security groups as the data path asks them: one for each subnet that has one in force,
 //! with Azure's default rules behind its own.
 
+use std::net::IpAddr;
+
 use dataplane::snapshot::{Access, PortRange, SecurityGroupPlan, SecurityRule};
-use dataplane::types::Prefix;
+use dataplane::types::{Family, Prefix};
 
 use crate::config::{ALLOW_VNET, AddressFilter, Config, DENY_ALL, Subnet, VirtualNetwork};
 use crate::state::Registry;
@@ -56,11 +58,14 @@ fn prefixes(filters: &[AddressFilter], (at, network): (usize, &VirtualNetwork)) 
     let mut prefixes = Vec::new();
     for filter in filters {
         match *filter {
-            AddressFilter::Any => prefixes.extend(Prefix::new([0; 4].into(), 0)),
+            AddressFilter::Any => {
+                let all = [IpAddr::from([0; 4]), IpAddr::from([0; 16])];
+                prefixes.extend(all.iter().filter_map(|first| Prefix::new(*first, 0)));
+            }
             AddressFilter::Prefix(prefix) => prefixes.push(prefix),
             AddressFilter::VirtualNetwork => prefixes.extend(&network.address_space),
             AddressFilter::Host(there, address) if there == at => {
-                prefixes.extend(Prefix::new(address, 32));
+                prefixes.extend(Prefix::new(address, Family::of(address).bits()));
             }
             AddressFilter::Host(..) | AddressFilter::Nobody => {}
         }

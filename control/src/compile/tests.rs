@@ -1,6 +1,6 @@
 //! What a configuration becomes in the data path.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use dataplane::snapshot::{Access, Dialling, Gate, Local};
 use dataplane::types::{LinkId, Protocol, ServiceIndex};
@@ -17,7 +17,7 @@ fn example() -> Config {
 fn the_example_becomes_what_it_says() {
     let (snapshot, registry) = compile(&example(), &Registry::default()).unwrap();
     let scope = |name: &str| registry.scope(&Name::new(name).unwrap()).unwrap();
-    let address = Ipv4Addr::new(10, 0, 0, 5);
+    let address = IpAddr::from([10, 0, 0, 5]);
     let (a, b) = (scope("consumer-a"), scope("consumer-b"));
     let endpoint = |scope| match snapshot.local(scope, address) {
         Some(Local::Endpoint(index)) => *snapshot.endpoint(index).unwrap(),
@@ -34,9 +34,9 @@ fn the_example_becomes_what_it_says() {
     assert!(service.rule(Protocol::Udp, 80).is_none());
     // Two NAT IPs, three backends, two protocols; one backend is behind the router.
     assert_eq!(snapshot.pool_keys().len(), 12);
-    let hops: Vec<Ipv4Addr> = snapshot.next_hops().iter().map(|hop| hop.address).collect();
-    assert!(hops.contains(&Ipv4Addr::new(10, 1, 0, 1)), "{hops:?}");
-    assert!(!hops.contains(&Ipv4Addr::new(10, 1, 9, 12)), "{hops:?}");
+    let hops: Vec<IpAddr> = snapshot.next_hops().iter().map(|hop| hop.address).collect();
+    assert!(hops.contains(&IpAddr::from([10, 1, 0, 1])), "{hops:?}");
+    assert!(!hops.contains(&IpAddr::from([10, 1, 9, 12])), "{hops:?}");
     assert_eq!(snapshot.scope_devices(scope("provider")).len(), 1);
 }
 
@@ -64,8 +64,8 @@ fn networks_that_are_gone_leave_an_empty_place() {
     let other = "[[virtual_network]]\nname = \"other\"\naddress_space = [\"10.0.0.0/16\"]\n";
     let (snapshot, registry) = compile(&check(other).unwrap().config, &registry).unwrap();
     assert_eq!(registry.scope(&Name::new("other").unwrap()), Some(ScopeId(3)));
-    assert!(snapshot.in_address_space(ScopeId(3), Ipv4Addr::new(10, 0, 0, 9)));
-    assert!(!snapshot.in_address_space(ScopeId(0), Ipv4Addr::new(10, 0, 0, 9)));
+    assert!(snapshot.in_address_space(ScopeId(3), IpAddr::from([10, 0, 0, 9])));
+    assert!(!snapshot.in_address_space(ScopeId(0), IpAddr::from([10, 0, 0, 9])));
     assert!(snapshot.devices().iter().all(Option::is_none));
 }
 

@@ -1,6 +1,6 @@
 //! What load-balancing rules say of flows: which they take, how they spread and how long they live.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use dataplane::snapshot::{Balance, Persistence, UdpTracking};
@@ -25,7 +25,7 @@ pub struct Pool {
 
 impl Pool {
     /// Addresses of the backends, in the order of the file.
-    pub fn addresses(&self) -> impl Iterator<Item = Ipv4Addr> {
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         self.backends.iter().map(|backend| backend.address)
     }
 }
@@ -34,7 +34,7 @@ impl Pool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolBackend {
     /// Its address, in the provider's virtual network.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Its share of new flows, 1 to 100.
     pub weight: u16,
     /// What its administrator says.
@@ -143,7 +143,7 @@ pub struct InboundNatRule {
     /// The port that consumers dial, not 0.
     pub frontend_port: u16,
     /// The backend's address.
-    pub backend_address: Ipv4Addr,
+    pub backend_address: IpAddr,
     /// The port that it listens on, not 0.
     pub backend_port: u16,
     /// How long its flows live.

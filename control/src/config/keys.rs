@@ -90,7 +90,7 @@ const fn key(
 }
 
 const NAME: (Form, Range) = (Text, Range::Said("a name: 1 to 80 letters, digits, `_`, `.`, `-`"));
-const ADDRESS: (Form, Range) = (Text, Range::Said("an IPv4 address of the virtual network"));
+const ADDRESS: (Form, Range) = (Text, Range::Said("an address of the virtual network"));
 const FLAG: (Form, Range) = (Flag, Words(&["true", "false"]));
 const FLOWS: (Form, Range) = (Number, Numbers(0, u32::MAX as i64 - 1));
 const FLOWS_MAX: (Form, Range) = (Number, Numbers(1, u32::MAX as i64 - 1));
@@ -188,7 +188,7 @@ static VIRTUAL_NETWORK: Keys = Keys {
         key("name", NAME, Refused, "\"consumer-a\"", "Its name."),
         key(
             "address_space",
-            (Texts, Range::Said("IPv4 prefixes, no two of which overlap")),
+            (Texts, Range::Said("prefixes, IPv4 or IPv6, no two of which overlap")),
             Refused,
             "[\"10.0.0.0/16\"]",
             "Its addresses. Packets from any other are dropped as spoofed.",
@@ -216,7 +216,7 @@ static ROUTE: Keys = Keys {
     list: &[
         key(
             "address_prefix",
-            (Text, Range::Said("an IPv4 prefix within the address space")),
+            (Text, Range::Said("a prefix within the address space")),
             Refused,
             "\"10.1.9.0/24\"",
             "Where to.",

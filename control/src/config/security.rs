@@ -1,6 +1,6 @@
 //! Network security groups, and the subnets whose endpoints they guard.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use dataplane::snapshot::{Access, PortRange};
 use dataplane::types::{Prefix, Protocol};
@@ -137,7 +137,7 @@ pub enum AddressFilter {
     /// Those of the subnet's virtual network.
     VirtualNetwork,
     /// This one of the virtual network that stands here.
-    Host(usize, Ipv4Addr),
+    Host(usize, IpAddr),
     /// Those of nobody here: whoever reaches an endpoint is of its virtual network, neither the
     /// internet nor Azure's load balancer.
     Nobody,

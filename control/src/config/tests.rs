@@ -12,6 +12,7 @@ use super::*;
 use crate::state::ConnectionState;
 
 mod balancer;
+mod family;
 mod probe;
 mod recording;
 mod security;
@@ -167,13 +168,7 @@ fn every_rule_of_the_process_and_its_networks() {
             7,
             &["first address", "\"10.0.0.0/16\""],
         ),
-        (
-            "10.0.0.0/16",
-            "fd00::/8",
-            "virtual_network[0].address_space[0]",
-            7,
-            &["IPv6", "not support"],
-        ),
+        ("10.0.0.0/16", "fe80::/10", "virtual_network[0].address_space[0]", 7, &["link-local"]),
         ("10.0.0.0/16", "10.0.0.0", "virtual_network[0].address_space[0]", 7, &["prefix"]),
         ("10.0.0.0/16", "10.0.0.0/33", "virtual_network[0].address_space[0]", 7, &["prefix"]),
         ("10.0.0.0/16", "0.0.0.0/0", "virtual_network[0].address_space[0]", 7, &["0.0.0.0/8"]),
@@ -232,8 +227,8 @@ fn every_rule_of_the_provider() {
         ("\"10.1.0.10\"", "\"10.0.0.10\"", backend, 25, &["outside", "\"provider\""]),
         ("\"10.1.0.10\"", "\"10.1.0.0\"", backend, 25, &["network address"]),
         ("\"10.1.0.10\"", "\"10.1.255.255\"", backend, 25, &["broadcast address"]),
-        ("\"10.1.0.10\"", "\"fd00::1\"", backend, 25, &["IPv6"]),
-        ("\"10.1.0.10\"", "\"web01\"", backend, 25, &["not an IPv4 address"]),
+        ("\"10.1.0.10\"", "\"fd00::1\"", backend, 25, &["outside the address space"]),
+        ("\"10.1.0.10\"", "\"web01\"", backend, 25, &["not an IP address"]),
         ("\"http\"", "\"-http\"", &rule("name"), 27, &["1 to 80"]),
         ("\"tcp\"", "\"Icmp\"", &protocol, 28, &["TCP and UDP only"]),
         ("\"tcp\"", "\"tpc\"", &protocol, 28, &["did you mean \"Tcp\"?"]),
@@ -322,7 +317,7 @@ fn every_rule_of_the_consumer() {
     let long = format!("\"{}\"", "x".repeat(141));
     let cases: &[(&str, &str, &str, usize, &[&str])] = &[
         ("\"10.0.0.5\"", "\"10.2.0.5\"", address, 50, &["outside", "10.0.0.0/16"]),
-        ("\"10.0.0.5\"", "\"10.0.0\"", address, 50, &["not an IPv4 address"]),
+        ("\"10.0.0.5\"", "\"10.0.0\"", address, 50, &["not an IP address"]),
         (
             "\"10.0.0.6\"",
             "\"10.0.0.5\"",

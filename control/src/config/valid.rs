@@ -3,7 +3,7 @@
 //!
 //! Fields that refer to another resource hold its position in the list of that resource.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -128,7 +128,7 @@ pub struct Route {
     /// Destinations, within the address space.
     pub address_prefix: Prefix,
     /// The router, within the address space.
-    pub next_hop_ip_address: Ipv4Addr,
+    pub next_hop_ip_address: IpAddr,
 }
 
 /// An interface to attach.
@@ -173,7 +173,7 @@ pub struct LoadBalancer {
     /// Its health probes.
     pub probes: Vec<Probe>,
     /// The address that probes come from; `None`: a NAT IP of the first service that leads here.
-    pub probe_source: Option<Ipv4Addr>,
+    pub probe_source: Option<IpAddr>,
 }
 
 impl LoadBalancer {
@@ -201,7 +201,7 @@ impl LoadBalancer {
 
     /// Whether a rule of either kind can lead to an address.
     #[must_use]
-    pub fn has_backend(&self, address: Ipv4Addr) -> bool {
+    pub fn has_backend(&self, address: IpAddr) -> bool {
         let mut pooled = self.pools.iter().flat_map(Pool::addresses);
         let mut translated = self.inbound_nat_rules.iter().map(|rule| rule.backend_address);
         pooled.any(|backend| backend == address) || translated.any(|backend| backend == address)
@@ -235,7 +235,7 @@ pub struct NatIp {
     /// Its name, unique in the service.
     pub name: Name,
     /// Its address, in the provider's virtual network and used for nothing else.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
 }
 
 /// A private endpoint.
@@ -246,7 +246,7 @@ pub struct PrivateEndpoint {
     /// The consumer's virtual network.
     pub virtual_network: usize,
     /// Its address there, used for nothing else.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// The service that it leads to.
     pub service: usize,
     /// What the consumer tells the provider, at most 140 characters.
@@ -310,13 +310,15 @@ impl Config {
         &self.security_groups
     }
 
-    /// The address that probes of a load balancer come from; `None` if no service leads to it.
+    /// The IPv4 address that probes of a load balancer come from; `None` if no service leads to it,
+    /// or none of its NAT IPs is one.
     #[must_use]
-    pub fn probe_source(&self, load_balancer: usize) -> Option<Ipv4Addr> {
+    pub fn probe_source(&self, load_balancer: usize) -> Option<IpAddr> {
         let mut services = self.services.iter();
         let service = services.find(|service| service.load_balancer == load_balancer)?;
         let own = self.load_balancers.get(load_balancer)?.probe_source;
-        own.or_else(|| service.nat_ips.first().map(|nat_ip| nat_ip.address))
+        let mut nat_ips = service.nat_ips.iter().map(|nat_ip| nat_ip.address);
+        own.or_else(|| nat_ips.find(IpAddr::is_ipv4))
     }
 
     /// How many flows an endpoint shall get and may have.

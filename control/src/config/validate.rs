@@ -7,6 +7,7 @@
 mod address;
 mod balancer;
 mod consumer;
+mod family;
 mod network;
 mod probe;
 mod provider;
@@ -58,6 +59,7 @@ pub(super) fn validate(raw: &RawConfig, errors: Vec<ConfigError>) -> Result<Chec
     let config = all();
     if let Some(config) = &config {
         errors.extend(quota::sums(config, raw));
+        errors.extend(family::judge(config, raw));
     }
     match config {
         Some(config) if errors.is_empty() => Ok(Checked { config, warnings }),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::state::Registry;
 const QUIET: Duration = Duration::from_secs(10);
 
 /// The provider's virtual network, backend and protocol.
-type Way = (ScopeId, Ipv4Addr, Protocol);
+type Way = (ScopeId, IpAddr, Protocol);
 
 /// What was said last.
 #[derive(Default)]

@@ -32,9 +32,15 @@ impl Controller {
 
     /// Whom to ask about a packet.
     pub(super) fn asked(&self, packet: &Packet, workers: u8) -> Result<Asked, Failure> {
+        if packet.source.is_ipv4() != packet.destination.is_ipv4() {
+            let (from, to) = (packet.source.ip(), packet.destination.ip());
+            let message = format!("no packet goes from {from} to {to}: they are of two families");
+            let cure = "name the client's own address and the endpoint's, both IPv4 or both IPv6";
+            return Err(Failure::new(ErrorCode::BadRequest, message, cure));
+        }
         let key = FlowKey {
-            client: *packet.source.ip(),
-            endpoint: *packet.destination.ip(),
+            client: packet.source.ip(),
+            endpoint: packet.destination.ip(),
             client_port: packet.source.port(),
             endpoint_port: packet.destination.port(),
             scope: self.find_network(&packet.virtual_network)?,

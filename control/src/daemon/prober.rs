@@ -160,7 +160,7 @@ fn exchange(
     let sends = !outgoing.is_empty();
     for packet in outgoing {
         let bytes = [&HEADER[..], &packet.packet].concat();
-        let backend = ScopedAddress { scope: packet.scope, address: packet.backend };
+        let backend = ScopedAddress { scope: packet.scope, address: packet.backend.into() };
         // What finds no room is sent again.
         let _ =
             ProbeFrame::new(packet.scope, &bytes).is_some_and(|frame| rings.ask(backend, frame));

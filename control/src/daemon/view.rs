@@ -1,7 +1,7 @@
 //! What clients see: resources, counters and states as plain data of the protocol.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -421,7 +421,7 @@ fn rule_probe(probe: &Probe) -> api::RuleProbe {
 fn drain_left(
     balancer: &LoadBalancer,
     pool: &config::Pool,
-    address: Ipv4Addr,
+    address: IpAddr,
     scene: &Scene<'_>,
 ) -> Option<f64> {
     let drain = scene.registry.drains().find(&balancer.name, &pool.name, address)?;
@@ -432,7 +432,7 @@ fn drain_left(
 fn backend_probe(
     balancer: &LoadBalancer,
     rule: &Rule,
-    address: Ipv4Addr,
+    address: IpAddr,
     probing: &Probing,
 ) -> Option<api::BackendProbe> {
     let probe = balancer.probe_of(rule)?.name.clone();
@@ -459,7 +459,7 @@ struct Place<'g> {
 }
 
 impl Place<'_> {
-    fn resolves(&self, backend: Ipv4Addr) -> bool {
+    fn resolves(&self, backend: IpAddr) -> bool {
         let Generation { snapshot, neighbors, .. } = self.generation;
         let scope = snapshot.service(self.index).map(|service| service.scope);
         let backend = scope.and_then(|scope| snapshot.backend_at(scope, backend));
@@ -522,8 +522,8 @@ fn nat_ports(
     let mut keys: Vec<PoolKey> = Vec::new();
     let leaving = registry.departures().of_service(&service.name);
     let nat_ips = service.nat_ips.iter().map(|nat_ip| nat_ip.address);
-    let nat_ips: Vec<Ipv4Addr> = nat_ips.chain(leaving.map(|leaving| leaving.address)).collect();
-    let mut add = |protocol, backends: &mut dyn Iterator<Item = Ipv4Addr>| {
+    let nat_ips: Vec<IpAddr> = nat_ips.chain(leaving.map(|leaving| leaving.address)).collect();
+    let mut add = |protocol, backends: &mut dyn Iterator<Item = IpAddr>| {
         for backend in backends {
             let key = |&nat_ip| PoolKey { scope, nat_ip, backend, protocol };
             keys.extend(nat_ips.iter().map(key));

@@ -2,7 +2,7 @@
 //! that holds it; or was, by what is remembered of flows that have ended.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::thread;
 
 use dataplane::engine;
@@ -25,9 +25,9 @@ const OWNERS_MAX: usize = 100;
 struct Facts {
     /// Who holds the port: once for each protocol and provider's network at most.
     holders: Vec<Holder>,
-    nat_ips: BTreeSet<Ipv4Addr>,
+    nat_ips: BTreeSet<IpAddr>,
     /// Those behind the NAT IP.
-    backends: BTreeSet<Ipv4Addr>,
+    backends: BTreeSet<IpAddr>,
 }
 
 impl Controller {
@@ -79,8 +79,8 @@ impl Daemon {
     fn unknown(&self, sighting: &Sighting, facts: &Facts, nearest: Option<&FlowEvent>) -> Failure {
         let not_found =
             |message: String, cure: String| Failure::new(ErrorCode::NotFound, message, cure);
-        let near = |address: Ipv4Addr, known: &BTreeSet<Ipv4Addr>| {
-            let known: Vec<String> = known.iter().map(Ipv4Addr::to_string).collect();
+        let near = |address: IpAddr, known: &BTreeSet<IpAddr>| {
+            let known: Vec<String> = known.iter().map(IpAddr::to_string).collect();
             suggest::cure(&address.to_string(), known.iter().map(String::as_str))
         };
         let ((nat_ip, nat_port), backend) = (sighting.nat, sighting.backend);
@@ -125,7 +125,7 @@ fn sighting(suspect: &Suspect, now: Moment) -> Result<Sighting, Failure> {
         Failure::new(ErrorCode::BadRequest, format!("{text:?} is no time"), forms)
     })?;
     Ok(Sighting {
-        nat: (*suspect.nat.ip(), suspect.nat.port()),
+        nat: (suspect.nat.ip(), suspect.nat.port()),
         backend: suspect.backend,
         backend_port: suspect.backend_port,
         protocol: suspect.protocol,

@@ -8,7 +8,7 @@
 //! Addresses and names here are those of `adit.toml` beside this file; the tour's first step
 //! compares the two. Everything is gone when the value is dropped, see [`lab`].
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 
 use lab::backend::{HttpServer, UdpEcho};
 use lab::{Host, HostPlan, LabError, Link, Namespace};
@@ -74,8 +74,8 @@ impl Topology {
     }
 
     /// The name of the backend with this address.
-    pub(super) fn backend_name(&self, address: Ipv4Addr) -> String {
-        let backend = self.backends.iter().find(|backend| backend.host.address() == address);
+    pub(super) fn backend_name(&self, address: IpAddr) -> String {
+        let backend = self.backends.iter().find(|backend| address == backend.host.address());
         backend.map_or_else(|| address.to_string(), |backend| backend.name.clone())
     }
 }

@@ -1,7 +1,7 @@
 //! Who shall be asked what, as the configuration has it.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddrV4;
+use std::net::{IpAddr, SocketAddrV4};
 use std::time::Duration;
 
 use super::{Pace, Question, Route};
@@ -23,12 +23,16 @@ pub(crate) fn targets(config: &Config, registry: &Registry) -> BTreeMap<Probed, 
     for (at, balancer) in config.load_balancers().iter().enumerate() {
         let network = config.virtual_networks().get(balancer.virtual_network);
         let scope = network.and_then(|network| registry.scope(&network.name));
-        let (Some(scope), Some(source)) = (scope, config.probe_source(at)) else { continue };
+        let (Some(scope), Some(IpAddr::V4(source))) = (scope, config.probe_source(at)) else {
+            continue;
+        };
         let header = has_proxy_headers(config, at);
         for (key, probe) in probed(balancer) {
+            // Others are refused where the file is read.
+            let IpAddr::V4(address) = key.address else { continue };
             let target = Target {
                 route: Route { scope, source },
-                backend: SocketAddrV4::new(key.address, probe.port),
+                backend: SocketAddrV4::new(address, probe.port),
                 question: Question {
                     protocol: probe.protocol,
                     path: probe.request_path.clone(),

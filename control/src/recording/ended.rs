@@ -4,7 +4,7 @@
 //! all of them.
 
 use std::collections::VecDeque;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::event::FlowEvent;
@@ -30,9 +30,9 @@ impl Default for Memory {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sighting {
     /// The NAT IP and its port.
-    pub(crate) nat: (Ipv4Addr, u16),
+    pub(crate) nat: (IpAddr, u16),
     /// The backend.
-    pub(crate) backend: Ipv4Addr,
+    pub(crate) backend: IpAddr,
     /// Its port, if it is known.
     pub(crate) backend_port: Option<u16>,
     /// The protocol, if it is known.
@@ -156,7 +156,7 @@ mod tests {
         assert_eq!(found(Sighting { backend_port: Some(8444), ..sighting() }), 0);
         assert_eq!(found(Sighting { protocol: Some(Protocol::Udp), ..sighting() }), 0);
         assert_eq!(found(Sighting { nat: (sighting().nat.0, 1), ..sighting() }), 0);
-        let backend = Ipv4Addr::new(10, 1, 0, 11);
+        let backend = IpAddr::from([10, 1, 0, 11]);
         assert_eq!(found(Sighting { backend, ..sighting() }), 0);
     }
 

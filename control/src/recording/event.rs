@@ -1,6 +1,6 @@
 //! Events of the flow log, in the names of the configuration, and as lines of JSON.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use dataplane::record::{EndReason, Traffic};
@@ -33,14 +33,14 @@ pub(crate) struct FlowEvent {
     /// Number and name of the consumer's virtual network.
     pub(crate) scope: u16,
     pub(crate) virtual_network: Arc<str>,
-    pub(crate) client: (Ipv4Addr, u16),
+    pub(crate) client: (IpAddr, u16),
     /// The endpoint, if anybody knows its name, and the service.
     pub(crate) endpoint: Option<Arc<str>>,
     pub(crate) service: Option<Arc<str>>,
-    pub(crate) endpoint_address: (Ipv4Addr, u16),
+    pub(crate) endpoint_address: (IpAddr, u16),
     pub(crate) link_id: u32,
-    pub(crate) nat: (Ipv4Addr, u16),
-    pub(crate) backend: (Ipv4Addr, u16),
+    pub(crate) nat: (IpAddr, u16),
+    pub(crate) backend: (IpAddr, u16),
     /// What it carried.
     pub(crate) traffic: Traffic,
 }
@@ -49,7 +49,7 @@ pub(crate) struct FlowEvent {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Want {
     /// A port of any of these NAT IPs, towards a backend.
-    Port { nat_ips: Vec<Ipv4Addr>, backend: Ipv4Addr, protocol: Protocol },
+    Port { nat_ips: Vec<IpAddr>, backend: IpAddr, protocol: Protocol },
     /// Room within an endpoint's quota, or what is left beside those of others.
     Quota { endpoint: Arc<str>, link_id: u32, flows_max: Option<u32> },
 }
@@ -161,13 +161,13 @@ pub(super) mod tests {
             protocol: Protocol::Tcp,
             scope: 3,
             virtual_network: "consumer-a".into(),
-            client: (Ipv4Addr::new(10, 0, 0, 9), 40_000),
+            client: (IpAddr::from([10, 0, 0, 9]), 40_000),
             endpoint: Some("pe-a".into()),
             service: Some("web".into()),
-            endpoint_address: (Ipv4Addr::new(10, 0, 0, 5), 443),
+            endpoint_address: (IpAddr::from([10, 0, 0, 5]), 443),
             link_id: 0x2000_0001,
-            nat: (Ipv4Addr::new(10, 1, 0, 4), 1_024),
-            backend: (Ipv4Addr::new(10, 1, 0, 10), 8_443),
+            nat: (IpAddr::from([10, 1, 0, 4]), 1_024),
+            backend: (IpAddr::from([10, 1, 0, 10]), 8_443),
             traffic,
         }
     }

@@ -4,9 +4,10 @@
 //! Bounds: a message has at most [`MESSAGE_BYTES_MAX`] bytes, so that it is one datagram on any
 //! path of a usual MTU.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use dataplane::record::{EndReason, Traffic};
+use dataplane::types::Family;
 
 use super::event::{Event, FlowEvent, Refused, Want};
 use crate::api::Protocol;
@@ -46,14 +47,15 @@ const INGRESS_VRF: Field = field(234, 4);
 /// A connection's link id.
 const COMMON_PROPERTIES: Field = field(137, 4);
 const PROTOCOL: Field = field(4, 1);
-const SOURCE: Field = field(8, 4);
 const SOURCE_PORT: Field = field(7, 2);
-const DESTINATION: Field = field(12, 4);
 const DESTINATION_PORT: Field = field(11, 2);
-const POST_SOURCE: Field = field(225, 4);
 const POST_SOURCE_PORT: Field = field(227, 2);
-const POST_DESTINATION: Field = field(226, 4);
 const POST_DESTINATION_PORT: Field = field(228, 2);
+/// Source and destination address, by family.
+const ADDRESSES: [[Field; 2]; 2] = [[field(8, 4), field(12, 4)], [field(27, 16), field(28, 16)]];
+/// The same behind the translation (RFC 8158 5, RFC 7012).
+const POST_ADDRESSES: [[Field; 2]; 2] =
+    [[field(225, 4), field(226, 4)], [field(281, 16), field(282, 16)]];
 /// An endpoint's name.
 const USER_NAME: Field = field(371, VARIABLE);
 const FLOW_START: Field = field(152, 8);
@@ -66,83 +68,83 @@ const REVERSE_BYTES: Field = reverse(85, 8);
 const QUOTA_EVENT: Field = field(466, 4);
 const ENTRIES_PER_USER_MAX: Field = field(473, 4);
 
-/// What a record of a template has, in this order.
-struct Template {
-    id: u16,
-    fields: &'static [Field],
+/// What a record says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Subject {
+    SessionCreate,
+    /// The same, and how the flow was.
+    SessionDelete,
+    PortsExhausted,
+    QuotaExceeded,
 }
 
-const SESSION_CREATE: Template = Template {
-    id: 256,
-    fields: &[
-        OBSERVATION_TIME,
-        NAT_EVENT,
-        INGRESS_VRF,
-        COMMON_PROPERTIES,
-        PROTOCOL,
-        SOURCE,
-        SOURCE_PORT,
-        DESTINATION,
-        DESTINATION_PORT,
-        POST_SOURCE,
-        POST_SOURCE_PORT,
-        POST_DESTINATION,
-        POST_DESTINATION_PORT,
-        USER_NAME,
-    ],
-};
+/// The layout of records about a subject, by the families of the two sides.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Template {
+    subject: Subject,
+    inside: Family,
+    outside: Family,
+}
 
-/// The same, and how the flow was.
-const SESSION_DELETE: Template = Template {
-    id: 257,
-    fields: &[
-        OBSERVATION_TIME,
-        NAT_EVENT,
-        INGRESS_VRF,
-        COMMON_PROPERTIES,
-        PROTOCOL,
-        SOURCE,
-        SOURCE_PORT,
-        DESTINATION,
-        DESTINATION_PORT,
-        POST_SOURCE,
-        POST_SOURCE_PORT,
-        POST_DESTINATION,
-        POST_DESTINATION_PORT,
-        USER_NAME,
-        FLOW_START,
-        FLOW_END,
-        FLOW_END_REASON,
-        PACKETS,
-        BYTES,
-        REVERSE_PACKETS,
-        REVERSE_BYTES,
-    ],
-};
+impl Template {
+    /// Those of IPv4 on both sides have the four numbers that they always had.
+    fn all() -> impl Iterator<Item = Template> {
+        use Family::{V4, V6};
+        use Subject::{PortsExhausted, QuotaExceeded, SessionCreate, SessionDelete};
+        [
+            (SessionCreate, V4, V4),
+            (SessionDelete, V4, V4),
+            (PortsExhausted, V4, V4),
+            (QuotaExceeded, V4, V4),
+            (SessionCreate, V6, V6),
+            (SessionDelete, V6, V6),
+            (SessionCreate, V6, V4),
+            (SessionDelete, V6, V4),
+            (SessionCreate, V4, V6),
+            (SessionDelete, V4, V6),
+            (PortsExhausted, V6, V6),
+        ]
+        .into_iter()
+        .map(|(subject, inside, outside)| Template { subject, inside, outside })
+    }
 
-const PORTS_EXHAUSTED: Template = Template {
-    id: 258,
-    fields: &[OBSERVATION_TIME, NAT_EVENT, POST_SOURCE, POST_DESTINATION, PROTOCOL],
-};
+    fn id(self) -> u16 {
+        let position = Template::all().position(|template| template == self).unwrap_or(0);
+        256 + u16_of(position)
+    }
 
-const QUOTA_EXCEEDED: Template = Template {
-    id: 259,
-    fields: &[
-        OBSERVATION_TIME,
-        NAT_EVENT,
-        QUOTA_EVENT,
-        ENTRIES_PER_USER_MAX,
-        COMMON_PROPERTIES,
-        USER_NAME,
-    ],
-};
-
-const ALL: [&Template; 4] = [&SESSION_CREATE, &SESSION_DELETE, &PORTS_EXHAUSTED, &QUOTA_EXCEEDED];
+    fn fields(self) -> Vec<Field> {
+        let [source, destination] = ADDRESSES[self.inside as usize];
+        let [post_source, post_destination] = POST_ADDRESSES[self.outside as usize];
+        let mut fields = vec![OBSERVATION_TIME, NAT_EVENT];
+        match self.subject {
+            Subject::PortsExhausted => fields.extend([post_source, post_destination, PROTOCOL]),
+            Subject::QuotaExceeded => {
+                fields.extend([QUOTA_EVENT, ENTRIES_PER_USER_MAX, COMMON_PROPERTIES, USER_NAME]);
+            }
+            Subject::SessionCreate | Subject::SessionDelete => {
+                fields.extend([INGRESS_VRF, COMMON_PROPERTIES, PROTOCOL]);
+                fields.extend([source, SOURCE_PORT, destination, DESTINATION_PORT]);
+                fields.extend([post_source, POST_SOURCE_PORT]);
+                fields.extend([post_destination, POST_DESTINATION_PORT, USER_NAME]);
+            }
+        }
+        if self.subject == Subject::SessionDelete {
+            fields.extend([FLOW_START, FLOW_END, FLOW_END_REASON]);
+            fields.extend([PACKETS, BYTES, REVERSE_PACKETS, REVERSE_BYTES]);
+        }
+        fields
+    }
+}
 
 /// Values of natEvent (RFC 8158 4.3).
 mod nat_event {
     pub(super) const SESSION_CREATE: u8 = 4;
     pub(super) const SESSION_DELETE: u8 = 5;
+    /// For a flow with an IPv6 address on either side.
+    pub(super) const WIDE_SESSION_CREATE: u8 = 6;
+    /// See there.
+    pub(super) const WIDE_SESSION_DELETE: u8 = 7;
     pub(super) const PORTS_EXHAUSTED: u8 = 12;
     pub(super) const QUOTA_EXCEEDED: u8 = 13;
 }
@@ -174,10 +176,11 @@ impl Exporter {
     /// The templates of all records. To be sent before any, and over UDP again every so often.
     pub(crate) fn templates(&self, now: Moment) -> Message {
         let mut set = Vec::new();
-        for template in ALL {
-            set.extend(template.id.to_be_bytes());
-            set.extend(u16_of(template.fields.len()).to_be_bytes());
-            for &Field { id, length, enterprise } in template.fields {
+        for template in Template::all() {
+            let fields = template.fields();
+            set.extend(template.id().to_be_bytes());
+            set.extend(u16_of(fields.len()).to_be_bytes());
+            for Field { id, length, enterprise } in fields {
                 let bit = if enterprise.is_some() { 0x8000 } else { 0 };
                 set.extend((id | bit).to_be_bytes());
                 set.extend(length.to_be_bytes());
@@ -271,16 +274,23 @@ fn as_four(bytes: &[u8]) -> Option<&[u8; 4]> {
 fn records_of(event: &Event) -> Vec<(u16, Vec<u8>)> {
     match event {
         Event::Flow(flow) => {
-            let template = if flow.why.is_none() { SESSION_CREATE } else { SESSION_DELETE };
-            vec![(template.id, flow_record(flow))]
+            let is_end = flow.why.is_some();
+            let subject = if is_end { Subject::SessionDelete } else { Subject::SessionCreate };
+            let (inside, outside) = (Family::of(flow.client.0), Family::of(flow.backend.0));
+            vec![(Template { subject, inside, outside }.id(), flow_record(flow))]
         }
         Event::Refused(refused) => refused_records(refused),
     }
 }
 
 fn flow_record(flow: &FlowEvent) -> Vec<u8> {
-    let is_end = flow.why.is_some();
-    let event = if is_end { nat_event::SESSION_DELETE } else { nat_event::SESSION_CREATE };
+    let is_wide = flow.client.0.is_ipv6() || flow.backend.0.is_ipv6();
+    let event = match (flow.why.is_some(), is_wide) {
+        (false, false) => nat_event::SESSION_CREATE,
+        (true, false) => nat_event::SESSION_DELETE,
+        (false, true) => nat_event::WIDE_SESSION_CREATE,
+        (true, true) => nat_event::WIDE_SESSION_DELETE,
+    };
     let mut record = Vec::new();
     record.extend(flow.at.0.to_be_bytes());
     record.push(event);
@@ -288,7 +298,7 @@ fn flow_record(flow: &FlowEvent) -> Vec<u8> {
     record.extend(flow.link_id.to_be_bytes());
     record.push(number_of(flow.protocol));
     for (address, port) in [flow.client, flow.endpoint_address, flow.nat, flow.backend] {
-        record.extend(address.octets());
+        push_address(&mut record, address);
         record.extend(port.to_be_bytes());
     }
     push_text(&mut record, flow.endpoint.as_deref().unwrap_or_default());
@@ -304,6 +314,13 @@ fn flow_record(flow: &FlowEvent) -> Vec<u8> {
     record
 }
 
+fn push_address(record: &mut Vec<u8>, address: IpAddr) {
+    match address {
+        IpAddr::V4(address) => record.extend(address.octets()),
+        IpAddr::V6(address) => record.extend(address.octets()),
+    }
+}
+
 fn refused_records(refused: &Refused) -> Vec<(u16, Vec<u8>)> {
     let begin = |event: u8| {
         let mut record = refused.at.0.to_be_bytes().to_vec();
@@ -312,14 +329,17 @@ fn refused_records(refused: &Refused) -> Vec<(u16, Vec<u8>)> {
     };
     match &refused.want {
         Want::Port { nat_ips, backend, protocol } => {
-            let of = |nat_ip: &Ipv4Addr| {
+            let of = |nat_ip: &IpAddr| {
                 let mut record = begin(nat_event::PORTS_EXHAUSTED);
-                record.extend(nat_ip.octets());
-                record.extend(backend.octets());
+                push_address(&mut record, *nat_ip);
+                push_address(&mut record, *backend);
                 record.push(number_of(*protocol));
-                (PORTS_EXHAUSTED.id, record)
+                let family = Family::of(*backend);
+                let subject = Subject::PortsExhausted;
+                (Template { subject, inside: family, outside: family }.id(), record)
             };
-            nat_ips.iter().map(of).collect()
+            let family = Family::of(*backend);
+            nat_ips.iter().filter(|nat_ip| Family::of(**nat_ip) == family).map(of).collect()
         }
         Want::Quota { endpoint, link_id, flows_max } => {
             let mut record = begin(nat_event::QUOTA_EXCEEDED);
@@ -327,7 +347,8 @@ fn refused_records(refused: &Refused) -> Vec<(u16, Vec<u8>)> {
             record.extend(flows_max.unwrap_or(u32::MAX).to_be_bytes());
             record.extend(link_id.to_be_bytes());
             push_text(&mut record, endpoint);
-            vec![(QUOTA_EXCEEDED.id, record)]
+            let (subject, family) = (Subject::QuotaExceeded, Family::V4);
+            vec![(Template { subject, inside: family, outside: family }.id(), record)]
         }
     }
 }

@@ -4,9 +4,9 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use dataplane::types::Prefix;
+use dataplane::types::{Family, Prefix};
 
 use super::estate::Estate;
 use super::limits::RESERVED_FIRST;
@@ -43,8 +43,8 @@ impl fmt::Display for Owner<'_> {
 pub struct Allocator<'e> {
     estate: &'e Estate,
     network: &'e Key,
-    owners: HashMap<Ipv4Addr, Owner<'e>>,
-    backends: HashSet<Ipv4Addr>,
+    owners: HashMap<IpAddr, Owner<'e>>,
+    backends: HashSet<IpAddr>,
 }
 
 impl<'e> Allocator<'e> {
@@ -95,8 +95,8 @@ impl<'e> Allocator<'e> {
         &mut self,
         field: &str,
         subnet: SubnetKey,
-        wanted: Option<Ipv4Addr>,
-        kept: Option<Ipv4Addr>,
+        wanted: Option<IpAddr>,
+        kept: Option<IpAddr>,
     ) -> Result<Place, Fault> {
         let unknown = || Fault::reference(field, &subnet.subnet);
         let (_, found) = self.estate.subnet(&subnet).ok_or_else(unknown)?;
@@ -112,7 +112,7 @@ impl<'e> Allocator<'e> {
         Ok(Place { subnet, address, is_static: wanted.is_some() })
     }
 
-    fn judge(&self, field: &str, subnet: &Subnet, address: Ipv4Addr) -> Result<(), Fault> {
+    fn judge(&self, field: &str, subnet: &Subnet, address: IpAddr) -> Result<(), Fault> {
         let prefix = subnet.prefix;
         if !prefix.contains(address) {
             let rule = format!("{address} is not within the subnet {} ({prefix})", subnet.name);
@@ -132,19 +132,14 @@ impl<'e> Allocator<'e> {
         Ok(())
     }
 
-    fn owner(&self, address: Ipv4Addr) -> Option<Owner<'e>> {
+    fn owner(&self, address: IpAddr) -> Option<Owner<'e>> {
         let owner = self.owners.get(&address).copied();
         owner.or_else(|| self.backends.contains(&address).then_some(Owner::Backend))
     }
 
-    fn free(
-        &self,
-        field: &str,
-        subnet: &Subnet,
-        kept: Option<Ipv4Addr>,
-    ) -> Result<Ipv4Addr, Fault> {
+    fn free(&self, field: &str, subnet: &Subnet, kept: Option<IpAddr>) -> Result<IpAddr, Fault> {
         let prefix = subnet.prefix;
-        let is_free = |address: &Ipv4Addr| {
+        let is_free = |address: &IpAddr| {
             prefix.contains(*address)
                 && !is_reserved(prefix, *address)
                 && self.owner(*address).is_none()
@@ -152,8 +147,12 @@ impl<'e> Allocator<'e> {
         if let Some(kept) = kept.filter(is_free) {
             return Ok(kept);
         }
-        let (first, last) = (prefix.address().to_bits(), prefix.last().to_bits());
-        let mut all = (first.saturating_add(RESERVED_FIRST)..last).map(Ipv4Addr::from_bits);
+        let (first, last) = (bits(prefix.address()), bits(prefix.last()));
+        let of_bits = |bits| match prefix.family() {
+            Family::V4 => Ipv4Addr::from_bits(u32::try_from(bits).unwrap_or(0)).into(),
+            Family::V6 => Ipv6Addr::from_bits(bits).into(),
+        };
+        let mut all = (first.saturating_add(RESERVED_FIRST.into())..last).map(of_bits);
         all.find(is_free).ok_or_else(|| {
             let message = format!(
                 "{field}: the subnet {} ({prefix}) has no free address; use a larger one",
@@ -165,6 +164,15 @@ impl<'e> Allocator<'e> {
 }
 
 /// Whether nobody gets an address: the first four and the last.
-fn is_reserved(prefix: Prefix, address: Ipv4Addr) -> bool {
-    address == prefix.last() || address.to_bits() - prefix.address().to_bits() < RESERVED_FIRST
+fn is_reserved(prefix: Prefix, address: IpAddr) -> bool {
+    let first = bits(prefix.address());
+    address == prefix.last() || bits(address) - first < u128::from(RESERVED_FIRST)
+}
+
+/// An address as a number within its family.
+fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_bits().into(),
+        IpAddr::V6(address) => address.to_bits(),
+    }
 }

@@ -1,7 +1,7 @@
 //! Rules of Standard load balancers: frontends here, their other parts below.
 
 use std::collections::HashSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::address::Allocator;
@@ -221,7 +221,7 @@ fn frontends(estate: &Estate, key: &Key, properties: &Object<'_>) -> Result<Vec<
 ///
 /// # Errors
 /// It is no address, or static and missing.
-pub(super) fn asked(properties: &Object<'_>) -> Result<Option<Ipv4Addr>, Fault> {
+pub(super) fn asked(properties: &Object<'_>) -> Result<Option<IpAddr>, Fault> {
     let methods = [("Static", true), ("Dynamic", false)];
     let versions = [("IPv4", true), ("IPv6", false)];
     if properties.word("privateIPAddressVersion", &versions)? == Some(false) {

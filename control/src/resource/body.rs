@@ -3,7 +3,7 @@
 //! Names of properties are matched without case, `null` is as good as nothing, and what nobody asks
 //! for is ignored: clients send back what they were given, read-only properties included.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use dataplane::types::Prefix;
 use serde_json::{Map, Value};
@@ -173,13 +173,14 @@ impl<'v> Object<'v> {
     ///
     /// # Errors
     /// It is no IPv4 address.
-    pub fn address(&self, name: &str) -> Result<Option<Ipv4Addr>, Fault> {
+    pub fn address(&self, name: &str) -> Result<Option<IpAddr>, Fault> {
         let Some(text) = self.text(name)?.filter(|text| !text.is_empty()) else { return Ok(None) };
         let wrong = || {
             let rule = format!("{text:?} is not an IPv4 address");
             Fault::rule("InvalidIPAddressFormat", &self.path(name), rule, "write \"10.0.0.5\"")
         };
-        text.parse().map_err(|_| wrong()).map(Some)
+        let address = text.parse::<Ipv4Addr>().map_err(|_| wrong())?;
+        Ok(Some(address.into()))
     }
 
     /// The name of a part.
@@ -269,8 +270,9 @@ pub fn name(path: &str, text: &str) -> Result<String, Fault> {
 /// It is not one.
 pub fn prefix(path: &str, text: &str) -> Result<Prefix, Fault> {
     let parts = text.split_once('/');
-    let parsed = parts
-        .and_then(|(address, length)| Prefix::new(address.parse().ok()?, length.parse().ok()?));
+    let parsed = parts.and_then(|(address, length)| {
+        Prefix::new(address.parse::<Ipv4Addr>().ok()?.into(), length.parse().ok()?)
+    });
     parsed.ok_or_else(|| {
         let rule = format!("{text:?} is not an IPv4 prefix");
         let cure = "write its first address and its length: \"10.0.0.0/24\"";

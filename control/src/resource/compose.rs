@@ -4,7 +4,7 @@
 //! break: references into the file that a reload has made stale, and addresses that both use.
 
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use dataplane::snapshot::{Quota, Treatment};
@@ -64,7 +64,7 @@ struct Composer<'e> {
     groups: HashMap<Key, usize>,
     /// Load balancers of the file by key, and those of the API by key and frontend.
     balancers: HashMap<(Key, String), usize>,
-    claims: HashMap<(usize, Ipv4Addr), String>,
+    claims: HashMap<(usize, IpAddr), String>,
 }
 
 impl<'e> Composer<'e> {
@@ -175,7 +175,7 @@ impl<'e> Composer<'e> {
         self.claims.extend(endpoints.iter().map(owner));
     }
 
-    fn claim(&mut self, network: usize, address: Ipv4Addr, owner: String) -> Result<(), Clash> {
+    fn claim(&mut self, network: usize, address: IpAddr, owner: String) -> Result<(), Clash> {
         let Some(other) = self.claims.get(&(network, address)) else {
             self.claims.insert((network, address), owner);
             return Ok(());

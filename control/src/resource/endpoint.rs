@@ -1,6 +1,6 @@
 //! Rules of private endpoints: one connection to one service, and an address that never changes.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::address::Allocator;
@@ -280,7 +280,7 @@ type IpConfiguration = (String, String, String);
 fn ip_configuration(
     properties: &Object<'_>,
     rights: &dyn Rights,
-) -> Result<(Option<IpConfiguration>, Option<Ipv4Addr>), Fault> {
+) -> Result<(Option<IpConfiguration>, Option<IpAddr>), Fault> {
     let field = properties.path("ipConfigurations");
     let list = properties.objects("ipConfigurations")?;
     let Some(first) = list.first() else { return Ok((None, None)) };

@@ -1,7 +1,7 @@
 //! Resources as they are kept. References are keys; what is shown is looked up when it is asked.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use dataplane::types::Prefix;
@@ -86,7 +86,7 @@ pub struct Network {
     pub subnets: Vec<Subnet>,
     /// Routers of the file; nobody gets their addresses.
     #[serde(skip)]
-    pub routers: Vec<Ipv4Addr>,
+    pub routers: Vec<IpAddr>,
     /// Whether it takes endpoints at high scale (`privateEndpointVNetPolicies: Basic`).
     pub at_scale: bool,
 }
@@ -131,7 +131,7 @@ pub struct Place {
     /// The subnet.
     pub subnet: SubnetKey,
     /// The address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Whether the request named it.
     pub is_static: bool,
 }

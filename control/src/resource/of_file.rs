@@ -63,7 +63,7 @@ impl Shown<'_> {
 
     /// The subnet in which an address is: where none of the file's is, a network's prefixes stand
     /// as its subnets.
-    fn subnet(&self, network: &VirtualNetwork, address: std::net::Ipv4Addr) -> SubnetKey {
+    fn subnet(&self, network: &VirtualNetwork, address: std::net::IpAddr) -> SubnetKey {
         let mut named = network.subnets.iter();
         let named = named.find(|subnet| subnet.address_prefix.contains(address));
         let whole = || {

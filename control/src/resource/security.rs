@@ -1,10 +1,10 @@
 //! Rules of network security groups and application security groups.
 
 use std::collections::HashSet;
-use std::net::Ipv6Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use dataplane::types::Prefix;
+use dataplane::types::{Family, Prefix};
 
 use super::balancer::{replace, unique};
 use super::body::{self, Object};
@@ -318,13 +318,13 @@ pub fn filter(text: &str) -> Option<AddressFilter> {
     if let Some(filter) = known.or_else(|| is("any").then_some(AddressFilter::Any)) {
         return Some(filter);
     }
-    let (address, length) = text.split_once('/').unwrap_or((text, "32"));
-    if let Ok(address) = address.parse() {
-        return Prefix::new(address, length.parse().ok()?).map(AddressFilter::Prefix);
-    }
-    let length = if text.contains('/') { length } else { "128" };
-    if address.parse::<Ipv6Addr>().is_ok() && length.parse().is_ok_and(|length: u8| length <= 128) {
-        return Some(AddressFilter::Nobody);
+    let (address, length) = text.split_once('/').map_or((text, None), |(a, l)| (a, Some(l)));
+    if let Ok(address) = address.parse::<IpAddr>() {
+        let length = match length {
+            Some(length) => length.parse().ok()?,
+            None => Family::of(address).bits(),
+        };
+        return Prefix::new(address, length).map(AddressFilter::Prefix);
     }
     let tag = text.split('.').next().unwrap_or_default();
     let named = SERVICE_TAGS.iter().any(|known| known.eq_ignore_ascii_case(tag));

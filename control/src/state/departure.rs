@@ -5,7 +5,7 @@
 //! says so, and a few seconds later the address is nobody's. One that the file names again, for
 //! whatever use, is that from the reload on. Times are counted from the start of the run.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use dataplane::limits::NAT_IPS_MAX;
@@ -34,7 +34,7 @@ pub struct Departure {
     /// The provider's virtual network.
     pub virtual_network: Name,
     /// The address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// What it still does.
     pub stage: Stage,
     /// When that ends.
@@ -128,7 +128,7 @@ fn network_of<'c>(config: &'c Config, service: &PrivateLinkService) -> Option<&'
 }
 
 /// Whether an address of a virtual network is used for nothing.
-fn is_unused(config: &Config, network: &Name, address: Ipv4Addr) -> bool {
+fn is_unused(config: &Config, network: &Name, address: IpAddr) -> bool {
     let mut networks = config.virtual_networks.iter();
     let Some(at) = networks.position(|candidate| candidate.name == *network) else { return false };
     let space = &config.virtual_networks[at];
@@ -176,7 +176,7 @@ mod tests {
     fn a_nat_ip_that_is_taken_away_drains_for_as_long_as_the_service_says() {
         let (departures, new) = departed();
         let [departure] = departures.0.as_slice() else { panic!("{departures:?}") };
-        assert_eq!(departure.address, Ipv4Addr::new(10, 1, 0, 5));
+        assert_eq!(departure.address, IpAddr::from([10, 1, 0, 5]));
         assert_eq!((departure.stage, departure.until), (Stage::Draining, 310 * SECOND));
         let plan = departures.plan(&new);
         let expected =

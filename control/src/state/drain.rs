@@ -5,7 +5,7 @@
 //! reload that changes neither begins no time anew; who is up again is forgotten. Times are counted
 //! from the start of the run, before which there were no flows.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::config::{AdminState, Config, LoadBalancer, Name, Pool, PoolBackend};
@@ -18,7 +18,7 @@ pub struct Drain {
     /// Its pool.
     pub pool: Name,
     /// The backend.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// When its time is over.
     pub until: Duration,
     /// Whether its flows are closed.
@@ -43,13 +43,13 @@ impl Drains {
 
     /// One of them.
     #[must_use]
-    pub fn find(&self, load_balancer: &Name, pool: &Name, address: Ipv4Addr) -> Option<&Drain> {
+    pub fn find(&self, load_balancer: &Name, pool: &Name, address: IpAddr) -> Option<&Drain> {
         self.iter().find(|drain| drain.is_of(load_balancer, pool) && drain.address == address)
     }
 
     /// The backends of a pool whose time is over.
     #[must_use]
-    pub fn drained(&self, load_balancer: &Name, pool: &Name) -> Vec<Ipv4Addr> {
+    pub fn drained(&self, load_balancer: &Name, pool: &Name) -> Vec<IpAddr> {
         let of_pool = self.iter().filter(|drain| drain.is_of(load_balancer, pool));
         of_pool.filter(|drain| drain.is_over).map(|drain| drain.address).collect()
     }

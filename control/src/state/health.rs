@@ -1,7 +1,7 @@
 //! What probes say of backends, as far as it decides where new flows go.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use crate::config::{AdminState, Config, LoadBalancer, Name, Rule};
 
@@ -13,7 +13,7 @@ pub struct Probed {
     /// Its probe.
     pub probe: Name,
     /// The backend.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
 }
 
 /// Which backends are healthy. Those of which nothing is known are not.
@@ -29,7 +29,7 @@ impl Health {
 
     /// The same by names.
     #[must_use]
-    pub fn is_up(&self, load_balancer: &Name, probe: &Name, address: Ipv4Addr) -> bool {
+    pub fn is_up(&self, load_balancer: &Name, probe: &Name, address: IpAddr) -> bool {
         let (load_balancer, probe) = (load_balancer.clone(), probe.clone());
         self.has(&Probed { load_balancer, probe, address })
     }
@@ -60,7 +60,7 @@ impl Health {
     }
 
     /// Whether the rule of the same name led new flows to a backend.
-    fn took(&self, old: &LoadBalancer, rule: &Rule, address: Ipv4Addr) -> bool {
+    fn took(&self, old: &LoadBalancer, rule: &Rule, address: IpAddr) -> bool {
         let Some(before) = old.rules.iter().find(|before| before.name == rule.name) else {
             return false;
         };

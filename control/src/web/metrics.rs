@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use crate::api::{DeviceState, Drop, Endpoint, Protocol, Recording, Service, Status, Traffic};
 use crate::state::ConnectionState;
@@ -173,7 +173,7 @@ fn services(page: &mut Page, facts: &Facts<'_>) {
         page.counter("adit_pls_bytes_in_total", help, &labels, service.traffic.bytes_in);
         let help = "Bytes from a service to clients (PLSBytesOut).";
         page.counter("adit_pls_bytes_out_total", help, &labels, service.traffic.bytes_out);
-        let mut usage: BTreeMap<Ipv4Addr, (u64, u64)> = BTreeMap::new();
+        let mut usage: BTreeMap<IpAddr, (u64, u64)> = BTreeMap::new();
         for ports in &service.nat_ports {
             let (nat_ip, backend) = (ports.nat_ip.to_string(), ports.backend.to_string());
             let labels = [
@@ -199,7 +199,7 @@ fn services(page: &mut Page, facts: &Facts<'_>) {
             page.gauge("adit_pls_nat_ports_usage_percent", help, &labels, percent);
         }
         let backends = service.rules.iter().flat_map(|rule| &rule.backends);
-        let backends: BTreeMap<Ipv4Addr, bool> =
+        let backends: BTreeMap<IpAddr, bool> =
             backends.map(|backend| (backend.address, backend.resolved)).collect();
         for (address, resolved) in backends {
             let address = address.to_string();

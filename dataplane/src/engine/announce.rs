@@ -1,4 +1,5 @@
-//! Telling a network that adit has another station there (RFC 5227 2.3, RFC 826).
+//! Telling a network that adit has another station there (RFC 5227 2.3, RFC 826, RFC
+//! 4861 7.2.6).
 //!
 //! When a device comes to have another Ethernet address than before, hosts go on sending to the old
 //! one until their caches expire, half a minute later. So every address that adit answers for in
@@ -11,12 +12,12 @@
 use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 
 use super::Engine;
 use crate::device::{Frame, Link};
 use crate::limits::{DEVICES_MAX, NAT_IPS_MAX};
-use crate::packet::arp::Arp;
+use crate::packet::resolution;
 use crate::snapshot::{Local, Snapshot};
 use crate::types::{DeviceIndex, MacAddress, ScopeId, ServiceIndex, WorkerId};
 
@@ -68,7 +69,7 @@ impl Announcements {
     }
 
     /// The next address to announce, and where.
-    fn next(&mut self, snapshot: &Snapshot) -> Option<(DeviceIndex, Ipv4Addr)> {
+    fn next(&mut self, snapshot: &Snapshot) -> Option<(DeviceIndex, IpAddr)> {
         while self.steps > 0 {
             let (device, at) = self.walks.front_mut()?;
             self.steps -= 1;
@@ -87,7 +88,7 @@ impl Announcements {
 }
 
 /// The address of adit at this place of the walk, if there is one at it; `None` behind the last.
-fn own_address(snapshot: &Snapshot, at: usize) -> Option<(ScopeId, Option<Ipv4Addr>)> {
+fn own_address(snapshot: &Snapshot, at: usize) -> Option<(ScopeId, Option<IpAddr>)> {
     if let Some(endpoint) = snapshot.endpoints().get(at) {
         return Some((endpoint.scope, Some(endpoint.address)));
     }
@@ -114,8 +115,9 @@ impl Engine {
     /// Writes the next announcement into `frame`.
     pub(super) fn emit_announcement(&mut self, frame: &mut Frame) -> Option<DeviceIndex> {
         while let Some((device, address)) = self.announcements.next(&self.generation.snapshot) {
-            if let Some(link) = self.link(device) {
-                frame.fill(&Arp::request(link.mac, address, address).emit());
+            let Some(link) = self.link(device) else { continue };
+            if let Some(announcement) = resolution::announce(link.mac, address) {
+                frame.fill(&announcement);
                 return Some(device);
             }
         }

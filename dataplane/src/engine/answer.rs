@@ -6,18 +6,20 @@
 //! from, so that it can reach nobody else (I1).
 
 use alloc::collections::VecDeque;
+use core::net::IpAddr;
 
 use super::Engine;
 use super::revalidate::{has_lease, rule_of};
 use crate::device::Frame;
 use crate::drop_reason::DropReason;
-use crate::flow::{Flow, State};
+use crate::flow::{FlowView, State};
 use crate::nat::Holder;
 use crate::packet::reset::{self, Segment};
-use crate::packet::{Parsed, Tuple, parse};
+use crate::packet::{Parsed, parse};
 use crate::snapshot::{Local, Refusal};
-use crate::types::{DeviceIndex, Direction, FlowIndex, Hop, Protocol};
-use crate::wire::plain::Plain;
+use crate::types::{DeviceIndex, Direction, FlowIndex, Hop};
+use crate::wire::ethernet::HEADER_BYTES;
+use crate::wire::ip::Ip;
 
 /// Answers that wait to be sent, at most; more are made by no packet than a batch has.
 const ANSWERS_MAX: usize = 512;
@@ -65,20 +67,18 @@ impl Engine {
             return;
         }
         let device = frame.ingress;
-        // Protocol and addresses lie there with IP options, too, and `parse` looks again. Most
-        // refused packets end here, and floods are made of them.
-        let plain = Plain::of(frame.head());
-        if plain.protocol_number() != Protocol::Tcp as u8 {
-            return;
-        }
-        let is_told = reason == DropReason::ConnectionReset
-            || self.resets_refused(device, plain.tuple().destination().0);
+        // Most refused packets end here, and floods are made of them; `parse` looks again.
+        let ip = frame.bytes().get(HEADER_BYTES..).and_then(Ip::of);
+        let Some(destination) = ip.map(|ip| ip.addresses().1) else { return };
+        let is_told =
+            reason == DropReason::ConnectionReset || self.resets_refused(device, destination);
         if !is_told {
             return;
         }
-        let Some(link) = self.link(device) else { return };
-        let Ok(Parsed::Packet(packet)) = parse(frame, link.mac) else { return };
-        if let Some(segment) = reset::answer(frame.bytes(), &packet, link.mac) {
+        let Some(scope) = self.generation.snapshot.device_scope(device) else { return };
+        let Some(receiver) = self.receiver(device, scope) else { return };
+        let Ok(Parsed::Packet(packet)) = parse(frame, receiver) else { return };
+        if let Some(segment) = reset::answer(frame.bytes(), &packet, receiver.mac) {
             self.answers.push(Answer::Segment(device, segment));
         }
     }
@@ -93,7 +93,7 @@ impl Engine {
         while let Some(answer) = self.answers.0.front_mut() {
             let (device, segment) = match answer {
                 Answer::Segment(device, segment) => {
-                    let answer = (*device, Some(*segment));
+                    let answer = (*device, Some(segment.clone()));
                     self.answers.0.pop_front();
                     answer
                 }
@@ -129,32 +129,32 @@ impl Engine {
             Direction::Forward => self.backend_hop(number, flow),
         };
         let Some(hop) = hop else { return Some((DeviceIndex(0), None)) };
-        let tuple = Tuple::from(flow.rewrite(direction).to);
+        let tuple = flow.rewrite(direction).to;
         let link = self.link(hop.device);
         let probe = link.and_then(|link| reset::probe(&tuple, (link.mac, hop.mac), sequence));
         Some((hop.device, probe))
     }
 
     /// I1: the client's device may meanwhile be another network's.
-    fn is_of_scope(&self, hop: &Hop, flow: &Flow) -> bool {
+    fn is_of_scope(&self, hop: &Hop, flow: FlowView<'_>) -> bool {
         self.generation.snapshot.device_scope(hop.device) == Some(flow.key().scope)
     }
 
     /// Where the backend is, if adit may still speak to it in the NAT IP's name (I1).
-    fn backend_hop(&self, number: FlowIndex, flow: &Flow) -> Option<Hop> {
+    fn backend_hop(&self, number: FlowIndex, flow: FlowView<'_>) -> Option<Hop> {
         let snapshot = &self.generation.snapshot;
         let service = snapshot.service(snapshot.endpoint_of_link(flow.link)?.service)?;
         let holder = Holder { worker: self.worker, flow: number };
         if !has_lease(&self.generation, service, flow, holder) {
             return None;
         }
-        let rule = rule_of(&self.generation, flow)?;
+        let rule = rule_of(&self.generation, &flow)?;
         let mut backends = rule.backends.iter().filter_map(|&backend| snapshot.backend(backend));
         let backend = backends.find(|backend| backend.address == flow.backend().0)?;
         self.generation.neighbors.lookup(backend.next_hop)
     }
 
-    fn resets_refused(&self, device: DeviceIndex, address: core::net::Ipv4Addr) -> bool {
+    fn resets_refused(&self, device: DeviceIndex, address: IpAddr) -> bool {
         let snapshot = &self.generation.snapshot;
         let scope = snapshot.device_scope(device);
         let local = scope.and_then(|scope| snapshot.local(scope, address));

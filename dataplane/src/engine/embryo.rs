@@ -13,7 +13,7 @@ use alloc::collections::VecDeque;
 
 use super::Engine;
 use super::room::is_of_reserve;
-use crate::flow::Flow;
+use crate::flow::{Flow, FlowView};
 use crate::record::EndReason;
 use crate::types::{FlowIndex, Lease};
 
@@ -57,7 +57,7 @@ impl Engine {
         notes.push_back(Note { flow, nat_port: lease.port });
         let gives_way = |note: &Note| {
             let flow = self.flows.get(note.flow);
-            is_crowded && !flow.is_some_and(|flow| is_of_reserve(&self.generation, flow))
+            is_crowded && !flow.is_some_and(|flow| is_of_reserve(&self.generation, &flow))
         };
         if let Some(oldest) = pushed_out.filter(gives_way) {
             self.displace(oldest);
@@ -71,7 +71,7 @@ impl Engine {
         for _ in 0..NOTES_MAX.min(self.embryos.notes.len()) {
             let Some(note) = self.embryos.notes.pop_front() else { break };
             match self.embryo(note) {
-                Some(flow) if has(flow) => return self.displace(note),
+                Some(flow) if has(&flow) => return self.displace(note),
                 // It goes on waiting, as if it were newer.
                 Some(_) => {
                     self.embryos.notes.push_back(note);
@@ -90,13 +90,13 @@ impl Engine {
     pub(super) fn can_make_room(&self, has: impl Fn(&Flow) -> bool) -> bool {
         let notes = self.embryos.notes.iter().take(NOTES_MAX);
         let unanswered = notes.filter_map(|&note| self.embryo(note));
-        unanswered.take(PASSED_OVER_MAX).any(has)
+        unanswered.take(PASSED_OVER_MAX).any(|flow| has(&flow))
     }
 
     /// The flow of a note, if it lives and nobody has answered it.
-    fn embryo(&self, note: Note) -> Option<&Flow> {
+    fn embryo(&self, note: Note) -> Option<FlowView<'_>> {
         let flow = self.flows.get(note.flow)?;
-        (flow.state.is_embryonic() && flow.nat().1 == note.nat_port).then_some(flow)
+        (flow.state.is_embryonic() && flow.nat_port() == note.nat_port).then_some(flow)
     }
 
     /// Removes an unanswered flow: its record and its port are free at once, without a rest.

@@ -9,7 +9,7 @@
 use super::Engine;
 use super::fate::resets;
 use super::revalidate::rule_of;
-use crate::flow::{Flow, State};
+use crate::flow::State;
 use crate::nat::Holder;
 use crate::record::EndReason;
 use crate::types::{Ending, FlowIndex, GenerationNumber, Tick};
@@ -68,8 +68,7 @@ impl Engine {
         flow.generation = ENDED;
         flow.last_seen = now;
         flow.timeout_ticks = hold_down_ticks;
-        let hash = flow.key().hash(&self.table_keys);
-        self.flows.unlink(number, hash);
+        self.unlink(number);
         self.forget_pending(number);
         self.flows.reschedule(number, now);
         self.counters.flows_closed += 1;
@@ -77,15 +76,23 @@ impl Engine {
         self.count_flows();
     }
 
+    /// No packet finds a flow under its forward key any more.
+    fn unlink(&mut self, number: FlowIndex) {
+        let key = self.flows.get(number).map(|flow| flow.key());
+        if let Some(key) = key {
+            self.flows.unlink(number, key.hash(&self.table_keys));
+        }
+    }
+
     /// Removes a flow and releases its lease.
     pub(super) fn remove(&mut self, number: FlowIndex, why: EndReason) {
         self.take_back(number);
         self.record_end(number, why);
-        let Some(key) = self.flows.get(number).map(Flow::key) else { return };
+        let Some(key) = self.flows.get(number).map(|flow| flow.key()) else { return };
         let Some(flow) = self.flows.remove(number, key.hash(&self.table_keys)) else { return };
         let holder = Holder { worker: self.worker, flow: number };
         if let Some(pool) = self.generation.pools.pool(flow.pool) {
-            pool.release(flow.nat().1, holder);
+            pool.release(flow.nat_port(), holder);
         }
         if let Some(usage) = self.generation.usages.find(flow.link) {
             usage.close(self.worker);

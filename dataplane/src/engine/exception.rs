@@ -1,17 +1,18 @@
-//! What is not a client's or a backend's packet: ARP in both directions, and packets that wait for
-//! it.
+//! What is not a client's or a backend's packet: ARP and Neighbor Discovery in both directions, and
+//! packets that wait for them.
 //!
 //! adit answers for its endpoint and NAT IP addresses on the devices of the network where they
-//! live, and learns the stations of the next hops that it needs, of nobody else (RFC 826). All next
+//! live, and learns the stations of the next hops that it needs, of nobody else (RFC 826, RFC 4861
+//! 7.2). All next
 //! hops are asked for ahead of need and again every so often, so that packets rarely wait.
 
 use super::{Engine, Verdict};
 use crate::device::Frame;
 use crate::drop_reason::DropReason;
 use crate::flow::State;
-use crate::packet::arp::Arp;
+use crate::packet::resolution::{self, Resolution};
 use crate::snapshot::NextHop;
-use crate::types::{DeviceIndex, FlowIndex, Hop, NeighborIndex, Tick};
+use crate::types::{DeviceIndex, Family, FlowIndex, Hop, NeighborIndex, Tick};
 
 /// Requests that wait to be sent, at most; more are made again later.
 pub(super) const REQUESTS_MAX: usize = 64;
@@ -19,7 +20,7 @@ pub(super) const REQUESTS_MAX: usize = 64;
 /// Next hops that one advance looks after.
 const NEIGHBORS_PER_ADVANCE: u32 = 16;
 
-/// An ARP request to be sent on every device of the next hop's network.
+/// A question to be sent on every device of the next hop's network.
 #[derive(Clone, Copy)]
 pub(super) struct Request {
     next_hop: NextHop,
@@ -28,17 +29,22 @@ pub(super) struct Request {
 }
 
 impl Engine {
-    /// An ARP packet: an answer of a next hop, or a question for an address of adit's.
-    pub(super) fn hear_arp(&mut self, frame: &mut Frame, now: Tick) -> Result<Verdict, DropReason> {
-        let arp = Arp::parse(frame.bytes())?;
+    /// An answer of a next hop, or a question for an address of adit's.
+    pub(super) fn hear_resolution(
+        &mut self,
+        frame: &mut Frame,
+        now: Tick,
+    ) -> Result<Verdict, DropReason> {
+        let heard = Resolution::parse(frame.bytes())?;
         let device = frame.ingress;
         let snapshot = &self.generation.snapshot;
         let scope = snapshot.device_scope(device).ok_or(DropReason::DeviceDown)?;
         // Whoever asks tells where he is himself (RFC 826: merge before the operation is looked
         // at).
-        let neighbor = self.generation.neighbors.find(scope, arp.sender);
-        if let Some(neighbor) = neighbor {
-            let hop = Hop { device, mac: arp.sender_mac };
+        let neighbors = &self.generation.neighbors;
+        let told = heard.teller.and_then(|(who, mac)| Some((neighbors.find(scope, who)?, mac)));
+        if let Some((neighbor, mac)) = told {
+            let hop = Hop { device, mac };
             let known = self.generation.neighbors.lookup(neighbor);
             self.generation.neighbors.confirm(neighbor, hop, now);
             if known.is_some_and(|known| known != hop) {
@@ -46,12 +52,15 @@ impl Engine {
             }
         }
         let snapshot = &self.generation.snapshot;
-        if arp.is_request && snapshot.local(scope, arp.target).is_some() {
+        if heard.question().is_some_and(|target| snapshot.local(scope, target).is_some()) {
             let link = self.link(device).ok_or(DropReason::DeviceDown)?;
-            frame.fill(&arp.answer(link.mac).emit());
+            frame.fill(&heard.answer(link.mac).ok_or(DropReason::Internal)?);
             return Ok(Verdict::Reply(device));
         }
-        neighbor.map(|_| Verdict::Consume).ok_or(DropReason::ArpNotForUs)
+        told.map(|_| Verdict::Consume).ok_or(match heard.family() {
+            Family::V4 => DropReason::ArpNotForUs,
+            Family::V6 => DropReason::NdpNotForUs,
+        })
     }
 
     /// Keeps a flow's rewritten packet until its next hop is known, and asks for that.
@@ -115,9 +124,9 @@ impl Engine {
                 continue;
             };
             request.done += 1;
-            if let Some(link) = self.link(device) {
-                let question = Arp::request(link.mac, next_hop.asker, next_hop.address);
-                frame.fill(&question.emit());
+            let Some(link) = self.link(device) else { continue };
+            if let Some(question) = resolution::ask(link.mac, next_hop.asker, next_hop.address) {
+                frame.fill(&question);
                 return Some(device);
             }
         }

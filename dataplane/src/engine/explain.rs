@@ -6,7 +6,7 @@
 //! TCP segment that opens a connection or a datagram, small enough for every device. Bounds (I8):
 //! one lookup, and for want of room the search that an admission would make.
 
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 
 use super::Engine;
 use super::admit::{Grant, judge_gate};
@@ -14,7 +14,7 @@ use super::revalidate::judge;
 use super::sessions::Session;
 use crate::classify::{classify, judge_source};
 use crate::drop_reason::DropReason;
-use crate::flow::{Flow, State};
+use crate::flow::{FlowView, State};
 use crate::generation::Generation;
 use crate::limits::PORTS_PER_POOL;
 use crate::nat::{Holder, Pool};
@@ -67,7 +67,7 @@ pub struct RuleChoice {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NatChoice {
     /// Its address.
-    pub nat_ip: Ipv4Addr,
+    pub nat_ip: IpAddr,
     /// The leased port, if the flow exists.
     pub port: Option<u16>,
     /// Ports that are free towards the backend.
@@ -194,11 +194,11 @@ impl Engine {
         let hash = key.hash(&self.table_keys);
         let found = self.flows.lookup(&key, hash);
         let live = found.filter(|&number| {
-            let flow = self.flows.get(number);
-            let lives = |flow: &&Flow| {
-                !flow.state.yields_to_syn() && self.seen(number, **flow, now).is_some()
+            let lives = |flow: &FlowView<'_>| {
+                !flow.state.yields_to_syn() && self.seen(number, flow, now).is_some()
             };
-            flow.filter(lives).is_some_and(|flow| !self.would_move(number, flow))
+            let flow = self.flows.get(number).filter(lives);
+            flow.is_some_and(|flow| !self.would_move(number, flow))
         });
         let neighbor = match live {
             Some(number) => self.foresee_flow(number, now, seen)?,
@@ -212,7 +212,7 @@ impl Engine {
     }
 
     /// Whether a flow would be opened anew towards another backend, because a change wants it.
-    fn would_move(&self, number: FlowIndex, flow: &Flow) -> bool {
+    fn would_move(&self, number: FlowIndex, flow: FlowView<'_>) -> bool {
         flow.generation != self.generation.number
             && self.judge_flow(&self.generation, number, flow).err() == Some(DropReason::FlowMoved)
     }
@@ -229,8 +229,8 @@ impl Engine {
             State::Resetting => return Err(DropReason::ConnectionReset),
             State::Resting => return Err(DropReason::UnsolicitedFromProvider),
             _ => {
-                let flow = self.seen(number, *flow, now).unwrap_or(*flow);
-                seen.flow = Some(Session::of(number, &flow, now));
+                let last_seen = self.seen(number, &flow, now).unwrap_or(flow.last_seen);
+                seen.flow = Some(Session::of(number, flow, last_seen, now));
             }
         }
         let snapshot = &self.generation.snapshot;
@@ -290,8 +290,8 @@ impl Engine {
         let pool = pools.find(&key).and_then(|pool| pools.pool(pool)).ok_or(unsolicited)?;
         let holder = pool.holder(seen.key.endpoint_port).ok_or(unsolicited)?;
         let flow = self.flows.get(holder.flow).filter(|_| holder.worker == self.worker);
-        let seen_flow = flow.and_then(|flow| self.seen(holder.flow, *flow, now));
-        let flow = seen_flow.ok_or(unsolicited)?;
+        let is_seen = |flow: &FlowView<'_>| self.seen(holder.flow, flow, now).is_some();
+        let flow = flow.filter(is_seen).ok_or(unsolicited)?;
         if flow.backend() != (seen.key.client, seen.key.client_port) {
             return Err(DropReason::BackendMismatch);
         }

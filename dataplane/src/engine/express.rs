@@ -291,7 +291,7 @@ fn carry(
     let rewrite = flow.rewrite(direction);
     let is_partial = frame.offload.checksum != Checksum::Complete;
     let head = frame.head_mut();
-    rewrite.apply_plain(head, protocol, is_partial);
+    rewrite.apply(head, protocol, is_partial);
     PlainMut::of(head).set_stations(hop.0, exit.station);
     Some((hop.device(), bytes))
 }

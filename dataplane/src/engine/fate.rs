@@ -6,7 +6,7 @@
 use super::Engine;
 use super::revalidate::rule_of;
 use crate::drop_reason::DropReason;
-use crate::flow::{Flow, State};
+use crate::flow::{Flow, FlowView, State};
 use crate::generation::Generation;
 use crate::snapshot::NatIpState;
 use crate::types::FlowIndex;
@@ -41,7 +41,7 @@ impl Engine {
             Ok(_) if drains(under, flow) && !drains(&self.generation, flow) => Fate::Drains,
             Ok(_) => Fate::Stays,
             Err(DropReason::FlowMoved) => Fate::Moves,
-            Err(reason) => Fate::Ends { reason, is_reset: is_reset(under, flow, reason) },
+            Err(reason) => Fate::Ends { reason, is_reset: is_reset(under, &flow, reason) },
         })
     }
 }
@@ -58,7 +58,7 @@ pub(super) fn resets(under: &Generation, flow: &Flow) -> bool {
     ending.resets && flow.state.is_established()
 }
 
-fn drains(under: &Generation, flow: &Flow) -> bool {
+fn drains(under: &Generation, flow: FlowView<'_>) -> bool {
     let endpoint = under.snapshot.endpoint_of_link(flow.link);
     let service = endpoint.and_then(|endpoint| under.snapshot.service(endpoint.service));
     service.and_then(|service| service.nat_ip(flow.nat().0)) == Some(NatIpState::Draining)

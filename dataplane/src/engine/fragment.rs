@@ -23,7 +23,7 @@ use crate::flow::Flow;
 use crate::fragment::{DatagramIndex, DatagramKey, Datagrams, Part};
 use crate::packet::fragment::{Fragment, identification, rewrite_later, set_identification};
 use crate::packet::{FlowKey, Packet};
-use crate::snapshot::{Fragments, Local, PoolKey};
+use crate::snapshot::{Fragments, Local, PoolKey, Service};
 use crate::types::{DeviceIndex, Direction, FlowIndex, ScopeId, Tick, WorkerId};
 
 /// What becomes of the fragments of a datagram.
@@ -70,7 +70,7 @@ impl Engine {
     ) -> Result<Verdict, DropReason> {
         let scope = self.generation.snapshot.device_scope(frame.ingress);
         let scope = scope.ok_or(DropReason::DeviceDown)?;
-        let destination = super::icmp::ipv4_destination(frame).ok_or(DropReason::Internal)?;
+        let destination = super::icmp::ip_destination(frame).ok_or(DropReason::Internal)?;
         let service = match self.owner(scope, destination) {
             Some(Owner::Endpoint(_, service) | Owner::NatIp(service)) => service,
             None => return Err(DropReason::Ipv4Fragment),
@@ -175,7 +175,7 @@ impl Engine {
                 let holder = self.holder(&back);
                 let verdict = self.back(&back, arrival, frame, now)?;
                 let flow = holder.and_then(|holder| self.flows.get(holder.flow));
-                (verdict, flow.map(Flow::key), Direction::Return)
+                (verdict, flow.map(|flow| flow.key()), Direction::Return)
             }
         };
         if let Verdict::HandOver(worker) = verdict {
@@ -189,14 +189,17 @@ impl Engine {
     }
 
     /// Gives a packet that is a fragment or may become one an identification of adit's own, if its
-    /// service cares for fragments. The frame has been rewritten.
+    /// service cares for fragments, or if it came from IPv6 and has none. The frame has been
+    /// rewritten.
     #[cold]
     pub(super) fn identify(&mut self, number: FlowIndex, frame: &mut Frame) {
         let flow = self.flows.get(number);
+        let is_wide = flow.is_some_and(|flow| flow.is_wide());
         let endpoint = flow.and_then(|flow| self.generation.snapshot.endpoint_of_link(flow.link));
         let service =
             endpoint.and_then(|endpoint| self.generation.snapshot.service(endpoint.service));
-        if service.is_some_and(|service| service.treatment.fragments == Fragments::Reassemble) {
+        let cares = |service: &Service| service.treatment.fragments == Fragments::Reassemble;
+        if is_wide || service.is_some_and(cares) {
             let id = self.identifications.take();
             // A frame that was rewritten has a header.
             let _ = set_identification(frame.bytes_mut(), id);
@@ -223,7 +226,11 @@ impl Engine {
         }
         self.revalidate(number, now)?;
         let flow = self.flows.get(number).ok_or(DropReason::Internal)?;
-        let to = flow.rewrite(sent).to;
+        // The first one did not cross either.
+        if flow.is_wide() {
+            return Err(DropReason::Ipv4Fragment);
+        }
+        let to = Flow::rewrite(&flow, sent).to;
         let neighbor = flow.neighbor();
         let (hop, mtu) = match sent {
             Direction::Forward => {

@@ -1,4 +1,5 @@
-//! ICMP that arrives: echo requests for an endpoint, errors about packets of flows.
+//! ICMP that arrives: echo requests for an endpoint, errors about packets of flows. Of ICMPv6 only
+//! the former; errors of it, and such about flows with an IPv6 address, are translated by nobody.
 //!
 //! Both are dropped unless the configuration says otherwise. An error is translated only if it is
 //! about a packet that a live flow has sent that way: it then leaves about that packet as its
@@ -6,7 +7,7 @@
 //! address of the other (I1). It opens, refreshes and ends nothing (RFC 4787 REQ-12, RFC 5382
 //! REQ-10, RFC 5508 REQ-6).
 
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 
 use super::admit::judge_gate;
 use super::problem::Owner;
@@ -15,12 +16,13 @@ use crate::classify::judge_source;
 use crate::device::{Checksum, Frame};
 use crate::drop_reason::DropReason;
 use crate::nat::Holder;
+use crate::packet::FlowKey;
 use crate::packet::icmp::{Message, MessageKind, Moved, Quoted};
-use crate::packet::{FlowKey, Tuple};
+use crate::packet::icmpv6::Echo;
 use crate::snapshot::{Endpoint, IcmpErrors, PoolKey};
-use crate::types::{Direction, FlowIndex, Hop, ScopeId, Tick};
+use crate::types::{Direction, Family, FlowIndex, Hop, MacAddress, ScopeId, Tick};
 use crate::wire::ethernet;
-use crate::wire::ipv4::Ipv4;
+use crate::wire::ip::Ip;
 
 /// A flow, found by a packet that it has sent.
 struct Found {
@@ -30,7 +32,7 @@ struct Found {
 }
 
 impl Engine {
-    /// An ICMP message; its IPv4 header held.
+    /// An ICMP message; its IP header held.
     pub(super) fn hear_icmp(
         &mut self,
         arrival: Arrival,
@@ -40,7 +42,7 @@ impl Engine {
         let scope = self.generation.snapshot.device_scope(frame.ingress);
         let scope = scope.ok_or(DropReason::DeviceDown)?;
         // Whether anybody wants it is asked before it is looked into.
-        let destination = ipv4_destination(frame).ok_or(DropReason::Internal)?;
+        let destination = ip_destination(frame).ok_or(DropReason::Internal)?;
         let (echo, errors) = match self.owner(scope, destination) {
             Some(Owner::Endpoint(endpoint, service)) => {
                 (Some(*endpoint).filter(|it| it.answers_echo), service.treatment.icmp_errors)
@@ -54,10 +56,20 @@ impl Engine {
         if frame.offload.checksum != Checksum::Complete || frame.offload.segmentation.is_some() {
             return Err(DropReason::OffloadInvalid);
         }
+        if Family::of(destination) == Family::V6 {
+            let endpoint = echo.ok_or(DropReason::IcmpUnsupported)?;
+            let echo = Echo::parse(frame.bytes())?;
+            return self.answer_echo(&endpoint, frame, echo.source.into(), now, |frame, mac| {
+                echo.answer(frame, mac)
+            });
+        }
         let message = Message::parse(frame.bytes())?;
         match (message.kind, echo, errors) {
             (MessageKind::EchoRequest, Some(endpoint), _) => {
-                self.answer_echo(&endpoint, frame, &message, now)
+                let source = message.source.into();
+                self.answer_echo(&endpoint, frame, source, now, |frame, mac| {
+                    message.answer_echo(frame, mac)
+                })
             }
             (MessageKind::Error(quoted), _, IcmpErrors::Translate) => {
                 self.translate_error(&message, &quoted, arrival, frame, now)
@@ -70,17 +82,18 @@ impl Engine {
         &mut self,
         endpoint: &Endpoint,
         frame: &mut Frame,
-        message: &Message,
+        source: IpAddr,
         now: Tick,
+        answer: impl FnOnce(&mut [u8], MacAddress) -> Option<()>,
     ) -> Result<Verdict, DropReason> {
-        judge_source(&self.generation.snapshot, endpoint.scope, message.source)?;
+        judge_source(&self.generation.snapshot, endpoint.scope, source)?;
         judge_gate(endpoint.gate)?;
         if !self.echo_rate.take(endpoint.scope, now) {
             return Err(DropReason::IcmpRate);
         }
         let device = frame.ingress;
         let link = self.link(device).ok_or(DropReason::DeviceDown)?;
-        message.answer_echo(frame.bytes_mut(), link.mac).ok_or(DropReason::Internal)?;
+        answer(frame.bytes_mut(), link.mac).ok_or(DropReason::Internal)?;
         Ok(Verdict::Reply(device))
     }
 
@@ -94,11 +107,11 @@ impl Engine {
     ) -> Result<Verdict, DropReason> {
         let scope = self.generation.snapshot.device_scope(frame.ingress);
         let scope = scope.ok_or(DropReason::DeviceDown)?;
-        judge_source(&self.generation.snapshot, scope, message.source)?;
+        judge_source(&self.generation.snapshot, scope, message.source.into())?;
         if message.ttl <= 1 {
             return Err(DropReason::Ipv4TtlExpired);
         }
-        if quoted.tuple.source != message.destination {
+        if quoted.tuple.source != IpAddr::V4(message.destination) {
             return Err(DropReason::IcmpUnmatched);
         }
         let Found { holder, sent } = self.find_sender(scope, quoted, arrival)?;
@@ -111,23 +124,19 @@ impl Engine {
         let hop = self.judge_sender(holder.flow, quoted, sent, now)?;
         let flow = self.flows.get(holder.flow).ok_or(DropReason::Internal)?;
         // As it was before adit translated it: the way back of its own way.
-        let back = Tuple::from(match sent {
-            Direction::Forward => flow.rewrite(Direction::Return).to,
-            Direction::Return => flow.rewrite(Direction::Forward).to,
-        });
-        let was = Tuple {
-            source: back.destination,
-            destination: back.source,
-            source_port: back.destination_port,
-            destination_port: back.source_port,
+        let was = match sent {
+            Direction::Forward => flow.rewrite(Direction::Return).to.inverse(),
+            Direction::Return => flow.rewrite(Direction::Forward).to.inverse(),
         };
-        let outer = (was.destination, was.source);
-        let inserted = Engine::inserted_bytes(flow);
+        if flow.is_wide() {
+            return Err(DropReason::IcmpUnsupported);
+        }
+        let inserted = Engine::inserted_bytes(&flow);
         let moved = match sent {
             Direction::Forward => Moved { sequence: inserted.wrapping_neg(), ..Moved::default() },
             Direction::Return => Moved { acknowledgement: inserted, ..Moved::default() },
         };
-        let translated = quoted.translate(frame.bytes(), &was, outer, message.ttl, moved);
+        let translated = quoted.translate(frame.bytes(), &was, message.ttl, moved);
         frame.fill(&translated.ok_or(DropReason::Internal)?);
         self.send(frame, hop)
     }
@@ -174,7 +183,7 @@ impl Engine {
         now: Tick,
     ) -> Result<Hop, DropReason> {
         let flow = self.flows.get(number).ok_or(DropReason::IcmpUnmatched)?;
-        if flow.is_expired(now) || Tuple::from(flow.rewrite(sent).to) != quoted.tuple {
+        if flow.is_expired(now) || flow.rewrite(sent).to != quoted.tuple {
             return Err(DropReason::IcmpUnmatched);
         }
         self.revalidate(number, now)?;
@@ -189,6 +198,6 @@ impl Engine {
     }
 }
 
-pub(super) fn ipv4_destination(frame: &Frame) -> Option<Ipv4Addr> {
-    Some(Ipv4::of(frame.bytes().get(ethernet::HEADER_BYTES..)?)?.destination())
+pub(super) fn ip_destination(frame: &Frame) -> Option<IpAddr> {
+    Some(Ip::of(frame.bytes().get(ethernet::HEADER_BYTES..)?)?.addresses().1)
 }

@@ -18,7 +18,7 @@ use crate::device::Frame;
 use crate::drop_reason::DropReason;
 use crate::flow::{Flow, Insert, State};
 use crate::packet::proxy::{self, Numbers};
-use crate::packet::{Packet, TcpFlags, Tuple, splice};
+use crate::packet::{Packet, TcpFlags, splice};
 use crate::types::{DeviceIndex, Direction, FlowIndex, Protocol, ProxyDialect, Tick};
 
 /// What becomes of a client's packet because of a header.
@@ -39,7 +39,7 @@ impl Engine {
     pub(super) fn owe_header(&mut self, number: FlowIndex) {
         self.insertions.forget(number);
         let Some(flow) = self.flows.get(number) else { return };
-        let owes = flow.key().protocol == Protocol::Tcp && self.dialect(flow).is_some();
+        let owes = flow.protocol() == Protocol::Tcp && self.dialect(&flow).is_some();
         if let Some(flow) = self.flows.get_mut(number).filter(|_| owes) {
             flow.set_insert(Insert::Owed);
         }
@@ -61,7 +61,7 @@ impl Engine {
         packet: &Packet,
         now: Tick,
     ) -> Result<Fate, DropReason> {
-        match self.flows.get(number).is_some_and(Flow::is_plain) {
+        match self.flows.get(number).is_some_and(|flow| flow.inserts_nothing()) {
             true => Ok(Fate::Passes),
             false => self.judge_client(number, frame, packet, now),
         }
@@ -127,7 +127,7 @@ impl Engine {
         now: Tick,
     ) -> Result<Option<u8>, DropReason> {
         let flow = self.flows.get(number).ok_or(DropReason::Internal)?;
-        let Some(dialect) = self.dialect(flow) else {
+        let Some(dialect) = self.dialect(&flow) else {
             self.insertions.forget(number);
             let flow = self.flows.get_mut(number).ok_or(DropReason::Internal)?;
             flow.set_insert(Insert::Nothing);
@@ -139,7 +139,7 @@ impl Engine {
         let key = flow.key();
         let (client, endpoint) = ((key.client, key.client_port), (key.endpoint, key.endpoint_port));
         let header = proxy::header(dialect, flow.link, client, endpoint);
-        let length = proxy::length(dialect);
+        let length = proxy::length(dialect, key.family());
         self.insertions.send(number, numbers, header, now);
         let flow = self.flows.get_mut(number).ok_or(DropReason::Internal)?;
         flow.set_insert(Insert::Bytes(length));
@@ -171,7 +171,7 @@ impl Engine {
     /// A backend's packet passes: what it says is brought to what the client knows.
     #[inline(always)]
     pub(super) fn take_out(&mut self, number: FlowIndex, frame: &mut Frame, packet: &Packet) {
-        if self.flows.get(number).is_some_and(|flow| !flow.is_plain()) {
+        if self.flows.get(number).is_some_and(|flow| !flow.inserts_nothing()) {
             self.hear_answer(number, frame, packet);
         }
     }
@@ -208,8 +208,9 @@ impl Engine {
     /// The header will take its part of the window that the backend opens.
     fn reserve_window(&self, number: FlowIndex, frame: &mut Frame, packet: &Packet) {
         let Some(flow) = self.flows.get(number) else { return };
-        let Some(dialect) = self.dialect(flow) else { return };
-        splice::make_room(frame.bytes_mut(), packet, proxy::length(dialect));
+        let Some(dialect) = self.dialect(&flow) else { return };
+        let length = proxy::length(dialect, flow.key().family());
+        splice::make_room(frame.bytes_mut(), packet, length);
     }
 
     /// How much further a backend's numbers of a flow's packets are than the client's.
@@ -246,8 +247,7 @@ impl Engine {
     /// Not to a connection that is reset, unless it turns out to live; nor to a station that is not
     /// known: the clock comes back to both.
     fn write_header(&self, number: FlowIndex, frame: &mut Frame) -> Option<DeviceIndex> {
-        let is_alive = |flow: &&Flow| flow.state != State::Reset;
-        let flow = self.flows.get(number).filter(is_alive)?;
+        let flow = self.flows.get(number).filter(|flow| flow.state != State::Reset)?;
         // Its next hop is the one that its generation knows.
         if flow.generation != self.generation.number {
             return None;
@@ -255,7 +255,7 @@ impl Engine {
         let underway = self.insertions.get(number)?;
         let hop = self.generation.neighbors.lookup(flow.neighbor())?;
         let link = self.link(hop.device)?;
-        let tuple = Tuple::from(flow.rewrite(Direction::Forward).to);
+        let tuple = flow.rewrite(Direction::Forward).to;
         let stations = (link.mac, hop.mac);
         let segment = proxy::segment(&tuple, stations, &underway.numbers, &underway.header)?;
         frame.fill(&segment);

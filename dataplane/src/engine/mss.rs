@@ -2,13 +2,13 @@
 
 use super::Engine;
 use crate::device::Frame;
-use crate::flow::Flow;
+use crate::flow::FlowView;
 use crate::packet::{Packet, clamp_mss};
 use crate::snapshot::MssClamp;
-use crate::types::FlowIndex;
+use crate::types::{Family, FlowIndex};
 
-/// Bytes of IPv4 and TCP headers without options, which the MSS does not count (RFC 6691).
-const HEADER_BYTES: u32 = 40;
+/// Bytes of a TCP header without options.
+const TCP_BYTES: u32 = 20;
 
 impl Engine {
     /// Lowers the MSS that a SYN or its answer announces; the frame has been rewritten.
@@ -20,7 +20,7 @@ impl Engine {
         }
     }
 
-    fn mss_max(&self, flow: &Flow) -> Option<u16> {
+    fn mss_max(&self, flow: FlowView<'_>) -> Option<u16> {
         let snapshot = &self.generation.snapshot;
         let endpoint = snapshot.endpoint_of_link(flow.link)?;
         match snapshot.service(endpoint.service)?.treatment.mss_clamp {
@@ -29,7 +29,12 @@ impl Engine {
             MssClamp::Auto => {
                 let client = self.link(flow.client()?.device)?.mtu;
                 let backend = self.mtu_towards(flow.neighbor())?;
-                let bytes = client.min(backend).saturating_sub(HEADER_BYTES);
+                // RFC 6691: what options take is not counted.
+                let fits = |mtu: u32, address| {
+                    mtu.saturating_sub(u32::from(Family::of(address).header_bytes()) + TCP_BYTES)
+                };
+                let client = fits(client, flow.key().client);
+                let bytes = client.min(fits(backend, flow.backend().0));
                 Some(u16::try_from(bytes).unwrap_or(u16::MAX))
             }
         }

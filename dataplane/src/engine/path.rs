@@ -11,12 +11,13 @@ use crate::drop_reason::DropReason;
 use crate::flow::State;
 use crate::limits::PORT_FIRST;
 use crate::nat::Holder;
-use crate::packet::{FlowKey, Packet, Parsed, TcpFlags, parse, splice};
+use crate::packet::{FlowKey, Packet, Parsed, TcpFlags, parse, splice, translated_bytes};
 use crate::snapshot::{Local, PoolKey};
 use crate::types::{
-    DeviceIndex, Direction, EndpointIndex, FlowIndex, Hop, NeighborIndex, PoolIndex, Tick,
+    DeviceIndex, Direction, EndpointIndex, Family, FlowIndex, Hop, NeighborIndex, PoolIndex, Tick,
 };
 use crate::wire::ethernet;
+use crate::wire::ip::Ip;
 
 /// A packet from a client to an endpoint.
 pub(super) struct Forward {
@@ -44,10 +45,10 @@ impl Engine {
         let snapshot = &self.generation.snapshot;
         // A frame of a device that was just taken away.
         let scope = snapshot.device_scope(device).ok_or(DropReason::DeviceDown)?;
-        let link = self.link(device).ok_or(DropReason::DeviceDown)?;
-        let packet = match parse(frame, link.mac)? {
+        let receiver = self.receiver(device, scope).ok_or(DropReason::DeviceDown)?;
+        let packet = match parse(frame, receiver)? {
             Parsed::Packet(packet) => packet,
-            Parsed::Arp => return self.hear_arp(frame, now),
+            Parsed::Resolution => return self.hear_resolution(frame, now),
         };
         match classify(snapshot, scope, packet.tuple.destination)? {
             Local::Endpoint(endpoint) => {
@@ -97,14 +98,15 @@ impl Engine {
         };
         let client = Hop { device: frame.ingress, mac: packet.station };
         self.notice_client(number, client);
-        let flow = self.flows.get_mut(number).ok_or(DropReason::Internal)?;
-        flow.hear_client(client);
+        self.flows.get_mut(number).ok_or(DropReason::Internal)?.hear_client(client);
+        let flow = self.flows.get(number).ok_or(DropReason::Internal)?;
         let rewrite = flow.rewrite(Direction::Forward);
         let neighbor = flow.neighbor();
         let hop = self.generation.neighbors.lookup(neighbor);
+        let wire_bytes = judge_crossing(frame, packet, rewrite.to.family())?;
         match hop {
-            Some(hop) => self.judge_egress(hop.device, packet)?,
-            None => self.judge_any_egress(neighbor, packet)?,
+            Some(hop) => self.judge_egress(hop.device, wire_bytes)?,
+            None => self.judge_any_egress(neighbor, wire_bytes)?,
         }
         let fate = self.judge_insertion(number, frame, packet, now)?;
         // The packet that opens a flow says nothing about it that is not known.
@@ -116,7 +118,7 @@ impl Engine {
             return Ok(Verdict::Consume);
         }
         let bytes = packet_bytes(frame);
-        rewrite.apply(frame.bytes_mut(), packet).ok_or(DropReason::Internal)?;
+        let packet = &rewrite.apply(frame, packet).ok_or(DropReason::Internal)?;
         if packet.flags.any(TcpFlags::SYN) {
             self.clamp_segments(number, frame, packet);
         }
@@ -193,11 +195,12 @@ impl Engine {
         }
         let rewrite = flow.rewrite(Direction::Return);
         let client = flow.client().ok_or(DropReason::ClientUnknown)?;
-        self.judge_egress(client.device, packet)?;
+        let wire_bytes = judge_crossing(frame, packet, rewrite.to.family())?;
+        self.judge_egress(client.device, wire_bytes)?;
         self.touch(number, Direction::Return, packet, now)?;
         self.lend(number);
         let bytes = packet_bytes(frame);
-        rewrite.apply(frame.bytes_mut(), packet).ok_or(DropReason::Internal)?;
+        let packet = &rewrite.apply(frame, packet).ok_or(DropReason::Internal)?;
         if packet.flags.any(TcpFlags::SYN) {
             self.clamp_segments(number, frame, packet);
         }
@@ -236,17 +239,17 @@ impl Engine {
 
     /// Whether the packet fits the device that it leaves by.
     #[inline(always)]
-    fn judge_egress(&self, device: DeviceIndex, packet: &Packet) -> Result<(), DropReason> {
+    fn judge_egress(&self, device: DeviceIndex, wire_bytes: u32) -> Result<(), DropReason> {
         let link = self.link(device).ok_or(DropReason::DeviceDown)?;
-        if packet.wire_bytes <= link.mtu { Ok(()) } else { Err(DropReason::TooBig) }
+        if wire_bytes <= link.mtu { Ok(()) } else { Err(DropReason::TooBig) }
     }
 
     /// Whether the packet fits all devices that it may turn out to leave by: its next hop is not
     /// known yet.
     #[cold]
-    fn judge_any_egress(&self, neighbor: NeighborIndex, packet: &Packet) -> Result<(), DropReason> {
+    fn judge_any_egress(&self, neighbor: NeighborIndex, wire_bytes: u32) -> Result<(), DropReason> {
         let mtu = self.mtu_towards(neighbor);
-        if mtu.is_some_and(|mtu| packet.wire_bytes > mtu) {
+        if mtu.is_some_and(|mtu| wire_bytes > mtu) {
             return Err(DropReason::TooBig);
         }
         Ok(())
@@ -265,6 +268,28 @@ impl Engine {
         let pool = self.generation.pools.pool(back.pool)?;
         pool.holder(back.packet.tuple.destination_port)
     }
+}
+
+/// Bytes of a packet as it leaves towards a family; of a super-packet, those of its largest
+/// segment. A fragment, and what would be too long for the other family, does not get there.
+#[inline(always)]
+fn judge_crossing(frame: &Frame, packet: &Packet, to: Family) -> Result<u32, DropReason> {
+    if packet.tuple.family() == to { Ok(packet.wire_bytes) } else { cross(frame, packet, to) }
+}
+
+#[cold]
+fn cross(frame: &Frame, packet: &Packet, to: Family) -> Result<u32, DropReason> {
+    let bytes = frame.bytes().get(ethernet::HEADER_BYTES..);
+    let ip = bytes.and_then(Ip::of).ok_or(DropReason::Internal)?;
+    if ip.more_fragments() {
+        return Err(DropReason::Ipv4Fragment);
+    }
+    let transport = (ethernet::HEADER_BYTES + ip.total_bytes())
+        .saturating_sub(usize::from(packet.transport_offset));
+    if transport + usize::from(to.header_bytes()) > usize::from(u16::MAX) {
+        return Err(DropReason::TooBig);
+    }
+    Ok(translated_bytes(packet, to))
 }
 
 /// Whether a packet is the first of a TCP connection.

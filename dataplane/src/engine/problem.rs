@@ -6,7 +6,7 @@
 //! 4.3.2.7), and not more often than [`Rate`] allows. Bounds (I8): [`ICMP_ERRORS_MAX`] wait.
 
 use alloc::collections::VecDeque;
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 
 use super::Engine;
 use super::admit::judge_gate;
@@ -54,7 +54,7 @@ impl Subject {
     fn of(reason: DropReason) -> Option<Subject> {
         match reason {
             DropReason::TooBig => Some(Subject::TooBig),
-            DropReason::Ipv4TtlExpired => Some(Subject::TimeExceeded),
+            DropReason::Ipv4TtlExpired | DropReason::Ipv6HopLimit => Some(Subject::TimeExceeded),
             // RFC 5508 REQ-8: for want of resources or of permission.
             DropReason::SecurityRuleDenied
             | DropReason::ConnectionPending
@@ -106,7 +106,7 @@ impl Engine {
         }
         let problem = match subject {
             Subject::TooBig if !refused.dont_fragment => return None,
-            Subject::TooBig => Problem::FragmentationNeeded(self.mtu_beyond(scope, &refused)?),
+            Subject::TooBig => Problem::TooBig(self.mtu_beyond(scope, &refused)?),
             Subject::TimeExceeded => Problem::TimeExceeded,
             // TCP clients are reset, or hear nothing.
             Subject::Prohibited if refused.protocol == Protocol::Tcp => return None,
@@ -147,7 +147,7 @@ impl Engine {
     }
 
     /// What adit is under an address of a network.
-    pub(super) fn owner(&self, scope: ScopeId, address: Ipv4Addr) -> Option<Owner<'_>> {
+    pub(super) fn owner(&self, scope: ScopeId, address: IpAddr) -> Option<Owner<'_>> {
         let snapshot = &self.generation.snapshot;
         match snapshot.local(scope, address)? {
             Local::Endpoint(index) => {

@@ -10,11 +10,12 @@ use core::time::Duration;
 use super::{ADVANCE_STEPS, Engine, Outcome};
 use crate::device::Frame;
 use crate::drop_reason::DropReason;
-use crate::flow::{Flow, State, Tallies};
+use crate::flow::{State, Tallies};
 use crate::limits::BATCH_FRAMES_MAX;
 use crate::record::{Count, EndReason, FlowEvent, FlowRecord, Recording};
 use crate::types::{AccountIndex, Direction, FlowIndex, Tick};
-use crate::wire::plain::Plain;
+use crate::wire::ethernet::HEADER_BYTES;
+use crate::wire::ip::Ip;
 
 /// Records that wait for the worker.
 const RECORDS_MAX: usize = 1_024;
@@ -105,7 +106,7 @@ impl Engine {
 
     /// Why a flow ends whose time is over, or in whose place another begins.
     pub(super) fn silence(&self, number: FlowIndex) -> EndReason {
-        match self.flows.get(number).map(|flow: &Flow| flow.state) {
+        match self.flows.get(number).map(|flow| flow.state) {
             Some(State::Opening | State::Answered) => EndReason::HandshakeTimeout,
             Some(State::Closed) => EndReason::Closed,
             Some(State::Reset) => EndReason::Reset,
@@ -114,10 +115,11 @@ impl Engine {
     }
 }
 
-/// Bytes of the IPv4 packet in a frame.
+/// Bytes of the IP packet in a frame.
 #[inline(always)]
 pub(super) fn packet_bytes(frame: &Frame) -> u64 {
-    u64::from(Plain::of(frame.head()).total_length())
+    let packet = frame.bytes().get(HEADER_BYTES..).and_then(Ip::of);
+    packet.map_or(0, |packet| packet.total_bytes() as u64)
 }
 
 /// The end of a flow that the configuration does not want any more.

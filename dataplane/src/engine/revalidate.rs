@@ -14,7 +14,7 @@ use super::admit::judge_gate;
 use super::record::revoked;
 use crate::classify::judge_source;
 use crate::drop_reason::DropReason;
-use crate::flow::{Flow, State};
+use crate::flow::{Flow, FlowView, State};
 use crate::generation::Generation;
 use crate::nat::Holder;
 use crate::record::EndReason;
@@ -30,7 +30,7 @@ pub(super) struct Renewal<'a> {
 
 pub(super) fn judge<'a>(
     generation: &'a Generation,
-    flow: &Flow,
+    flow: FlowView<'_>,
     holder: Holder,
 ) -> Result<Renewal<'a>, DropReason> {
     let (snapshot, key) = (&generation.snapshot, flow.key());
@@ -58,7 +58,7 @@ pub(super) fn judge<'a>(
         return Err(DropReason::BackendDrained);
     }
     let device_scope = flow.client().and_then(|hop| snapshot.device_scope(hop.device));
-    let keeps_client = device_scope == Some(flow.key().scope);
+    let keeps_client = device_scope == Some(key.scope);
     Ok(Renewal { rule, neighbor: backend.next_hop, keeps_client })
 }
 
@@ -68,10 +68,10 @@ pub(super) fn judge<'a>(
 pub(super) fn has_lease(
     generation: &Generation,
     service: &Service,
-    flow: &Flow,
+    flow: FlowView<'_>,
     holder: Holder,
 ) -> bool {
-    let ((nat_ip, nat_port), protocol) = (flow.nat(), flow.key().protocol);
+    let ((nat_ip, nat_port), protocol) = (flow.nat(), flow.protocol());
     let key = PoolKey { scope: service.scope, nat_ip, backend: flow.backend().0, protocol };
     let pool = generation.pools.pool(flow.pool).filter(|pool| pool.key() == key);
     let is_leased = pool.is_some_and(|pool| pool.holder(nat_port) == Some(holder));
@@ -132,7 +132,7 @@ impl Engine {
         &self,
         under: &'a Generation,
         number: FlowIndex,
-        flow: &Flow,
+        flow: FlowView<'_>,
     ) -> Result<Renewal<'a>, DropReason> {
         let renewal = judge(under, flow, Holder { worker: self.worker, flow: number })?;
         if self.moves(under, flow, renewal.rule) {
@@ -142,7 +142,7 @@ impl Engine {
     }
 
     /// Whether datagrams of a flow that is not tracked would go to another backend.
-    fn moves(&self, under: &Generation, flow: &Flow, rule: &Rule) -> bool {
+    fn moves(&self, under: &Generation, flow: FlowView<'_>, rule: &Rule) -> bool {
         let key = flow.key();
         let is_pinned = key.protocol == Protocol::Tcp || rule.udp_tracking == UdpTracking::On;
         let stays = || {
@@ -192,5 +192,5 @@ impl Engine {
 pub(super) fn rule_of<'a>(generation: &'a Generation, flow: &Flow) -> Option<&'a Rule> {
     let snapshot = &generation.snapshot;
     let service = snapshot.service(snapshot.endpoint_of_link(flow.link)?.service)?;
-    service.rule(flow.key().protocol, flow.key().endpoint_port)
+    service.rule(flow.protocol(), flow.endpoint_port())
 }

@@ -226,7 +226,7 @@ fn frees_port(generation: &Generation, service: &Service, grant: &Grant) -> impl
 /// may be under way, which would reach the wrong client, maybe another tenant's (I1). What is late
 /// in TCP is told by the state of the flow that has the port by then.
 fn is_quiet(flow: &Flow, now: Tick) -> bool {
-    flow.key().protocol == Protocol::Tcp || now.since(flow.last_seen) >= ANSWER_TICKS
+    flow.protocol() == Protocol::Tcp || now.since(flow.last_seen) >= ANSWER_TICKS
 }
 
 /// Whether an unanswered flow may give way to a newcomer: not if it is of another endpoint's

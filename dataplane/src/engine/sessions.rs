@@ -1,11 +1,11 @@
 //! Live flows as others see them: plain values, copied a bounded number at a time.
 
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 use core::time::Duration;
 
 use super::{Engine, Fate};
-use crate::flow::{Flow, State};
+use crate::flow::{Flow, FlowView, State};
 use crate::packet::FlowKey;
 use crate::record::EndReason;
 use crate::types::{FlowIndex, Instant, LinkId, Tick};
@@ -20,11 +20,11 @@ pub struct Session {
     /// The connection that it belongs to.
     pub link: LinkId,
     /// The NAT IP that its backend sees.
-    pub nat_ip: Ipv4Addr,
+    pub nat_ip: IpAddr,
     /// The leased port.
     pub nat_port: u16,
     /// The backend's address.
-    pub backend: Ipv4Addr,
+    pub backend: IpAddr,
     /// The backend's port.
     pub backend_port: u16,
     /// What it is doing.
@@ -40,11 +40,11 @@ pub struct Session {
 }
 
 impl Session {
-    pub(super) fn of(number: FlowIndex, flow: &Flow, now: Tick) -> Session {
+    pub(super) fn of(number: FlowIndex, flow: FlowView<'_>, last_seen: Tick, now: Tick) -> Session {
         let duration = |ticks: u32| Duration::from_nanos(u64::from(ticks) * Tick::NANOS);
         let (nat_ip, nat_port) = flow.nat();
         let (backend, backend_port) = flow.backend();
-        let idle_ticks = now.since(flow.last_seen);
+        let idle_ticks = now.since(last_seen);
         Session {
             number,
             key: flow.key(),
@@ -68,12 +68,12 @@ impl Engine {
     pub fn session(&self, now: Instant, number: FlowIndex) -> Option<Session> {
         let now = now.tick();
         let flow = self.flows.get(number).filter(|flow| flow.state != State::Resting)?;
-        self.seen(number, *flow, now).map(|flow| self.view(number, &flow, now))
+        self.seen(number, &flow, now).map(|seen| self.view(number, flow, seen, now))
     }
 
-    fn view(&self, number: FlowIndex, flow: &Flow, now: Tick) -> Session {
+    fn view(&self, number: FlowIndex, flow: FlowView<'_>, seen: Tick, now: Tick) -> Session {
         let age = self.age(number, now);
-        Session { age, ..Session::of(number, flow, now) }
+        Session { age, ..Session::of(number, flow, seen, now) }
     }
 
     /// Ends the live flow with this number and forward key, as if its time were over: with resets
@@ -113,19 +113,23 @@ impl Engine {
             }
             let live = self.flows.get(FlowIndex(number));
             let live = live.filter(|flow| flow.state != State::Resting);
-            let seen = live.and_then(|flow| self.seen(FlowIndex(number), *flow, now));
-            into.extend(seen.map(|flow| self.view(FlowIndex(number), &flow, now)));
+            let view = live.and_then(|flow| {
+                let seen = self.seen(FlowIndex(number), &flow, now)?;
+                Some(self.view(FlowIndex(number), flow, seen, now))
+            });
+            into.extend(view);
         }
         (stop < end).then_some(FlowIndex(stop))
     }
 
-    /// The flow as it was last seen by anybody, unless it has expired. A fast path is asked only
+    /// When a flow was last seen by anybody, unless it has expired. A fast path is asked only
     /// about those that have expired by their record: others may have been idle for less long than
     /// they show.
-    pub(super) fn seen(&self, number: FlowIndex, mut flow: Flow, now: Tick) -> Option<Flow> {
-        if flow.is_expired(now) {
-            flow.last_seen = self.last_used(number)?;
+    pub(super) fn seen(&self, number: FlowIndex, flow: &Flow, now: Tick) -> Option<Tick> {
+        if !flow.is_expired(now) {
+            return Some(flow.last_seen);
         }
-        (!flow.is_expired(now)).then_some(flow)
+        let used = self.last_used(number)?;
+        (now.since(used) < flow.timeout_ticks).then_some(used)
     }
 }

@@ -127,7 +127,7 @@ impl Engine {
         if installed == shortcuts.epoch || flow.generation != self.generation.number {
             return;
         }
-        let both = WAYS.map(|way| self.shortcut(flow, way));
+        let both = WAYS.map(|way| self.shortcut(&flow, way));
         let [Some(forward), Some(back)] = both else { return };
         // What void ones have carried is not forgotten.
         self.take_back(number);
@@ -162,8 +162,8 @@ impl Engine {
     /// The client speaks from elsewhere: answers must not go to where it was.
     #[inline]
     pub(super) fn notice_client(&mut self, number: FlowIndex, client: Hop) {
-        let moved = |flow: &Flow| flow.client() != Some(client);
-        if self.shortcuts.is_some() && self.flows.get(number).is_some_and(moved) {
+        let moved = || self.flows.get(number).is_some_and(|flow| flow.client() != Some(client));
+        if self.shortcuts.is_some() && moved() {
             self.take_back(number);
         }
     }
@@ -194,18 +194,17 @@ impl Engine {
     fn shortcut_keys(&self, number: FlowIndex) -> [Option<ShortcutKey>; 2] {
         let key = |way| {
             let flow = self.flows.get(number)?;
-            self.shortcut_key(flow, way)
+            self.shortcut_key(&flow, way)
         };
         WAYS.map(key)
     }
 
     fn shortcut_key(&self, flow: &Flow, way: Direction) -> Option<ShortcutKey> {
-        let key = flow.key();
         let scope = match way {
-            Direction::Forward => key.scope,
+            Direction::Forward => flow.scope(),
             Direction::Return => self.provider(flow)?,
         };
-        Some(ShortcutKey { scope, protocol: key.protocol, arrives: arrives(flow, way) })
+        Some(ShortcutKey { scope, protocol: flow.protocol(), arrives: arrives(flow, way) })
     }
 
     fn provider(&self, flow: &Flow) -> Option<ScopeId> {

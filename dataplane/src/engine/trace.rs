@@ -4,7 +4,7 @@
 //! are taken back; while it lasts, none of them is lent. Others stay where they are.
 
 use super::Engine;
-use crate::flow::Flow;
+use crate::flow::FlowView;
 use crate::trace::{Filter, Sight};
 use crate::types::FlowIndex;
 
@@ -30,23 +30,22 @@ impl Engine {
     }
 
     /// Whether a flow must not be lent.
-    pub(super) fn is_watched(&self, flow: &Flow) -> bool {
+    pub(super) fn is_watched(&self, flow: FlowView<'_>) -> bool {
         let Some(filter) = &self.watched.filter else { return false };
         let Some(provider) = self.generation.pools.pool(flow.pool) else { return true };
         let key = flow.key();
-        let at = |(address, port): (core::net::Ipv4Addr, u16)| (address.into(), port);
         let protocol = key.protocol as u8;
         let inside = Sight {
             scope: key.scope,
             protocol,
-            source: at((key.client, key.client_port)),
-            destination: at((key.endpoint, key.endpoint_port)),
+            source: (key.client, key.client_port),
+            destination: (key.endpoint, key.endpoint_port),
         };
         let outside = Sight {
             scope: provider.key().scope,
             protocol,
-            source: at(flow.nat()),
-            destination: at(flow.backend()),
+            source: flow.nat(),
+            destination: flow.backend(),
         };
         filter.wants_flow([inside, outside])
     }

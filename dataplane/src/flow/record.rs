@@ -1,22 +1,25 @@
 //! The record of a flow: everything that its packets need, in one cache line.
 //!
 //! Addresses and ports are kept as they lie in packets, so that they are compared and stored as
-//! whole words.
+//! whole words. Addresses of IPv6 do not fit: a flow with any of them is *wide*, has all four of
+//! them beside its record ([`Addresses`]), and is never taken for one whose record says it all.
 
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv6Addr};
+use core::ops::Deref;
 
 use super::State;
-use crate::packet::{Delta, FlowKey, PlainTuple, Rewrite};
+use crate::packet::proxy::HEADER_BYTES_MAX;
+use crate::packet::{Change, FlowKey, PlainRewrite, PlainTuple, Rewrite, Tuple};
 use crate::types::{
-    AccountIndex, Direction, FlowIndex, GenerationNumber, Hop, HopWord, Lease, LinkId,
-    NeighborIndex, PoolIndex, Protocol, Tick,
+    AccountIndex, Direction, Family, FlowIndex, GenerationNumber, Hop, HopWord, Lease, LinkId,
+    NeighborIndex, PoolIndex, Protocol, ScopeId, Tick,
 };
 
 /// A two-way conversation between a client and a backend.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub struct Flow {
-    /// What its forward packets arrive with.
+    /// What its forward packets arrive with; of IPv6 the ports alone.
     inside: PlainTuple,
     /// Scope and protocol of the forward key, as [`FlowKey::domain`] has them.
     domain: u32,
@@ -24,7 +27,7 @@ pub struct Flow {
     pub pool: PoolIndex,
     /// Where its packets are counted. A slot of `Accounts`, which outlives generations.
     pub account: AccountIndex,
-    /// What its forward packets leave with.
+    /// What its forward packets leave with; of IPv6 the ports alone.
     outside: PlainTuple,
     /// The configuration that last judged it.
     pub generation: GenerationNumber,
@@ -36,10 +39,8 @@ pub struct Flow {
     pub timeout_ticks: u32,
     /// The connection that it belongs to.
     pub link: LinkId,
-    /// What its forward packets change in the sum over addresses.
-    addresses: Delta,
-    /// The same over addresses and ports.
-    tuple: Delta,
+    /// What its forward packets change in sums.
+    change: Change,
     neighbor: u16,
     /// What it is doing.
     pub state: State,
@@ -57,26 +58,65 @@ pub enum Insert {
     Bytes(u8),
 }
 
-/// An [`Insert`] in one byte, or that the record is no flow's.
+/// An [`Insert`] in the lower seven bits, whether the flow is wide in the upper one; or that the
+/// record is no flow's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Mark(u8);
 
 impl Mark {
     const NOTHING: Mark = Mark(0);
-    const OWED: Mark = Mark(254);
+    const OWED: u8 = 126;
     const VACANT: Mark = Mark(255);
+    const WIDE: u8 = 128;
+
+    const fn insert(self) -> u8 {
+        self.0 & !Mark::WIDE
+    }
 }
 
 const _: () = assert!(size_of::<Flow>() == 64);
+const _: () = assert!(HEADER_BYTES_MAX < Mark::OWED as usize);
+
+/// The addresses of a wide flow, those of IPv4 as IPv6 has them (RFC 4291 2.5.5.2): client,
+/// endpoint, NAT IP, backend.
+pub type Addresses = [[u8; 16]; 4];
+
+fn addresses_of(key: &FlowKey, nat_ip: IpAddr, backend: IpAddr) -> Addresses {
+    [key.client, key.endpoint, nat_ip, backend].map(|address| match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
+    })
+}
+
+fn unmapped(octets: [u8; 16]) -> IpAddr {
+    IpAddr::V6(Ipv6Addr::from(octets)).to_canonical()
+}
 
 impl Flow {
     /// A flow whose first packet arrived now from `client`.
+    ///
+    /// Its addresses, if it is wide, come with it: they belong beside the record.
     #[must_use]
-    pub fn open(key: FlowKey, lease: Lease, backend: (Ipv4Addr, u16), client: Hop) -> Flow {
+    pub fn open(
+        key: FlowKey,
+        lease: Lease,
+        backend: (IpAddr, u16),
+        client: Hop,
+    ) -> (Flow, Option<Addresses>) {
         let inside = key.plain();
-        let outside = PlainTuple::new((lease.nat_ip, lease.port), backend);
-        let rewrite = Rewrite::new(&inside, &outside);
-        Flow {
+        let outside = PlainTuple::of_any((lease.nat_ip, lease.port), backend);
+        let families = (key.family(), Family::of(backend.0));
+        let (mark, addresses) = match families {
+            (Family::V4, Family::V4) => (Mark::NOTHING, None),
+            _ => (Mark(Mark::WIDE), Some(addresses_of(&key, lease.nat_ip, backend.0))),
+        };
+        let to = Tuple {
+            source: lease.nat_ip,
+            destination: backend.0,
+            source_port: lease.port,
+            destination_port: backend.1,
+        };
+        let flow = Flow {
             inside,
             domain: key.domain(),
             pool: lease.pool,
@@ -87,19 +127,12 @@ impl Flow {
             client: client.into(),
             timeout_ticks: 1,
             link: LinkId(0),
-            addresses: rewrite.addresses,
-            tuple: rewrite.tuple,
+            change: Change::between(&Tuple::from(&key), &to),
             neighbor: 0,
             state: State::opened(key.protocol),
-            insert: Mark::NOTHING,
-        }
-    }
-
-    /// Scope and 5-tuple on the client's side: the forward key.
-    #[inline]
-    #[must_use]
-    pub fn key(&self) -> FlowKey {
-        FlowKey::from_plain(&self.inside, self.domain)
+            insert: mark,
+        };
+        (flow, addresses)
     }
 
     /// Its protocol.
@@ -108,6 +141,13 @@ impl Flow {
     pub fn protocol(&self) -> Protocol {
         let [protocol, ..] = self.domain.to_le_bytes();
         if protocol == Protocol::Tcp as u8 { Protocol::Tcp } else { Protocol::Udp }
+    }
+
+    /// The virtual network of its client.
+    #[must_use]
+    pub fn scope(&self) -> ScopeId {
+        let [_, low, high, _] = self.domain.to_le_bytes();
+        ScopeId(u16::from_le_bytes([low, high]))
     }
 
     /// Whether a forward packet with this tuple, scope and protocol is one of its own.
@@ -125,34 +165,31 @@ impl Flow {
         self.outside.inverse().ports() == tuple.ports() && self.pool == pool
     }
 
-    /// What its packets in a direction become. One is the inverse of the other (I4).
+    /// What packets in a direction of a flow that is not wide become. One is the inverse of the
+    /// other (I4).
     #[inline(always)]
     #[must_use]
-    pub fn rewrite(&self, direction: Direction) -> Rewrite {
+    pub fn rewrite(&self, direction: Direction) -> PlainRewrite {
         match direction {
-            Direction::Forward => {
-                Rewrite { to: self.outside, addresses: self.addresses, tuple: self.tuple }
+            Direction::Forward => PlainRewrite { to: self.outside, change: self.change },
+            Direction::Return => {
+                PlainRewrite { to: self.inside.inverse(), change: self.change.inverse() }
             }
-            Direction::Return => Rewrite {
-                to: self.inside.inverse(),
-                addresses: self.addresses.inverse(),
-                tuple: self.tuple.inverse(),
-            },
         }
     }
 
-    /// The leased NAT IP and port.
+    /// The port of the endpoint that its client talks to.
     #[inline]
     #[must_use]
-    pub fn nat(&self) -> (Ipv4Addr, u16) {
-        self.outside.source()
+    pub fn endpoint_port(&self) -> u16 {
+        self.inside.destination().1
     }
 
-    /// The backend's address and port.
+    /// The leased port.
     #[inline]
     #[must_use]
-    pub fn backend(&self) -> (Ipv4Addr, u16) {
-        self.outside.destination()
+    pub fn nat_port(&self) -> u16 {
+        self.outside.source().1
     }
 
     /// The next hop towards the backend, valid under [`Flow::generation`] only.
@@ -198,30 +235,49 @@ impl Flow {
         self.insert != Mark::VACANT
     }
 
-    /// Whether its packets differ on both sides in their tuples alone. Not that of a vacant record.
+    /// Whether its packets differ on both sides in their tuples alone, which are of IPv4. Not that
+    /// of a vacant record.
     #[inline(always)]
     #[must_use]
     pub fn is_plain(&self) -> bool {
         self.insert == Mark::NOTHING
     }
 
+    /// Whether its addresses lie beside its record.
+    #[inline]
+    #[must_use]
+    pub fn is_wide(&self) -> bool {
+        self.insert.0 & Mark::WIDE != 0
+    }
+
+    /// Whether adit puts nothing in front of the bytes that the client sends.
+    #[inline(always)]
+    #[must_use]
+    pub fn inserts_nothing(&self) -> bool {
+        self.insert.insert() == 0
+    }
+
     /// What adit puts in front of the bytes that the client sends.
     #[must_use]
     pub fn insert(&self) -> Insert {
         match self.insert {
-            Mark::NOTHING | Mark::VACANT => Insert::Nothing,
-            Mark::OWED => Insert::Owed,
-            Mark(bytes) => Insert::Bytes(bytes),
+            Mark::VACANT => Insert::Nothing,
+            mark => match mark.insert() {
+                0 => Insert::Nothing,
+                Mark::OWED => Insert::Owed,
+                bytes => Insert::Bytes(bytes),
+            },
         }
     }
 
     /// Sets that.
     pub fn set_insert(&mut self, insert: Insert) {
-        self.insert = match insert {
-            Insert::Nothing => Mark::NOTHING,
+        let insert = match insert {
+            Insert::Nothing => 0,
             Insert::Owed => Mark::OWED,
-            Insert::Bytes(bytes) => Mark(bytes.min(Mark::OWED.0 - 1)),
+            Insert::Bytes(bytes) => bytes.min(Mark::OWED - 1),
         };
+        self.insert = Mark(self.insert.0 & Mark::WIDE | insert);
     }
 
     /// Ends it; the record is vacant from now on and remembers the one that was vacant before.
@@ -255,5 +311,74 @@ impl Flow {
     #[must_use]
     pub fn deadline(&self) -> Tick {
         self.last_seen.after(self.timeout_ticks)
+    }
+}
+
+/// A live flow to be read: its record, and its addresses wherever they lie.
+#[derive(Clone, Copy, Debug)]
+pub struct FlowView<'a> {
+    record: &'a Flow,
+    /// Meaningless if it is not wide.
+    addresses: &'a Addresses,
+}
+
+impl Deref for FlowView<'_> {
+    type Target = Flow;
+
+    #[inline(always)]
+    fn deref(&self) -> &Flow {
+        self.record
+    }
+}
+
+impl<'a> FlowView<'a> {
+    /// Of a record and what lies beside it.
+    #[inline(always)]
+    pub(super) fn new(record: &'a Flow, addresses: &'a Addresses) -> FlowView<'a> {
+        FlowView { record, addresses }
+    }
+
+    /// Scope and 5-tuple on the client's side: the forward key.
+    #[inline]
+    #[must_use]
+    pub fn key(&self) -> FlowKey {
+        let key = FlowKey::from_plain(&self.record.inside, self.record.domain);
+        if !self.is_wide() {
+            return key;
+        }
+        let [client, endpoint, ..] = *self.addresses;
+        FlowKey { client: unmapped(client), endpoint: unmapped(endpoint), ..key }
+    }
+
+    /// The leased NAT IP and port.
+    #[inline]
+    #[must_use]
+    pub fn nat(&self) -> (IpAddr, u16) {
+        let (address, port) = self.record.outside.source();
+        (if self.is_wide() { unmapped(self.addresses[2]) } else { address.into() }, port)
+    }
+
+    /// The backend's address and port.
+    #[inline]
+    #[must_use]
+    pub fn backend(&self) -> (IpAddr, u16) {
+        let (address, port) = self.record.outside.destination();
+        (if self.is_wide() { unmapped(self.addresses[3]) } else { address.into() }, port)
+    }
+
+    /// What its packets in a direction become. One is the inverse of the other (I4).
+    #[inline]
+    #[must_use]
+    pub fn rewrite(&self, direction: Direction) -> Rewrite {
+        let change = self.record.rewrite(direction).change;
+        let to = match direction {
+            Direction::Forward => {
+                let ((source, source_port), (destination, destination_port)) =
+                    (self.nat(), self.backend());
+                Tuple { source, destination, source_port, destination_port }
+            }
+            Direction::Return => Tuple::from(&self.key()).inverse(),
+        };
+        Rewrite { to, change }
     }
 }

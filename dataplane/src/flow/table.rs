@@ -3,16 +3,17 @@
 //!
 //! [`FlowTable::vacancy`] reserves nothing; it says where the next flow would go, so that a port
 //! can be leased in its name before [`FlowTable::insert`], which cannot fail. Memory: 64 bytes a
-//! record, 8 of index, 1.5 of timer; fixed at start, touched as it is used.
+//! record, 8 of index, 1.5 of timer, and 64 more for a flow with an IPv6 address on either side;
+//! fixed at start, touched as it is used.
 
 use alloc::vec::Vec;
 
 use super::index::{EmptySlot, Index};
-use super::record::Flow;
+use super::record::{Addresses, Flow, FlowView};
 use super::wheel::{Timer, Wheel};
 use crate::limits::FLOWS_PER_WORKER_MAX;
 use crate::packet::FlowKey;
-use crate::prefetch::prefetch;
+use crate::prefetch::{Part, prefetch};
 use crate::types::{Area, FlowIndex, Tick};
 
 /// Room for one flow: its number and its place in the index.
@@ -34,6 +35,8 @@ impl Vacancy {
 /// See the module's documentation.
 pub struct FlowTable {
     flows: Vec<Flow>,
+    /// Addresses of wide flows, at the places of their records.
+    addresses: Part<[Addresses]>,
     /// The record that became vacant last; each vacant record names the one before it.
     vacant: Option<FlowIndex>,
     live: usize,
@@ -49,6 +52,7 @@ impl FlowTable {
         let capacity = capacity.clamp(1, FLOWS_PER_WORKER_MAX);
         FlowTable {
             flows: Vec::with_capacity(capacity),
+            addresses: Part::zeroed_slice(capacity),
             vacant: None,
             live: 0,
             index: Index::new(capacity),
@@ -82,7 +86,7 @@ impl FlowTable {
         self.capacity
     }
 
-    /// Bytes of memory when full.
+    /// Bytes of memory when full of flows of IPv4.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let records = self.flows.capacity() * size_of::<Flow>();
@@ -120,14 +124,16 @@ impl FlowTable {
     #[inline]
     #[must_use]
     pub fn lookup(&self, key: &FlowKey, hash: u64) -> Option<FlowIndex> {
-        self.index.find(hash, |flow| self.get(flow).is_some_and(|flow| flow.key() == *key))
+        let is_its = |flow| self.get(flow).is_some_and(|flow| flow.key() == *key);
+        self.index.find(hash, is_its)
     }
 
     /// A live flow by its number.
     #[inline]
     #[must_use]
-    pub fn get(&self, flow: FlowIndex) -> Option<&Flow> {
-        self.flows.get(flow.slot()).filter(|flow| flow.is_live())
+    pub fn get(&self, flow: FlowIndex) -> Option<FlowView<'_>> {
+        let record = self.flows.get(flow.slot()).filter(|flow| flow.is_live())?;
+        Some(FlowView::new(record, self.addresses.get(flow.slot())?))
     }
 
     /// A live flow by its number, to be changed; not its key.
@@ -156,9 +162,18 @@ impl FlowTable {
         Some(Vacancy { flow, slot: self.index.empty_slot(hash)?, hash })
     }
 
-    /// Enters a flow where `vacancy`, taken since the last change of the table, says.
-    pub fn insert(&mut self, vacancy: Vacancy, flow: Flow, now: Tick) {
+    /// Enters a flow, with its addresses if it is wide, where `vacancy` says, which was taken since
+    /// the last change of the table.
+    pub fn insert(
+        &mut self,
+        vacancy: Vacancy,
+        (flow, addresses): (Flow, Option<Addresses>),
+        now: Tick,
+    ) {
         let Vacancy { flow: number, slot, hash } = vacancy;
+        if let (Some(addresses), Some(place)) = (addresses, self.addresses.get_mut(number.slot())) {
+            *place = addresses;
+        }
         match self.flows.get_mut(number.slot()) {
             Some(record) => {
                 self.vacant = record.next_vacant();
@@ -191,7 +206,7 @@ impl FlowTable {
 
     /// Schedules a flow anew after its deadline came nearer.
     pub fn reschedule(&mut self, number: FlowIndex, now: Tick) {
-        let Some(deadline) = self.get(number).map(Flow::deadline) else {
+        let Some(deadline) = self.get(number).map(|flow| flow.deadline()) else {
             return;
         };
         self.wheel.schedule(Timer::of(number), deadline, now);

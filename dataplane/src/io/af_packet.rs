@@ -23,7 +23,7 @@ mod steering;
 #[allow(unsafe_code)]
 mod sys;
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 pub(super) use fanout::FanoutGroups;
@@ -135,7 +135,7 @@ impl AfPacket {
     }
 
     /// See [`crate::device::Device::steer`].
-    pub(super) fn steer(&mut self, nat_ips: &[Ipv4Addr]) {
+    pub(super) fn steer(&mut self, nat_ips: &[IpAddr]) {
         if let Some(member) = &self.member {
             member.steer(self.socket.as_fd(), nat_ips);
         }

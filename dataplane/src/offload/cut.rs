@@ -10,9 +10,9 @@ use super::{Protocol, Transport, field_of};
 use crate::device::{Frame, Segmentation, SegmentationKind};
 use crate::wire::checksum::{add, sum};
 use crate::wire::ethernet;
-use crate::wire::ipv4;
 use crate::wire::tcp::{Tcp, TcpFlags};
 use crate::wire::udp;
+use crate::wire::{ipv4, ipv6};
 
 /// A super-packet that can be cut.
 pub struct Cut<'a> {
@@ -24,7 +24,7 @@ pub struct Cut<'a> {
 }
 
 impl<'a> Cut<'a> {
-    /// The super-packet of a frame; `None` if it is none of TCP or UDP over IPv4.
+    /// The super-packet of a frame; `None` if it is none of TCP or UDP.
     #[must_use]
     pub fn of(frame: &'a Frame) -> Option<Cut<'a>> {
         let Segmentation { kind, segment_bytes, .. } = frame.offload.segmentation?;
@@ -32,7 +32,9 @@ impl<'a> Cut<'a> {
         let transport = Transport::of(bytes)?;
         let after_start = &bytes[transport.start..transport.end];
         let transport_header_bytes = match (kind, transport.protocol) {
-            (SegmentationKind::TcpIpv4, Protocol::Tcp) => Tcp::of(after_start)?.header_bytes(),
+            (SegmentationKind::TcpIpv4 | SegmentationKind::TcpIpv6, Protocol::Tcp) => {
+                Tcp::of(after_start)?.header_bytes()
+            }
             (SegmentationKind::Udp, Protocol::Udp) => udp::HEADER_BYTES,
             _ => return None,
         };
@@ -81,9 +83,12 @@ impl<'a> Cut<'a> {
         begin..(begin + self.segment_bytes).min(end)
     }
 
-    /// Length, identification and checksum of the IPv4 header.
+    /// Length of the IP header; identification and checksum of that of IPv4.
     fn number_packet(&self, number: usize, segment: &mut [u8]) {
         const AT: usize = ethernet::HEADER_BYTES;
+        if segment[AT] >> 4 == 6 {
+            return put(segment, AT + 4, segment.len() - AT - ipv6::HEADER_BYTES);
+        }
         put(segment, AT + 2, segment.len() - AT);
         put(segment, AT + 4, usize::from(word(segment, AT + 4)) + number);
         put(segment, AT + 10, 0);

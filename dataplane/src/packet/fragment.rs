@@ -126,8 +126,8 @@ fn first(
     let offset = ethernet::HEADER_BYTES + header.header_bytes();
     Ok(Packet {
         tuple: Tuple {
-            source: header.source(),
-            destination: header.destination(),
+            source: header.source().into(),
+            destination: header.destination().into(),
             source_port,
             destination_port,
         },

@@ -67,12 +67,13 @@ mod tests {
     use crate::drop_reason::DropReason::{
         EthernetSourceInvalid, Land, MartianDestination, MartianSource, PortZero, TcpFlagsInvalid,
     };
-    use crate::packet::{Parsed, parse};
+    use crate::packet::{Parsed, Receiver, parse};
     use crate::types::MacAddress;
     use crate::wire::checksum;
     use crate::wire::plain::Form;
 
     const MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 1]);
+    const RECEIVER: Receiver = Receiver { mac: MAC, speaks_ipv6: false };
 
     /// Both looks, as the short way takes them; `false`: packets that may be fragmented, too.
     fn look(frame: &Frame, atomic_only: bool) -> Option<(Protocol, TcpFlags)> {
@@ -111,7 +112,7 @@ mod tests {
             for payload in [0, 1, 12, 1000] {
                 let frame = frame(protocol, payload);
                 let seen = look(&frame, false).unwrap();
-                let Ok(Parsed::Packet(packet)) = parse(&frame, MAC) else {
+                let Ok(Parsed::Packet(packet)) = parse(&frame, RECEIVER) else {
                     unreachable!("a plain packet parses")
                 };
                 assert_eq!(seen, (packet.protocol, packet.flags));
@@ -166,7 +167,7 @@ mod tests {
             let Some(seen) = look(&frame, false) else { continue };
             let wire_bytes = u32::from(Plain::of(frame.head()).total_length());
             recognized += 1;
-            match parse(&frame, MAC) {
+            match parse(&frame, RECEIVER) {
                 Ok(Parsed::Packet(packet)) => {
                     assert_eq!(wire_bytes, packet.wire_bytes);
                     assert_eq!(seen, (packet.protocol, packet.flags));

@@ -5,27 +5,32 @@
 //! written by a host of the other network (I1). It is atomic (RFC 6864), so its identification
 //! means nothing. Bounds: a message is summed once; a quote has at most [`ERROR_BYTES_MAX`] bytes.
 
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr};
 
 use arrayvec::ArrayVec;
 use etherparse::{IpFragOffset, IpNumber, Ipv4Header};
 
-use super::rewrite::{Rewrite, Tuple};
+use super::rewrite::{Change, Tuple};
 use crate::drop_reason::DropReason;
 use crate::types::{MacAddress, Protocol};
 use crate::wire::checksum::{self, Delta};
 use crate::wire::ethernet::{self, Ethernet};
 use crate::wire::icmp::{self, Icmp};
+use crate::wire::ip::Ip;
 use crate::wire::ipv4::{self, Ipv4, Ipv4Mut};
+use crate::wire::ipv6;
 use crate::wire::{ports, tcp, udp};
 
-/// Bytes of a frame with an ICMP error of adit's own at most: a packet of 576 bytes, which every
-/// host takes (RFC 1812 4.3.2.3).
-pub const ERROR_BYTES_MAX: usize = ethernet::HEADER_BYTES + 576;
+/// Bytes of a frame with an ICMP error of adit's own at most: of a packet that every host takes,
+/// which is 576 bytes for IPv4 (RFC 1812 4.3.2.3) and 1,280 for IPv6 (RFC 4443 2.4).
+pub const ERROR_BYTES_MAX: usize = ethernet::HEADER_BYTES + 1_280;
 
 /// Bytes of the refused packet that an error of adit's own quotes at most.
-const OWN_QUOTE_BYTES_MAX: usize =
-    ERROR_BYTES_MAX - ethernet::HEADER_BYTES - ipv4::HEADER_BYTES_MIN - icmp::HEADER_BYTES;
+const OWN_QUOTE_BYTES_MAX: usize = 576 - ipv4::HEADER_BYTES_MIN - icmp::HEADER_BYTES;
+
+/// The same for IPv6.
+pub(super) const QUOTE_BYTES_MAX: usize =
+    ERROR_BYTES_MAX - ethernet::HEADER_BYTES - ipv6::HEADER_BYTES - icmp::HEADER_BYTES;
 
 /// Bytes of the quote that a translated error keeps at most: behind them extensions may begin that
 /// tell of routers' interfaces, whether or not the message says so (RFC 4884 5.5).
@@ -35,7 +40,7 @@ const TRANSLATED_QUOTE_BYTES_MAX: usize = 128;
 const PORTS_AND_MORE_BYTES: usize = 8;
 
 /// Time to live of packets that adit originates.
-const OWN_TTL: u8 = 64;
+pub(super) const OWN_TTL: u8 = 64;
 
 const UNREACHABLE_FRAGMENTATION_NEEDED: u8 = 4;
 const UNREACHABLE_PROHIBITED: u8 = 13;
@@ -46,8 +51,8 @@ pub type ErrorFrame = ArrayVec<u8, ERROR_BYTES_MAX>;
 /// What an error of adit's own says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Problem {
-    /// Larger than the next hop's MTU, which is told (RFC 1191 4).
-    FragmentationNeeded(u16),
+    /// Larger than the next hop's MTU, which is told (RFC 1191 4, RFC 4443 3.2).
+    TooBig(u16),
     /// The time to live ran out in transit.
     TimeExceeded,
     /// Communication is administratively prohibited.
@@ -71,21 +76,21 @@ impl Refused {
     #[must_use]
     pub fn of(frame: &[u8]) -> Option<Refused> {
         let packet = frame.get(ethernet::HEADER_BYTES..)?;
-        let header = Ipv4::of(packet)?;
-        if header.fragment_offset_bytes() != 0 {
-            return None;
-        }
-        let (source_port, destination_port) = ports(packet.get(header.header_bytes()..)?)?;
-        Some(Refused {
-            tuple: Tuple {
-                source: header.source(),
-                destination: header.destination(),
-                source_port,
-                destination_port,
-            },
-            protocol: transport(header.protocol_number())?,
-            dont_fragment: header.dont_fragment(),
-        })
+        let ip = Ip::of(packet)?;
+        let (number, offset, dont_fragment) = match ip {
+            Ip::V4(header) if header.fragment_offset_bytes() != 0 => return None,
+            Ip::V4(header) => {
+                (header.protocol_number(), header.header_bytes(), header.dont_fragment())
+            }
+            Ip::V6(_) => {
+                let upper = ipv6::upper(packet.get(..ip.total_bytes())?).ok()?;
+                (upper.protocol, upper.offset, true)
+            }
+        };
+        let (source_port, destination_port) = ports(packet.get(offset..)?)?;
+        let (source, destination) = ip.addresses();
+        let tuple = Tuple { source, destination, source_port, destination_port };
+        Some(Refused { tuple, protocol: transport(number)?, dont_fragment })
     }
 }
 
@@ -94,13 +99,14 @@ impl Refused {
 #[must_use]
 pub fn emit_error(frame: &[u8], mac: MacAddress, problem: Problem) -> Option<ErrorFrame> {
     let packet = frame.get(ethernet::HEADER_BYTES..)?;
-    let header = Ipv4::of(packet)?;
+    let header = match Ip::of(packet)? {
+        Ip::V4(header) => header,
+        Ip::V6(_) => return super::icmpv6::emit_error(frame, mac, problem),
+    };
     let quote = packet.get(..usize::from(header.total_length()))?;
     let quote = &quote[..quote.len().min(OWN_QUOTE_BYTES_MAX)];
     let (kind, code, word) = match problem {
-        Problem::FragmentationNeeded(mtu) => {
-            (icmp::UNREACHABLE, UNREACHABLE_FRAGMENTATION_NEEDED, mtu)
-        }
+        Problem::TooBig(mtu) => (icmp::UNREACHABLE, UNREACHABLE_FRAGMENTATION_NEEDED, mtu),
         Problem::TimeExceeded => (icmp::TIME_EXCEEDED, 0, 0),
         Problem::Prohibited => (icmp::UNREACHABLE, UNREACHABLE_PROHIBITED, 0),
     };
@@ -228,8 +234,8 @@ impl Quoted {
         }
         Ok(Quoted {
             tuple: Tuple {
-                source: header.source(),
-                destination: header.destination(),
+                source: header.source().into(),
+                destination: header.destination().into(),
                 source_port,
                 destination_port,
             },
@@ -239,33 +245,35 @@ impl Quoted {
         })
     }
 
-    /// The error of the frame, about a packet with the tuple `was` instead, from and to the
-    /// addresses `outer`, with one hop less to live, and with TCP's numbers changed by so much.
-    /// `None` if the frame is another.
+    /// The error of the frame, about a packet with the tuple `was` instead, from its destination to
+    /// its source, with one hop less to live, and with TCP's numbers changed by so much. `None` if
+    /// the frame is another, or the tuple of IPv6.
     #[must_use]
     pub fn translate(
         &self,
         frame: &[u8],
         was: &Tuple,
-        outer: (Ipv4Addr, Ipv4Addr),
         ttl: u8,
         moved: Moved,
     ) -> Option<ErrorFrame> {
         let icmp = Icmp::of(frame.get(self.start.checked_sub(icmp::HEADER_BYTES)?..)?)?;
         let quote = frame.get(self.start..self.start + self.kept)?;
         let mut own: ArrayVec<u8, TRANSLATED_QUOTE_BYTES_MAX> = quote.try_into().ok()?;
-        let rewrite = Rewrite::new(&self.tuple.into(), &(*was).into());
+        let change = Change::between(&self.tuple, was);
+        let (IpAddr::V4(source), IpAddr::V4(destination)) = (was.source, was.destination) else {
+            return None;
+        };
         let (head, rest) = own.split_at_mut_checked(ipv4::HEADER_BYTES_MIN)?;
         let mut header = Ipv4Mut::of(head)?;
-        header.set_addresses(was.source, was.destination);
-        header.set_checksum(rewrite.addresses.update(header.checksum()));
+        header.set_addresses(source, destination);
+        header.set_checksum(change.addresses.update(header.checksum()));
         rest[..2].copy_from_slice(&was.source_port.to_be_bytes());
         rest[2..4].copy_from_slice(&was.destination_port.to_be_bytes());
         let numbers = match self.protocol {
             Protocol::Tcp => moved.apply(rest),
             Protocol::Udp => Delta::default(),
         };
-        self.update_transport(rewrite.tuple.and(numbers), rest);
+        self.update_transport(change.tuple.and(numbers), rest);
         // No length of the quote: what it would be needed for is cut off.
         let (pointer, word) = match (icmp.kind(), icmp.code()) {
             (icmp::PARAMETER_PROBLEM, _) => (icmp.pointer(), 0),
@@ -274,7 +282,7 @@ impl Quoted {
         };
         let [high, low] = word.to_be_bytes();
         let start = [icmp.kind(), icmp.code(), 0, 0, pointer, 0, high, low];
-        emit(outer, ttl.checked_sub(1)?, start, &own)
+        emit((destination, source), ttl.checked_sub(1)?, start, &own)
     }
 
     /// The quoted packet's own checksum, if the quote reaches that far and it has one.

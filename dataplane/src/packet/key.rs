@@ -1,21 +1,22 @@
 //! The key under which a flow's forward packets find it: its virtual network and 5-tuple.
 
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 
 use super::Packet;
 use crate::hash::Keys;
-use crate::types::{LinkId, OWNER_MULTIPLIER, Persistence, Protocol, ScopeId, WorkerId};
+use crate::types::{
+    Family, LinkId, OWNER_MULTIPLIER, Persistence, Protocol, ScopeId, WorkerId, halves,
+};
 use crate::wire::plain::PlainTuple;
 
 /// Scope and 5-tuple of a flow, as its client sends it. Two clients with the same tuple in two
-/// virtual networks have different keys (I1).
+/// virtual networks have different keys (I1). Both addresses are of one family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(C)]
 pub struct FlowKey {
     /// The client's address.
-    pub client: Ipv4Addr,
+    pub client: IpAddr,
     /// The endpoint's address.
-    pub endpoint: Ipv4Addr,
+    pub endpoint: IpAddr,
     /// The client's port.
     pub client_port: u16,
     /// The port of the endpoint that it talks to.
@@ -41,11 +42,38 @@ impl FlowKey {
         }
     }
 
-    /// The hash under which the flow table has it.
+    /// The family of its addresses.
+    #[inline]
+    #[must_use]
+    pub const fn family(&self) -> Family {
+        Family::of(self.endpoint)
+    }
+
+    /// The hash under which the flow table has it: over the whole addresses, so that whoever may
+    /// choose 64 bits of his own cannot aim at a bucket.
     #[inline(always)]
     #[must_use]
     pub fn hash(&self, keys: &Keys) -> u64 {
-        hash_plain(keys, &self.plain(), self.domain())
+        match self.family() {
+            Family::V4 => hash_plain(keys, &self.plain(), self.domain()),
+            Family::V6 => {
+                let rest = u64::from(self.plain().ports()) << 32 | u64::from(self.domain());
+                keys.hash(self.address_hash(keys), rest)
+            }
+        }
+    }
+
+    /// Both addresses in one word: as they are, where they fit.
+    #[inline(always)]
+    fn address_hash(&self, keys: &Keys) -> u64 {
+        let fold = |address| {
+            let [high, low] = halves(address);
+            keys.hash(high, low)
+        };
+        match self.family() {
+            Family::V4 => self.plain().addresses(),
+            Family::V6 => keys.hash(fold(self.client), fold(self.endpoint)),
+        }
     }
 
     /// The hash by which a backend is chosen: over the connection's link id and as much of the
@@ -61,7 +89,8 @@ impl FlowKey {
             Persistence::SourceIp => 0,
             Persistence::SourceIpProtocol => protocol,
         };
-        keys.hash(tuple.addresses(), rest ^ u64::from(link.0) << 40 ^ u64::from(link.0) >> 24)
+        let addresses = self.address_hash(keys);
+        keys.hash(addresses, rest ^ u64::from(link.0) << 40 ^ u64::from(link.0) >> 24)
     }
 
     /// The worker that owns the flow, whichever of them its packets arrive at. Kept this simple so
@@ -70,32 +99,44 @@ impl FlowKey {
     #[inline(always)]
     #[must_use]
     pub fn owner(&self, workers: u8) -> WorkerId {
-        let address = self.client.to_bits();
+        let address = match self.client {
+            IpAddr::V4(client) => client.to_bits(),
+            IpAddr::V6(client) => {
+                let octets = client.octets();
+                octets
+                    .as_chunks::<4>()
+                    .0
+                    .iter()
+                    .fold(0, |mixed, word| mixed ^ u32::from_be_bytes(*word))
+            }
+        };
         let mixed = address ^ address >> 16 ^ u32::from(self.client_port);
         let owner = (mixed.wrapping_mul(OWNER_MULTIPLIER) >> 16) % u32::from(workers.max(1));
         WorkerId(owner.to_le_bytes()[0])
     }
 
-    /// Addresses and ports as they lie in the client's packets.
+    /// Addresses and ports as they lie in the client's packets; of IPv6 the ports alone.
     #[inline(always)]
     #[must_use]
     pub fn plain(&self) -> PlainTuple {
-        let client = (self.client, self.client_port);
-        PlainTuple::new(client, (self.endpoint, self.endpoint_port))
+        PlainTuple::of_any((self.client, self.client_port), (self.endpoint, self.endpoint_port))
     }
 
-    /// Scope and protocol in one word: the scope above eight bits of protocol.
+    /// Scope, protocol and family in one word: the scope above eight bits of protocol, the family
+    /// above that, so that no key of IPv6 has the domain of one of IPv4.
     #[inline(always)]
     #[must_use]
     pub fn domain(&self) -> u32 {
-        u32::from(self.scope.0) << 8 | self.protocol as u32
+        let family = if self.family() == Family::V4 { 0 } else { IPV6_DOMAIN };
+        family | u32::from(self.scope.0) << 8 | self.protocol as u32
     }
 
-    /// The key that has this tuple and domain.
+    /// The key of IPv4 that has this tuple and domain.
     #[must_use]
     pub fn from_plain(tuple: &PlainTuple, domain: u32) -> FlowKey {
         let (client, client_port) = tuple.source();
         let (endpoint, endpoint_port) = tuple.destination();
+        let (client, endpoint) = (client.into(), endpoint.into());
         let [protocol, low, high, _] = domain.to_le_bytes();
         let is_tcp = protocol == Protocol::Tcp as u8;
         let protocol = if is_tcp { Protocol::Tcp } else { Protocol::Udp };
@@ -104,11 +145,14 @@ impl FlowKey {
     }
 }
 
-/// The hash under which the flow table has the key of this tuple and domain.
+/// What [`FlowKey::domain`] has above the scope for IPv6.
+const IPV6_DOMAIN: u32 = 1 << 24;
+
+/// The hash under which the flow table has the key of this tuple and domain, which are of IPv4.
 #[inline(always)]
 #[must_use]
 pub fn hash_plain(keys: &Keys, tuple: &PlainTuple, domain: u32) -> u64 {
-    // A domain has 24 bits: shifted, so that it does not overlap the ports.
+    // Such a domain has 24 bits: shifted, so that it does not overlap the ports.
     keys.hash(tuple.addresses(), u64::from(tuple.ports()) << 24 | u64::from(domain))
 }
 
@@ -118,8 +162,8 @@ mod tests {
 
     fn key(scope: u16, client_port: u16) -> FlowKey {
         FlowKey {
-            client: Ipv4Addr::new(10, 0, 0, 10),
-            endpoint: Ipv4Addr::new(10, 0, 0, 5),
+            client: IpAddr::from([10, 0, 0, 10]),
+            endpoint: IpAddr::from([10, 0, 0, 5]),
             client_port,
             endpoint_port: 443,
             scope: ScopeId(scope),
@@ -159,7 +203,7 @@ mod tests {
         let hash = |key: FlowKey, link, how| key.balance_hash(&keys, LinkId(link), how);
         let (one, other) = (key(0, 4000), FlowKey { endpoint_port: 80, ..key(0, 4001) });
         let udp = FlowKey { protocol: Protocol::Udp, ..one };
-        let elsewhere = FlowKey { client: Ipv4Addr::new(10, 0, 0, 11), ..one };
+        let elsewhere = FlowKey { client: IpAddr::from([10, 0, 0, 11]), ..one };
         for (how, same_ports, same_protocol) in [
             (Persistence::None, false, false),
             (Persistence::SourceIp, true, true),
@@ -170,6 +214,26 @@ mod tests {
             assert_ne!(hash(one, 1, how), hash(elsewhere, 1, how), "{how:?}: another client");
             assert_ne!(hash(one, 1, how), hash(one, 2, how), "{how:?}: another connection");
         }
+    }
+
+    #[test]
+    fn every_bit_of_an_ipv6_address_counts() {
+        let keys = Keys::new(1);
+        let address = |bits: u128| IpAddr::from(core::net::Ipv6Addr::from_bits(bits));
+        let base = 0x2001_0db8_0000_0000_0000_0000_0000_0005;
+        let one = FlowKey { client: address(base ^ 1), endpoint: address(base), ..key(0, 4000) };
+        for bit in 0..128 {
+            let client = FlowKey { client: address(base ^ 1 ^ 1 << bit), ..one };
+            let endpoint = FlowKey { endpoint: address(base ^ 1 << bit), ..one };
+            for other in [client, endpoint] {
+                assert_ne!(one.hash(&keys), other.hash(&keys), "bit {bit}");
+                let balance = |key: &FlowKey| key.balance_hash(&keys, LinkId(1), Persistence::None);
+                assert_ne!(balance(&one), balance(&other), "bit {bit}");
+            }
+        }
+        let swapped = FlowKey { client: one.endpoint, endpoint: one.client, ..one };
+        assert_ne!(one.hash(&keys), swapped.hash(&keys));
+        assert_ne!(one.domain(), key(0, 4000).domain());
     }
 
     #[test]

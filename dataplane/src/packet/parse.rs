@@ -5,17 +5,19 @@
 //! addresses that can be nobody's, fragments, unsupported protocols, senseless TCP flags, and
 //! offload requests that do not match the packet. Transport checksums are not verified: they are
 //! updated by difference, so what was wrong stays wrong (I6). Bounds: one pass over at most 60
-//! bytes of IPv4 header.
+//! bytes of IPv4 header, or as many extension headers of IPv6 as [`ipv6::EXTENSIONS_MAX`] says.
 
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 
+use super::ndp;
 use super::rewrite::Tuple;
 use crate::device::{Checksum, Frame, FrameFault, Offload, SegmentationKind};
 use crate::drop_reason::DropReason;
-use crate::types::{MacAddress, Protocol};
+use crate::types::{Family, MacAddress, Protocol, is_nobodys};
 use crate::wire::checksum;
 use crate::wire::ethernet::{self, Ethernet};
 use crate::wire::ipv4::{self, Ipv4};
+use crate::wire::ipv6::{self, ChainFault, Ipv6, Upper};
 use crate::wire::ports;
 use crate::wire::tcp::{self, Tcp, TcpFlags};
 use crate::wire::udp::{self, Udp};
@@ -36,7 +38,7 @@ pub struct Packet {
     pub is_atomic: bool,
     /// Byte in the frame where the transport header begins.
     pub transport_offset: u16,
-    /// Bytes of the IPv4 packet; of a super-packet, those of its largest segment.
+    /// Bytes of the IP packet; of a super-packet, those of its largest segment.
     pub wire_bytes: u32,
     /// The station that sent it.
     pub station: MacAddress,
@@ -45,18 +47,27 @@ pub struct Packet {
 /// What a frame turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parsed {
-    /// TCP or UDP over IPv4.
+    /// TCP or UDP.
     Packet(Packet),
-    /// ARP, not looked into yet.
-    Arp,
+    /// ARP or Neighbor Discovery, not looked into yet.
+    Resolution,
 }
 
-/// Judges the form of a frame that arrived at the station `mac`.
+/// Whom a frame arrived at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receiver {
+    /// The station.
+    pub mac: MacAddress,
+    /// Whether adit has an IPv6 address in that network; else nothing of IPv6 is looked into.
+    pub speaks_ipv6: bool,
+}
+
+/// Judges the form of a frame.
 ///
 /// # Errors
 /// Why it must be dropped.
 #[inline(always)]
-pub fn parse(frame: &Frame, mac: MacAddress) -> Result<Parsed, DropReason> {
+pub fn parse(frame: &Frame, receiver: Receiver) -> Result<Parsed, DropReason> {
     if let Some(fault) = frame.fault {
         return Err(fault_reason(fault));
     }
@@ -65,16 +76,18 @@ pub fn parse(frame: &Frame, mac: MacAddress) -> Result<Parsed, DropReason> {
     if !header.source().is_unicast() {
         return Err(DropReason::EthernetSourceInvalid);
     }
-    let for_us = header.destination() == mac;
+    let for_us = header.destination() == receiver.mac;
+    let for_group = header.destination().is_group();
     match header.ethertype() {
         ethernet::IPV4 if for_us => {
             parse_ipv4(bytes, header.source(), frame.offload).map(Parsed::Packet)
         }
-        ethernet::ARP if for_us || header.destination().is_group() => Ok(Parsed::Arp),
-        ethernet::IPV6 => Err(DropReason::Ipv6Unsupported),
+        ethernet::ARP if for_us || for_group => Ok(Parsed::Resolution),
+        ethernet::IPV6 if !receiver.speaks_ipv6 => Err(DropReason::Ipv6Unsupported),
+        ethernet::IPV6 if for_us || for_group => parse_ipv6(bytes, header, frame.offload),
         ethernet::VLAN | ethernet::SERVICE_VLAN => Err(DropReason::VlanTagged),
-        ethernet::IPV4 if header.destination().is_group() => Err(DropReason::MartianDestination),
-        _ if for_us || header.destination().is_group() => Err(DropReason::EthertypeUnsupported),
+        ethernet::IPV4 if for_group => Err(DropReason::MartianDestination),
+        _ if for_us || for_group => Err(DropReason::EthertypeUnsupported),
         _ => Err(DropReason::EthernetNotForUs),
     }
 }
@@ -88,7 +101,6 @@ fn fault_reason(fault: FrameFault) -> DropReason {
 }
 
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "headers have at most 14 + 60 + 60 bytes")]
 fn parse_ipv4(frame: &[u8], station: MacAddress, offload: Offload) -> Result<Packet, DropReason> {
     let bytes = &frame[ethernet::HEADER_BYTES..];
     let header = Ipv4::of(bytes).ok_or(DropReason::Ipv4Truncated)?;
@@ -108,64 +120,136 @@ fn parse_ipv4(frame: &[u8], station: MacAddress, offload: Offload) -> Result<Pac
     if sum != u16::MAX {
         return Err(DropReason::Ipv4Checksum);
     }
-    judge_addresses(header.source(), header.destination())?;
+    let addresses = (header.source().into(), header.destination().into());
+    judge_addresses(addresses.0, addresses.1)?;
     if header.is_fragment() {
         return Err(DropReason::Ipv4Fragment);
     }
-    let (protocol, (flags, transport_header_bytes)) = match header.protocol_number() {
-        ipv4::TCP => (Protocol::Tcp, judge_tcp(transport)?),
-        ipv4::UDP => (Protocol::Udp, (judge_udp(transport)?, udp::HEADER_BYTES)),
+    let protocol = match header.protocol_number() {
+        ipv4::TCP => Protocol::Tcp,
+        ipv4::UDP => Protocol::Udp,
         ipv4::ICMP => return Err(DropReason::IcmpUnsupported),
         _ => return Err(DropReason::ProtocolUnsupported),
+    };
+    let inside = Inside { protocol, addresses, offset: header_bytes, hops: header.ttl() };
+    let is_atomic = header.dont_fragment();
+    parse_transport(&inside, transport, offload, station)
+        .map(|packet| Packet { is_atomic, ..packet })
+}
+
+/// RFC 8200: the fixed header and what follows it. What is for a group can only be Neighbor
+/// Discovery.
+#[cold]
+fn parse_ipv6(
+    frame: &[u8],
+    ethernet: Ethernet<'_>,
+    offload: Offload,
+) -> Result<Parsed, DropReason> {
+    let bytes = &frame[ethernet::HEADER_BYTES..];
+    let header = Ipv6::of(bytes).ok_or(DropReason::Ipv6Truncated)?;
+    if header.version() != 6 {
+        return Err(DropReason::Ipv6HeaderInvalid);
+    }
+    let total = ipv6::HEADER_BYTES + usize::from(header.payload_length());
+    let bytes = bytes.get(..total).ok_or(DropReason::Ipv6PayloadLength)?;
+    let Upper { protocol, offset } = ipv6::upper(bytes).map_err(|fault| match fault {
+        ChainFault::Malformed => DropReason::Ipv6ExtensionHeaders,
+        ChainFault::Routing => DropReason::Ipv6RoutingHeader,
+        ChainFault::Fragment => DropReason::Ipv6Fragment,
+    })?;
+    let body = bytes.get(offset..).ok_or(DropReason::Ipv6ExtensionHeaders)?;
+    // Behind extension headers it would be no Neighbor Discovery to anybody else either.
+    let is_direct = offset == ipv6::HEADER_BYTES;
+    if protocol == ipv6::ICMP && is_direct && ndp::is_resolution(body) {
+        return Ok(Parsed::Resolution);
+    }
+    if ethernet.destination().is_group() {
+        return Err(DropReason::MartianDestination);
+    }
+    let addresses = (header.source().into(), header.destination().into());
+    judge_addresses(addresses.0, addresses.1)?;
+    let protocol = match protocol {
+        ipv4::TCP => Protocol::Tcp,
+        ipv4::UDP => Protocol::Udp,
+        ipv6::ICMP => return Err(DropReason::IcmpUnsupported),
+        _ => return Err(DropReason::ProtocolUnsupported),
+    };
+    let inside = Inside { protocol, addresses, offset, hops: header.hop_limit() };
+    parse_transport(&inside, body, offload, ethernet.source()).map(Parsed::Packet)
+}
+
+/// What the headers in front of a transport header say.
+struct Inside {
+    protocol: Protocol,
+    addresses: (IpAddr, IpAddr),
+    /// Byte of the packet where the transport header begins.
+    offset: usize,
+    hops: u8,
+}
+
+/// TCP or UDP of either family, and the offload that came with it.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "headers have at most 14 + 296 + 60 bytes")]
+fn parse_transport(
+    inside: &Inside,
+    transport: &[u8],
+    offload: Offload,
+    station: MacAddress,
+) -> Result<Packet, DropReason> {
+    let Inside { protocol, addresses: (source, destination), offset, hops } = *inside;
+    let family = Family::of(destination);
+    let (flags, transport_header_bytes) = match protocol {
+        Protocol::Tcp => judge_tcp(transport)?,
+        Protocol::Udp => (judge_udp(transport)?, udp::HEADER_BYTES),
     };
     let (source_port, destination_port) = ports(transport).ok_or(DropReason::Internal)?;
     if source_port == 0 || destination_port == 0 {
         return Err(DropReason::PortZero);
     }
-    if header.ttl() <= 1 {
-        return Err(DropReason::Ipv4TtlExpired);
+    if hops <= 1 {
+        return Err(match family {
+            Family::V4 => DropReason::Ipv4TtlExpired,
+            Family::V6 => DropReason::Ipv6HopLimit,
+        });
     }
-    let tuple = Tuple {
-        source: header.source(),
-        destination: header.destination(),
-        source_port,
-        destination_port,
-    };
-    let transport_offset = (ethernet::HEADER_BYTES + header_bytes) as u16;
-    judge_offload(offload, protocol, transport_offset)?;
+    let partial_checksum = offload.checksum != Checksum::Complete;
+    // RFC 8200 8.1: a checksum may be absent in tunnels only.
+    let is_absent = protocol == Protocol::Udp && !partial_checksum && transport[6..8] == [0, 0];
+    if family == Family::V6 && is_absent {
+        return Err(DropReason::UdpChecksumMissing);
+    }
+    let tuple = Tuple { source, destination, source_port, destination_port };
+    let transport_offset = (ethernet::HEADER_BYTES + offset) as u16;
+    judge_offload(offload, (protocol, family), transport_offset)?;
+    let total = (offset + transport.len()) as u32;
     Ok(Packet {
         tuple,
         protocol,
         flags,
-        partial_checksum: offload.checksum != Checksum::Complete,
-        is_atomic: header.dont_fragment(),
+        partial_checksum,
+        is_atomic: true,
         transport_offset,
         wire_bytes: match offload.segmentation {
-            None => u32::from(header.total_length()),
+            None => total,
             // One with less data than a segment holds is its own largest.
             Some(cut) => {
-                let headers = (header_bytes + transport_header_bytes) as u32;
-                u32::from(header.total_length()).min(headers + u32::from(cut.segment_bytes))
+                let headers = (offset + transport_header_bytes) as u32;
+                total.min(headers + u32::from(cut.segment_bytes))
             }
         },
         station,
     })
 }
 
-/// RFC 1812 5.3.7: addresses that nobody can have or that stand for many.
+/// Addresses that nobody can have or that stand for many ([`is_nobodys`]).
 ///
 /// # Errors
 /// They are such addresses.
 #[inline(always)]
-pub fn judge_addresses(source: Ipv4Addr, destination: Ipv4Addr) -> Result<(), DropReason> {
-    let nobody = |address: Ipv4Addr| {
-        let first = address.octets()[0];
-        // 224/4 is multicast, 240/4 reserved and 255.255.255.255 in it.
-        first == 0 || first == 127 || first >= 224
-    };
-    if nobody(source) {
+pub fn judge_addresses(source: IpAddr, destination: IpAddr) -> Result<(), DropReason> {
+    if is_nobodys(source) {
         Err(DropReason::MartianSource)
-    } else if nobody(destination) {
+    } else if is_nobodys(destination) {
         Err(DropReason::MartianDestination)
     } else if source == destination {
         Err(DropReason::Land)
@@ -212,12 +296,13 @@ fn judge_udp(datagram: &[u8]) -> Result<TcpFlags, DropReason> {
 #[inline(always)]
 fn judge_offload(
     offload: Offload,
-    protocol: Protocol,
+    (protocol, family): (Protocol, Family),
     transport_offset: u16,
 ) -> Result<(), DropReason> {
-    let (checksum_at, kind) = match protocol {
-        Protocol::Tcp => (tcp::CHECKSUM_OFFSET, SegmentationKind::TcpIpv4),
-        Protocol::Udp => (udp::CHECKSUM_OFFSET, SegmentationKind::Udp),
+    let (checksum_at, kind) = match (protocol, family) {
+        (Protocol::Tcp, Family::V4) => (tcp::CHECKSUM_OFFSET, SegmentationKind::TcpIpv4),
+        (Protocol::Tcp, Family::V6) => (tcp::CHECKSUM_OFFSET, SegmentationKind::TcpIpv6),
+        (Protocol::Udp, _) => (udp::CHECKSUM_OFFSET, SegmentationKind::Udp),
     };
     let checksum_fits = match offload.checksum {
         Checksum::Complete => true,

@@ -2,19 +2,18 @@
 //! front of its first byte, with the link id as each cloud writes it.
 //!
 //! Pure: adit puts them in front of streams, and control sends them on probes. A header is all of
-//! addresses and one TLV, so its length depends on the dialect alone. Bounds: [`HEADER_BYTES_MAX`].
+//! addresses and one TLV, so its length depends on the dialect and the client's family alone.
+//! Bounds: [`HEADER_BYTES_MAX`].
 
-use core::net::Ipv4Addr;
-
-use arrayvec::ArrayVec;
-use etherparse::PacketBuilder;
+use core::net::IpAddr;
 
 use super::Tuple;
-use crate::types::{LinkId, MacAddress, ProxyDialect};
-use crate::wire::{ethernet, ipv4, tcp};
+use crate::types::{Family, LinkId, MacAddress, ProxyDialect};
+use crate::wire::{ethernet, ipv6, tcp};
+use arrayvec::ArrayVec;
 
 /// Bytes of the longest header.
-pub const HEADER_BYTES_MAX: usize = 54;
+pub const HEADER_BYTES_MAX: usize = 78;
 
 /// A header.
 pub type Header = ArrayVec<u8, HEADER_BYTES_MAX>;
@@ -23,7 +22,7 @@ const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 const VERSION_LOCAL: u8 = 0x20;
 const VERSION_PROXY: u8 = 0x21;
 const TCP_OVER_IPV4: u8 = 0x11;
-const ADDRESS_BYTES: usize = 12;
+const TCP_OVER_IPV6: u8 = 0x21;
 
 /// Of a connection that is nobody's: a health probe.
 pub const LOCAL: [u8; 16] = {
@@ -37,21 +36,31 @@ pub const LOCAL: [u8; 16] = {
     header
 };
 
-/// The header of a client's connection to an endpoint.
+/// The header of a client's connection to an endpoint, which has an address of the same family.
 #[must_use]
 pub fn header(
     dialect: ProxyDialect,
     link: LinkId,
-    client: (Ipv4Addr, u16),
-    endpoint: (Ipv4Addr, u16),
+    client: (IpAddr, u16),
+    endpoint: (IpAddr, u16),
 ) -> Header {
     let (kind, value) = tlv(dialect, link);
     let mut header = Header::new();
     header.extend(SIGNATURE);
-    header.extend([VERSION_PROXY, TCP_OVER_IPV4]);
-    header.extend(length_bytes(ADDRESS_BYTES + 3 + value.len()));
-    header.extend(client.0.octets());
-    header.extend(endpoint.0.octets());
+    let mut addresses = ArrayVec::<u8, 32>::new();
+    for address in [client.0, endpoint.0] {
+        match address {
+            IpAddr::V4(address) => addresses.extend(address.octets()),
+            IpAddr::V6(address) => addresses.extend(address.octets()),
+        }
+    }
+    let kind_of_address = match Family::of(client.0) {
+        Family::V4 => TCP_OVER_IPV4,
+        Family::V6 => TCP_OVER_IPV6,
+    };
+    header.extend([VERSION_PROXY, kind_of_address]);
+    header.extend(length_bytes(addresses.len() + 4 + 3 + value.len()));
+    header.extend(addresses);
     header.extend(client.1.to_be_bytes());
     header.extend(endpoint.1.to_be_bytes());
     header.push(kind);
@@ -60,14 +69,19 @@ pub fn header(
     header
 }
 
-/// Bytes of a dialect's headers.
+/// Bytes of a dialect's headers about clients of a family.
 #[must_use]
-pub const fn length(dialect: ProxyDialect) -> u8 {
-    match dialect {
-        ProxyDialect::Azure => 36,
-        ProxyDialect::Aws => 54,
-        ProxyDialect::Gcp => 39,
-    }
+pub const fn length(dialect: ProxyDialect, family: Family) -> u8 {
+    let addresses = match family {
+        Family::V4 => 8,
+        Family::V6 => 32,
+    };
+    addresses
+        + match dialect {
+            ProxyDialect::Azure => 28,
+            ProxyDialect::Aws => 46,
+            ProxyDialect::Gcp => 31,
+        }
 }
 
 /// Longest value of a TLV: subtype and endpoint id of AWS.
@@ -123,13 +137,10 @@ pub struct Numbers {
 
 /// Bytes of a frame with a header at most: timestamps take twelve.
 const FRAME_BYTES_MAX: usize =
-    ethernet::HEADER_BYTES + ipv4::HEADER_BYTES_MIN + tcp::HEADER_BYTES_MIN + 12 + HEADER_BYTES_MAX;
+    ethernet::HEADER_BYTES + ipv6::HEADER_BYTES + tcp::HEADER_BYTES_MIN + 12 + HEADER_BYTES_MAX;
 
 /// A frame with a header.
 pub type HeaderFrame = ArrayVec<u8, FRAME_BYTES_MAX>;
-
-/// Time to live of what adit itself sends (RFC 1700).
-const TTL: u8 = 64;
 
 /// The segment that carries a header: `stations` are the sender's and the receiver's. `None` never
 /// happens: it would not fit a frame.
@@ -140,9 +151,7 @@ pub fn segment(
     numbers: &Numbers,
     header: &Header,
 ) -> Option<HeaderFrame> {
-    let (source, destination) = (tuple.source.octets(), tuple.destination.octets());
-    let builder = PacketBuilder::ethernet2(from.0, to.0)
-        .ipv4(source, destination, TTL)
+    let builder = super::reset::begin(tuple, (from, to))?
         .tcp(tuple.source_port, tuple.destination_port, numbers.sequence, numbers.window)
         .ack(numbers.acknowledgement)
         .psh();
@@ -170,10 +179,16 @@ mod tests {
     }
 
     fn example(dialect: ProxyDialect, link: u32) -> Vec<u8> {
-        let client = (Ipv4Addr::new(10, 0, 0, 5), 50_000);
-        let endpoint = (Ipv4Addr::new(10, 0, 0, 4), 443);
-        let header = header(dialect, LinkId(link), client, endpoint).to_vec();
-        assert_eq!(header.len(), usize::from(length(dialect)));
+        example_of((dialect, link), [10, 0, 0, 5].into(), [10, 0, 0, 4].into())
+    }
+
+    fn example_of(
+        (dialect, link): (ProxyDialect, u32),
+        client: IpAddr,
+        endpoint: IpAddr,
+    ) -> Vec<u8> {
+        let header = header(dialect, LinkId(link), (client, 50_000), (endpoint, 443)).to_vec();
+        assert_eq!(header.len(), usize::from(length(dialect, Family::of(client))));
         header
     }
 
@@ -202,6 +217,20 @@ mod tests {
             hex(&format!("{START} 0017 0a000005 0a000004 c350 01bb e0 0008 00000000c0a86402"));
         assert_eq!(expected.len(), 39);
         assert_eq!(example(ProxyDialect::Gcp, 0xc0a8_6402), expected);
+    }
+
+    #[test]
+    fn clients_of_ipv6_are_named_by_ipv6_addresses() {
+        let start = "0d0a0d0a000d0a515549540a 21 21";
+        let (client, endpoint) =
+            ("20010db8000000000000000000000005", "20010db8000000000000000000000004");
+        let expected =
+            hex(&format!("{start} 002c {client} {endpoint} c350 01bb ee 0005 01 01000020"));
+        let address = |text: &str| text.parse().unwrap();
+        let (client, endpoint) = (address("2001:db8::5"), address("2001:db8::4"));
+        assert_eq!(example_of((ProxyDialect::Azure, 0x2000_0001), client, endpoint), expected);
+        let aws = example_of((ProxyDialect::Aws, 0x2000_0001), client, endpoint);
+        assert_eq!(aws.len(), HEADER_BYTES_MAX);
     }
 
     #[test]

@@ -6,20 +6,23 @@
 //! the window is answered with one that names the expected number (RFC 9293 3.10.7.4), and that
 //! answer is answered with the reset. Off the hot path, so the bytes are etherparse's business.
 
-use etherparse::{PacketBuilder, TcpHeaderSlice};
+use core::net::IpAddr;
+
+use arrayvec::ArrayVec;
+use etherparse::{IpHeaders, PacketBuilder, PacketBuilderStep, TcpHeaderSlice};
 
 use super::{Packet, Tuple};
 use crate::types::MacAddress;
 use crate::wire::ethernet;
-use crate::wire::ipv4::{self, Ipv4};
+use crate::wire::ip::Ip;
+use crate::wire::ipv6;
 use crate::wire::tcp;
 
-/// Bytes of a segment without options and data, in its frame.
-pub const FRAME_BYTES: usize =
-    ethernet::HEADER_BYTES + ipv4::HEADER_BYTES_MIN + tcp::HEADER_BYTES_MIN;
+/// Bytes of a segment without options and data, in its frame, at most.
+pub const FRAME_BYTES: usize = ethernet::HEADER_BYTES + ipv6::HEADER_BYTES + tcp::HEADER_BYTES_MIN;
 
 /// A frame with such a segment.
-pub type Segment = [u8; FRAME_BYTES];
+pub type Segment = ArrayVec<u8, FRAME_BYTES>;
 
 /// Time to live of what adit itself sends (RFC 1700).
 const TTL: u8 = 64;
@@ -36,13 +39,7 @@ pub fn answer(frame: &[u8], packet: &Packet, from: MacAddress) -> Option<Segment
     if packet.protocol != crate::types::Protocol::Tcp || header.rst() {
         return None;
     }
-    let tuple = &packet.tuple;
-    let reversed = Tuple {
-        source: tuple.destination,
-        destination: tuple.source,
-        source_port: tuple.destination_port,
-        destination_port: tuple.source_port,
-    };
+    let reversed = packet.tuple.inverse();
     let number = match header.ack() {
         true => Number::Expected(header.acknowledgment_number()),
         false => {
@@ -72,9 +69,8 @@ enum Number {
 }
 
 fn emit(tuple: &Tuple, (from, to): (MacAddress, MacAddress), number: Number) -> Option<Segment> {
-    let (source, destination) = (tuple.source.octets(), tuple.destination.octets());
     let (source_port, destination_port) = (tuple.source_port, tuple.destination_port);
-    let builder = PacketBuilder::ethernet2(from.0, to.0).ipv4(source, destination, TTL);
+    let builder = begin(tuple, (from, to))?;
     let tcp = |sequence, window| builder.tcp(source_port, destination_port, sequence, window);
     let builder = match number {
         Number::Expected(sequence) => tcp(sequence, 0).rst(),
@@ -82,14 +78,32 @@ fn emit(tuple: &Tuple, (from, to): (MacAddress, MacAddress), number: Number) -> 
         Number::Probe(sequence) => tcp(sequence, PROBE_WINDOW).ack(sequence),
     };
     let mut segment = [0; FRAME_BYTES];
-    builder.write_to_slice(&mut segment, &[]).ok()?;
-    Some(segment)
+    let bytes = segment.get_mut(..builder.size(0))?;
+    builder.write_to_slice(bytes, &[]).ok()?;
+    Segment::try_from(&*bytes).ok()
+}
+
+/// The headers in front of a segment of adit's own; `None` if the addresses are of two families.
+pub(super) fn begin(
+    tuple: &Tuple,
+    (from, to): (MacAddress, MacAddress),
+) -> Option<PacketBuilderStep<IpHeaders>> {
+    let builder = PacketBuilder::ethernet2(from.0, to.0);
+    match (tuple.source, tuple.destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            Some(builder.ipv4(source.octets(), destination.octets(), TTL))
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            Some(builder.ipv6(source.octets(), destination.octets(), TTL))
+        }
+        _ => None,
+    }
 }
 
 /// How many sequence numbers a segment takes up (RFC 9293 3.4): its data, SYN and FIN.
 fn sequence_length(frame: &[u8], packet: &Packet, header: &TcpHeaderSlice<'_>) -> Option<u32> {
-    let ip = Ipv4::of(frame.get(ethernet::HEADER_BYTES..)?)?;
-    let end = ethernet::HEADER_BYTES + usize::from(ip.total_length());
+    let ip = Ip::of(frame.get(ethernet::HEADER_BYTES..)?)?;
+    let end = ethernet::HEADER_BYTES + ip.total_bytes();
     let start = usize::from(packet.transport_offset) + header.slice().len();
     let data = u32::try_from(end.checked_sub(start)?).ok()?;
     Some(data + u32::from(header.syn()) + u32::from(header.fin()))

@@ -14,7 +14,7 @@ use super::segment::SegmentMut;
 use super::{Packet, TcpFlags};
 use crate::wire::checksum::{self, Delta};
 use crate::wire::ethernet;
-use crate::wire::ipv4::{self, Ipv4, Ipv4Mut};
+use crate::wire::ip::{self, Ip};
 use crate::wire::tcp::{self, Tcp, TcpOption};
 
 const MULTIPATH: u8 = 30;
@@ -44,10 +44,10 @@ pub fn read(frame: &[u8], packet: &Packet) -> Option<(Numbers, usize)> {
     Some((numbers, segment.len().checked_sub(header.header_bytes())? + unseen))
 }
 
-/// The IPv4 header and the segment without the padding behind it.
-fn parts<'a>(frame: &'a [u8], packet: &Packet) -> Option<(Ipv4<'a>, &'a [u8])> {
-    let ip = Ipv4::of(frame.get(ethernet::HEADER_BYTES..)?)?;
-    let end = ethernet::HEADER_BYTES + usize::from(ip.total_length());
+/// The IP header and the segment without the padding behind it.
+fn parts<'a>(frame: &'a [u8], packet: &Packet) -> Option<(Ip<'a>, &'a [u8])> {
+    let ip = Ip::of(frame.get(ethernet::HEADER_BYTES..)?)?;
+    let end = ethernet::HEADER_BYTES + ip.total_bytes();
     Some((ip, frame.get(usize::from(packet.transport_offset)..end)?))
 }
 
@@ -63,10 +63,9 @@ pub fn is_intact(frame: &[u8], packet: &Packet) -> bool {
     let sum = |bytes: &[u8]| Delta::of_u16(u16::MAX, checksum::sum(bytes));
     let length = u16::try_from(segment.len()).unwrap_or(u16::MAX);
     let parts = [
-        sum(&ip.source().octets()),
-        sum(&ip.destination().octets()),
+        Delta::of_u16(u16::MAX, ip.address_sum()),
         Delta::of_u16(u16::MAX, length),
-        Delta::of_u16(u16::MAX, u16::from(ipv4::TCP)),
+        Delta::of_u16(u16::MAX, u16::from(ip::TCP)),
         sum(segment),
     ];
     let whole = parts.into_iter().fold(Delta::default(), Delta::and);
@@ -156,7 +155,7 @@ fn move_blocks(segment: &mut SegmentMut<'_>, option: &TcpOption, length: u8, fir
 /// Whether all of a packet is in its frame: no fragment of it follows.
 #[must_use]
 pub fn is_whole(frame: &[u8]) -> bool {
-    let ip = frame.get(ethernet::HEADER_BYTES..).and_then(Ipv4::of);
+    let ip = frame.get(ethernet::HEADER_BYTES..).and_then(Ip::of);
     ip.is_some_and(|ip| !ip.more_fragments())
 }
 
@@ -191,15 +190,11 @@ fn cut_data(frame: &mut [u8], packet: &Packet, header_bytes: usize) -> Option<us
     if data.is_empty() {
         return Some(frame.len());
     }
-    let old_total = ip.total_length();
+    let total = ip.total_bytes().checked_sub(data.len())?;
     let cut = u16::try_from(data.len()).ok()?;
     // Headers have an even number of bytes, so the data begins with a word.
     let change = Delta::of_u16(checksum::sum(data), 0).and(Delta::of_u16(cut, 0));
-    let total = old_total - cut;
-    let mut header = Ipv4Mut::of(&mut frame[ethernet::HEADER_BYTES..])?;
-    header.set_total_length(total);
-    let shrunk = Delta::of_u16(old_total.to_be(), total.to_be());
-    header.set_checksum(shrunk.update(header.checksum()));
+    ip::set_total_bytes(frame.get_mut(ethernet::HEADER_BYTES..)?, total)?;
     let mut segment = SegmentMut::of(frame, packet)?;
     match packet.partial_checksum {
         // Of what is cut off only the length is in the sum.

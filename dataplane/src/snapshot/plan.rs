@@ -8,7 +8,7 @@ use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 
 use hashbrown::HashMap;
 
@@ -20,8 +20,8 @@ use super::{
 use crate::hash::FixedMap;
 use crate::limits::{BACKENDS_PER_RULE_MAX, DEVICES_MAX, NAT_IPS_MAX, POOLS_MAX};
 use crate::types::{
-    BackendIndex, DeviceIndex, Ending, EndpointIndex, LinkId, NeighborIndex, Prefix, Protocol,
-    ScopeId, ScopedAddress, SecurityGroupIndex, ServiceIndex, Timeouts,
+    BackendIndex, DeviceIndex, Ending, EndpointIndex, Family, LinkId, NeighborIndex, Prefix,
+    Protocol, ScopeId, ScopedAddress, SecurityGroupIndex, ServiceIndex, Timeouts,
 };
 /// Everything that a snapshot knows, as plain lists.
 #[derive(Clone, Debug, Default)]
@@ -51,7 +51,7 @@ pub struct ProbeSourcePlan {
     /// The provider's virtual network.
     pub scope: ScopeId,
     /// The address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
 }
 
 /// The quota of an endpoint.
@@ -69,7 +69,7 @@ pub struct LeavingPlan {
     /// Whose it was.
     pub service: ServiceIndex,
     /// The address, owned by nothing else of that network.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Whether its flows are closed now; else they may go on.
     pub is_closing: bool,
 }
@@ -113,7 +113,7 @@ pub struct RoutePlan {
     /// Destinations.
     pub prefix: Prefix,
     /// The router, on the segment.
-    pub next_hop: Ipv4Addr,
+    pub next_hop: IpAddr,
 }
 
 /// A private link service and the load balancer behind it.
@@ -121,8 +121,9 @@ pub struct RoutePlan {
 pub struct ServicePlan {
     /// The provider's virtual network.
     pub scope: ScopeId,
-    /// 1 to 8 addresses, owned by no other service or endpoint of that network.
-    pub nat_ips: Vec<Ipv4Addr>,
+    /// 1 to 8 addresses, owned by no other service or endpoint of that network; among them one at
+    /// least of each family that backends have.
+    pub nat_ips: Vec<IpAddr>,
     /// What clients are told whose TCP segments it refuses.
     pub refusal: Refusal,
     /// At most one for each protocol and port.
@@ -142,7 +143,7 @@ pub struct RulePlan {
     pub backend_port: u16,
     /// Addresses of the backends in the provider's virtual network, without duplicates: all that
     /// may serve flows, also those that take no new ones.
-    pub backends: Vec<Ipv4Addr>,
+    pub backends: Vec<IpAddr>,
     /// How flows are spread over them.
     pub balance: Balance,
     /// How long its flows live without a packet.
@@ -162,7 +163,7 @@ pub struct Balance {
     /// Empty: all alike.
     pub weights: Vec<u16>,
     /// Backends whose flows end: their time to drain is over.
-    pub drained: Vec<Ipv4Addr>,
+    pub drained: Vec<IpAddr>,
 }
 
 /// Whether UDP flows stay with their backend when the pool changes, as TCP flows do.
@@ -183,7 +184,7 @@ pub struct EndpointPlan {
     /// The virtual network that it lives in.
     pub scope: ScopeId,
     /// Its address, owned by nothing else of adit in that network.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Where it leads.
     pub service: ServiceIndex,
     /// State of its connection.
@@ -220,12 +221,20 @@ impl fmt::Display for PlanError {
 /// See [`Snapshot::build`].
 pub(super) fn build(plan: Plan) -> Result<Snapshot, PlanError> {
     let mut builder = Builder::default();
-    let scopes = builder.scopes(&plan)?;
+    let mut scopes = builder.scopes(&plan)?;
     let services = builder.services(&plan)?;
     let endpoints = builder.endpoints(&plan)?;
     let probe_sources = builder.probe_sources(&plan)?;
     let services = with_reserves(services, &endpoints);
     let reserves = Reserves::of(endpoints.iter());
+    let locals = builder.locals.iter();
+    let wide_locals = locals.filter(|(at, _)| Family::of(at.address) == Family::V6);
+    let wide_locals: HashMap<_, _> = wide_locals.map(|(at, local)| (*at, *local)).collect();
+    for at in wide_locals.keys() {
+        if let Some(scope) = scopes.get_mut(at.scope.slot()) {
+            scope.speaks_ipv6 = true;
+        }
+    }
     builder.pool_keys.sort_unstable();
     builder.pool_keys.dedup();
     if builder.pool_keys.len() > POOLS_MAX {
@@ -242,7 +251,8 @@ pub(super) fn build(plan: Plan) -> Result<Snapshot, PlanError> {
         devices: plan.devices.into_boxed_slice(),
         scopes,
         by_link: links.map(|(at, endpoint)| (endpoint.link, EndpointIndex(index(at)))).collect(),
-        locals: locals(&builder.locals),
+        locals: self::locals(&builder.locals),
+        wide_locals,
         probe_sources,
         by_nat_ip: builder.by_nat_ip,
         reassembles,
@@ -259,7 +269,7 @@ pub(super) fn build(plan: Plan) -> Result<Snapshot, PlanError> {
 #[derive(Default)]
 struct Builder {
     locals: HashMap<ScopedAddress, Local>,
-    by_nat_ip: HashMap<(ScopeId, Ipv4Addr), ServiceIndex>,
+    by_nat_ip: HashMap<(ScopeId, IpAddr), ServiceIndex>,
     backends: Vec<Backend>,
     backend_of: HashMap<ScopedAddress, BackendIndex>,
     next_hops: Vec<NextHop>,
@@ -286,6 +296,7 @@ impl Builder {
         let scopes = plan.scopes.iter().zip(devices).map(|(scope, devices)| Scope {
             address_space: scope.address_space.clone().into_boxed_slice(),
             devices: devices.into_boxed_slice(),
+            speaks_ipv6: false,
         });
         Ok(scopes.collect())
     }
@@ -312,16 +323,16 @@ impl Builder {
         &mut self,
         plan: &Plan,
         service: &ServicePlan,
-        leaving: Vec<(Ipv4Addr, NatIpState)>,
+        leaving: Vec<(IpAddr, NatIpState)>,
     ) -> Result<Service, PlanError> {
         if service.nat_ips.len() > NAT_IPS_MAX || leaving.len() > NAT_IPS_MAX {
             return Err(PlanError::TooMany("NAT IPs of a service"));
         }
-        let Some(&asker) = service.nat_ips.first() else {
+        if service.nat_ips.is_empty() {
             return Err(PlanError::Missing("NAT IP of a service"));
-        };
+        }
         let addresses = service.nat_ips.iter().chain(leaving.iter().map(|(address, _)| address));
-        let addresses: Vec<Ipv4Addr> = addresses.copied().collect();
+        let addresses: Vec<IpAddr> = addresses.copied().collect();
         for &nat_ip in &addresses {
             self.claim(service.scope, nat_ip, Local::NatIp)?;
         }
@@ -336,7 +347,7 @@ impl Builder {
                 return Err(PlanError::Duplicate("rule", which));
             }
             by_port.push((key, index(rules.len())));
-            rules.push(self.rule(plan, service, plan_rule, (asker, &addresses))?);
+            rules.push(self.rule(plan, service, plan_rule, &addresses)?);
         }
         let nat_ips = service.nat_ips.clone().into_boxed_slice();
         let (rules, by_port) = (rules.into_boxed_slice(), FixedMap::build(&by_port));
@@ -351,7 +362,7 @@ impl Builder {
         plan: &Plan,
         service: &ServicePlan,
         rule: &RulePlan,
-        (asker, nat_ips): (Ipv4Addr, &[Ipv4Addr]),
+        nat_ips: &[IpAddr],
     ) -> Result<Rule, PlanError> {
         if rule.backends.len() > BACKENDS_PER_RULE_MAX {
             return Err(PlanError::TooMany("backends of a rule"));
@@ -362,6 +373,9 @@ impl Builder {
             .ok_or(PlanError::Dangling("a service's virtual network", service.scope.slot()))?;
         let mut backends = Vec::with_capacity(rule.backends.len());
         for &address in &rule.backends {
+            let family = Family::of(address);
+            let asker = service.nat_ips.iter().find(|nat_ip| Family::of(**nat_ip) == family);
+            let asker = *asker.ok_or(PlanError::Missing("NAT IP of a backend's family"))?;
             let backend = self.backend(service.scope, scope, address, asker)?;
             if backends.contains(&backend) {
                 return Err(PlanError::Duplicate("backend", alloc::format!("{address}")));
@@ -369,7 +383,8 @@ impl Builder {
             backends.push(backend);
             let (scope, protocol) = (service.scope, rule.protocol);
             let key = |&nat_ip| PoolKey { scope, nat_ip, backend: address, protocol };
-            self.pool_keys.extend(nat_ips.iter().map(key));
+            let of_family = nat_ips.iter().filter(|nat_ip| Family::of(**nat_ip) == family);
+            self.pool_keys.extend(of_family.map(key));
         }
         let Balance { persistence, udp_tracking, weights, drained } = &rule.balance;
         let weight = |at| if weights.is_empty() { Some(1) } else { weights.get(at).copied() };
@@ -391,8 +406,8 @@ impl Builder {
         &mut self,
         scope_id: ScopeId,
         scope: &ScopePlan,
-        address: Ipv4Addr,
-        asker: Ipv4Addr,
+        address: IpAddr,
+        asker: IpAddr,
     ) -> Result<BackendIndex, PlanError> {
         let at = ScopedAddress { scope: scope_id, address };
         if let Some(&known) = self.backend_of.get(&at) {
@@ -408,8 +423,8 @@ impl Builder {
     fn next_hop(
         &mut self,
         scope: ScopeId,
-        address: Ipv4Addr,
-        asker: Ipv4Addr,
+        address: IpAddr,
+        asker: IpAddr,
     ) -> Result<NeighborIndex, PlanError> {
         let at = ScopedAddress { scope, address };
         if let Some(&known) = self.next_hop_of.get(&at) {
@@ -477,7 +492,7 @@ impl Builder {
         Ok(sources.into_boxed_slice())
     }
 
-    fn claim(&mut self, scope: ScopeId, address: Ipv4Addr, local: Local) -> Result<(), PlanError> {
+    fn claim(&mut self, scope: ScopeId, address: IpAddr, local: Local) -> Result<(), PlanError> {
         match self.locals.insert(ScopedAddress { scope, address }, local) {
             None => Ok(()),
             Some(_) => Err(PlanError::Duplicate("address", alloc::format!("{address}"))),
@@ -513,24 +528,25 @@ pub(super) fn with_reserves(
 
 fn locals(locals: &HashMap<ScopedAddress, Local>) -> FixedMap {
     let entry = |(at, local): (&ScopedAddress, &Local)| {
+        let IpAddr::V4(address) = at.address else { return None };
         let value = match *local {
             Local::Endpoint(endpoint) => endpoint.0,
             Local::NatIp => NAT_IP,
             Local::ProbeSource => PROBE_SOURCE,
         };
-        (local_key(at.scope, at.address), value)
+        Some((local_key(at.scope, address), value))
     };
-    FixedMap::build(&locals.iter().map(entry).collect::<Vec<_>>())
+    FixedMap::build(&locals.iter().filter_map(entry).collect::<Vec<_>>())
 }
 
-fn leaving(plan: &Plan, service: ServiceIndex) -> Vec<(Ipv4Addr, NatIpState)> {
+fn leaving(plan: &Plan, service: ServiceIndex) -> Vec<(IpAddr, NatIpState)> {
     let state = |is_closing| if is_closing { NatIpState::Closing } else { NatIpState::Draining };
     let of_service = plan.leaving_nat_ips.iter().filter(|leaving| leaving.service == service);
     of_service.map(|leaving| (leaving.address, state(leaving.is_closing))).collect()
 }
 
 /// A backend is its own next hop unless a route covers it; the longest prefix wins.
-fn next_hop_address(scope: &ScopePlan, backend: Ipv4Addr) -> Ipv4Addr {
+fn next_hop_address(scope: &ScopePlan, backend: IpAddr) -> IpAddr {
     let covering = scope.routes.iter().filter(|route| route.prefix.contains(backend));
     covering.max_by_key(|route| route.prefix.length()).map_or(backend, |route| route.next_hop)
 }

@@ -7,7 +7,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 
 use crate::types::{LinkId, Prefix, Protocol};
 
@@ -61,9 +61,9 @@ pub struct Dialling {
     /// TCP or UDP.
     pub protocol: Protocol,
     /// The client.
-    pub source: Ipv4Addr,
+    pub source: IpAddr,
     /// The endpoint.
-    pub destination: Ipv4Addr,
+    pub destination: IpAddr,
     /// Its port.
     pub port: u16,
 }
@@ -114,7 +114,7 @@ mod tests {
     use alloc::vec;
 
     fn prefix(address: [u8; 4], length: u8) -> Prefix {
-        Prefix::new(Ipv4Addr::from(address), length).unwrap()
+        Prefix::new(IpAddr::from(address), length).unwrap()
     }
 
     fn rule(priority: u16, access: Access) -> SecurityRule {
@@ -145,15 +145,15 @@ mod tests {
         let group = SecurityGroup::build(&SecurityGroupPlan { rules, links: Vec::new() });
         let dialling = Dialling {
             protocol: Protocol::Tcp,
-            source: Ipv4Addr::new(10, 0, 1, 9),
-            destination: Ipv4Addr::new(10, 0, 0, 5),
+            source: IpAddr::from([10, 0, 1, 9]),
+            destination: IpAddr::from([10, 0, 0, 5]),
             port: 8_100,
         };
         let priority = |dialling| group.decide(&dialling).map(|rule| rule.priority);
         assert_eq!(priority(dialling), Some(100));
         assert_eq!(priority(Dialling { port: 8_101, ..dialling }), Some(300));
         assert_eq!(priority(Dialling { protocol: Protocol::Udp, ..dialling }), Some(300));
-        let elsewhere = Ipv4Addr::new(10, 0, 2, 9);
+        let elsewhere = IpAddr::from([10, 0, 2, 9]);
         assert_eq!(priority(Dialling { source: elsewhere, ..dialling }), Some(300));
         assert_eq!(priority(Dialling { destination: elsewhere, ..dialling }), Some(300));
         let empty = SecurityGroup::build(&SecurityGroupPlan::default());

@@ -10,9 +10,10 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 
 use crate::hash::Keys;
+use crate::types::halves;
 
 /// Steps of [`LOGARITHMS`].
 const STEPS: usize = 256;
@@ -59,14 +60,14 @@ pub struct Spread {
 impl Spread {
     /// Over a list of backends, which must differ, and their weights; 0 takes no hash.
     #[must_use]
-    pub fn build(backends: impl IntoIterator<Item = (Ipv4Addr, u16)>) -> Spread {
+    pub fn build(backends: impl IntoIterator<Item = (IpAddr, u16)>) -> Spread {
         let numbered = backends.into_iter().enumerate().filter(|(_, (_, weight))| *weight > 0);
         let mut numbered: Vec<_> = numbered.collect();
         numbered.sort_unstable_by_key(|(_, (address, _))| *address);
         let first = numbered.first().map(|(_, (_, weight))| *weight);
         let is_even = numbered.iter().all(|(_, (_, weight))| Some(*weight) == first);
-        let member = |(position, (address, weight)): (usize, (Ipv4Addr, u16))| Member {
-            keys: Keys::new(u64::from(address.to_bits())),
+        let member = |(position, (address, weight)): (usize, (IpAddr, u16))| Member {
+            keys: Keys::new(seed_of(address)),
             weight: u64::from(weight),
             position,
         };
@@ -103,6 +104,14 @@ impl Spread {
             }
         }
         Some(best.0.position)
+    }
+}
+
+/// The number that a backend draws by: its address, if that fits.
+fn seed_of(address: IpAddr) -> u64 {
+    match halves(address) {
+        [0, low] => low,
+        [high, low] => Keys::new(high).hash(high, low),
     }
 }
 
@@ -150,9 +159,9 @@ mod tests {
 
     const SECRET: Keys = Keys::new(0x5eed);
 
-    fn backends(count: usize) -> Vec<(Ipv4Addr, u16)> {
+    fn backends(count: usize) -> Vec<(IpAddr, u16)> {
         (0..u32::try_from(count).unwrap())
-            .map(|i| (Ipv4Addr::from_bits(0x0a01_0004 + i), 1))
+            .map(|i| (core::net::Ipv4Addr::from_bits(0x0a01_0004 + i).into(), 1))
             .collect()
     }
 
@@ -266,6 +275,6 @@ mod tests {
     #[test]
     fn nobody_takes_a_hash_where_nobody_is() {
         assert_eq!(Spread::build([]).position(1), None);
-        assert_eq!(Spread::build([(Ipv4Addr::new(10, 1, 0, 4), 0)]).position(1), None);
+        assert_eq!(Spread::build([(IpAddr::from([10, 1, 0, 4]), 0)]).position(1), None);
     }
 }

@@ -40,6 +40,12 @@ impl<'a> Ipv4<'a> {
         usize::from(self.0[0] & 15) * 4
     }
 
+    /// How the packet is to be treated; what IPv6 calls traffic class.
+    #[must_use]
+    pub fn type_of_service(self) -> u8 {
+        self.0[1]
+    }
+
     /// Bytes of the packet, header included.
     #[inline(always)]
     #[must_use]
@@ -127,6 +133,19 @@ impl<'a> Ipv4Mut<'a> {
     #[must_use]
     pub fn of(packet: &'a mut [u8]) -> Option<Self> {
         packet.first_chunk_mut().map(Ipv4Mut)
+    }
+
+    /// Begins a header without options, of no fragment and without an identification.
+    pub fn begin(&mut self, type_of_service: u8, dont_fragment: bool) {
+        let flags = if dont_fragment { 0x40 } else { 0 };
+        self.0[..2].copy_from_slice(&[0x45, type_of_service]);
+        self.0[4..].fill(0);
+        self.0[6] = flags;
+    }
+
+    /// Sets how many hops it may still go, and what it carries.
+    pub fn set_ttl_and_protocol(&mut self, ttl: u8, protocol: u8) {
+        self.0[8..10].copy_from_slice(&[ttl, protocol]);
     }
 
     /// What fragments of one datagram have in common.

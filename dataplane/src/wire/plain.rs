@@ -6,7 +6,7 @@
 //! matter. Every access is in bounds by its type. A view has no opinion: whether a frame is plain
 //! at all, [`Plain::is_plain`] tells.
 
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr};
 
 /// Bytes that the view covers.
 pub const HEAD_BYTES: usize = 64;
@@ -268,6 +268,17 @@ impl PlainTuple {
         let ports = u32::from(source.1) << 16 | u32::from(destination.1);
         let words = [source.0.to_bits(), destination.0.to_bits(), ports];
         PlainTuple { words: words.map(u32::to_be) }
+    }
+
+    /// From their values in either family: what does not fit is left out, and ports always fit.
+    #[inline(always)]
+    #[must_use]
+    pub fn of_any(source: (IpAddr, u16), destination: (IpAddr, u16)) -> PlainTuple {
+        let narrow = |(address, port)| match address {
+            IpAddr::V4(address) => (address, port),
+            IpAddr::V6(_) => (Ipv4Addr::UNSPECIFIED, port),
+        };
+        PlainTuple::new(narrow(source), narrow(destination))
     }
 
     /// Source address and port.

@@ -19,6 +19,10 @@ pub enum Inquiry {
 
 /// What the worker says.
 #[derive(Clone, Copy, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one at a time exists, and a worker allocates nothing"
+)]
 pub enum Finding {
     /// To [`Inquiry::Explain`].
     Explained(Explanation),

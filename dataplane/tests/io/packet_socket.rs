@@ -268,9 +268,10 @@ fn two_workers_lose_and_double_nothing() {
 
 /// The worker that owns a flow of the client from this port.
 pub(crate) fn owner_of_client(client_port: u16) -> usize {
-    let (endpoint, endpoint_port, scope) = (FAR, 9, ScopeId(0));
+    let (client, endpoint) = (CLIENT.into(), FAR.into());
+    let (endpoint_port, scope) = (9, ScopeId(0));
     let protocol = Protocol::Udp;
-    let key = FlowKey { client: CLIENT, endpoint, client_port, endpoint_port, scope, protocol };
+    let key = FlowKey { client, endpoint, client_port, endpoint_port, scope, protocol };
     usize::from(key.owner(2).0)
 }
 
@@ -313,7 +314,7 @@ fn frames_arrive_where_flows_are_owned() {
             assert_eq!(seen, own.collect(), "turn {turn}, worker {worker}");
         }
         // Now the far address is one that answers come to, among others.
-        devices[turn % 2].as_mut().unwrap().steer(&[CLIENT, FAR]);
+        devices[turn % 2].as_mut().unwrap().steer(&[CLIENT.into(), FAR.into()]);
         send(nat_ports.clone().map(|port| [4000, port]).collect());
         for (worker, seen) in take_ports(&mut devices).iter().enumerate() {
             let own = nat_ports.clone().filter(|port| home_of_port(*port) == worker);
@@ -323,7 +324,7 @@ fn frames_arrive_where_flows_are_owned() {
         let worker = u8::try_from(turn % 2).unwrap();
         devices[turn % 2] = None;
         devices[turn % 2] = Some(open_shared(&wire, &mut platforms[turn % 2], worker));
-        devices.iter_mut().flatten().for_each(|device| device.steer(&[CLIENT]));
+        devices.iter_mut().flatten().for_each(|device| device.steer(&[CLIENT.into()]));
     }
 }
 

@@ -3,10 +3,10 @@
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Read, Write};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 
-use lab::client::{ConnectOutcome, tcp_connect};
 use lab::{Process, pattern};
 
 use super::{PACKET_2, TAP};
@@ -66,6 +66,17 @@ pub(super) fn write_pattern(file: &Path, bytes: u64) -> std::io::Result<()> {
 /// nginx as one process in the foreground, with all its files in a directory of its own. Its user
 /// is the sandbox's root, who may be an ordinary user outside, and the only one that is known.
 pub(super) fn start_nginx(files: &Path, backend: &Backend, site: Site) -> Result<Process, Failure> {
+    let own_address = SocketAddr::new(backend.station.address().into(), port::NGINX.1);
+    start_nginx_at(files, backend, own_address, site)
+}
+
+/// The same, at another address of the backend.
+pub(super) fn start_nginx_at(
+    files: &Path,
+    backend: &Backend,
+    own_address: SocketAddr,
+    site: Site,
+) -> Result<Process, Failure> {
     let station = &backend.station;
     let own = files.join(format!("nginx-{}", station.name()));
     fs::create_dir(&own)?;
@@ -83,10 +94,8 @@ pub(super) fn start_nginx(files: &Path, backend: &Backend, site: Site) -> Result
         "daemon off; master_process off; user root root;\n\
          pid {own}/pid; error_log {own}/error.log;\n\
          events {{}}\nhttp {{ access_log off; sendfile on; {paths}\nserver {{\n\
-         listen {}:{}{listen}; root {};\n\
+         listen {own_address}{listen}; root {};\n\
          location = /hello {{ return 200 \"{} saw {client}\\n\"; }} }} }}\n",
-        station.address(),
-        port::NGINX.1,
         files.display(),
         station.name(),
         own = own.display(),
@@ -98,21 +107,29 @@ pub(super) fn start_nginx(files: &Path, backend: &Backend, site: Site) -> Result
     command.arg("-p").arg(&own).arg("-c").arg(&file).stdout(Stdio::null());
     command.stderr(File::create(own.join("standard-error"))?);
     let mut process = Process::start(command)?;
-    let own_address = std::net::SocketAddrV4::new(station.address(), port::NGINX.1);
-    let dial = lab::client::Dial::to(own_address);
+    let connects = || std::net::TcpStream::connect(own_address).is_ok();
     wait_until("nginx listens", || {
         if let Some(status) = process.child().try_wait()? {
             let said = fs::read_to_string(own.join("standard-error"))?;
             return Err(format!("nginx ended: {status}: {said}").into());
         }
-        Ok(station.namespace().run(|| tcp_connect(&dial))?? == ConnectOutcome::Connected)
+        Ok(station.namespace().run(connects)?)
     })?;
     Ok(process)
 }
 
 fn command(station: &Station, path: &str) -> Result<std::process::Command, Failure> {
+    let endpoint = SocketAddr::new(ENDPOINT.into(), dial(port::NGINX).destination.port());
+    command_to(station, endpoint, path)
+}
+
+fn command_to(
+    station: &Station,
+    endpoint: SocketAddr,
+    path: &str,
+) -> Result<std::process::Command, Failure> {
     let mut command = role::program_in(station.namespace(), find("curl").ok_or("curl is gone")?)?;
-    let url = format!("http://{ENDPOINT}:{}/{path}", dial(port::NGINX).destination.port());
+    let url = format!("http://{endpoint}/{path}");
     command.args(["--silent", "--show-error", "--fail", "--max-time", "40", "--noproxy", "*"]);
     command.arg(url);
     Ok(command)
@@ -126,9 +143,33 @@ pub(super) fn curl(station: &Station, path: &str, more: &[&str]) -> Result<Vec<u
     Ok(output.stdout)
 }
 
+/// What curl prints of a page of another endpoint.
+pub(super) fn curl_at(
+    station: &Station,
+    endpoint: SocketAddr,
+    path: &str,
+) -> Result<Vec<u8>, Failure> {
+    let output = command_to(station, endpoint, path)?.output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "curl to {endpoint} ended with {}: {said}", output.status);
+    Ok(output.stdout)
+}
+
 /// The large file, each byte compared.
 pub(super) fn download(station: &Station) -> Result<(), Failure> {
-    let mut command = command(station, "large")?;
+    take(command(station, "large")?, BYTES)
+}
+
+/// The same from another endpoint, where it has so many bytes.
+pub(super) fn download_at(
+    station: &Station,
+    endpoint: SocketAddr,
+    bytes: u64,
+) -> Result<(), Failure> {
+    take(command_to(station, endpoint, "large")?, bytes)
+}
+
+fn take(mut command: std::process::Command, expected: u64) -> Result<(), Failure> {
     command.stdout(Stdio::piped());
     let mut process = Process::start(command)?;
     let mut body = process.child().stdout.take().ok_or("curl has no output")?;
@@ -143,6 +184,6 @@ pub(super) fn download(station: &Station) -> Result<(), Failure> {
         received += bytes as u64;
     }
     let status = process.wait(crate::case::PATIENCE)?;
-    ensure!(status.success() && received == BYTES, "curl: {status}, {received} bytes");
+    ensure!(status.success() && received == expected, "curl: {status}, {received} bytes");
     Ok(())
 }

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use super::{BACKENDS, ENDPOINT, Kind, NAT_IPS, PENDING_ENDPOINT, port};
 
+/// Prefixes of consumers' networks and of the provider's.
+pub(crate) const IPV6_PREFIXES: [&str; 2] = ["fd00::/64", "fd01::/64"];
+
 /// A device of adit.
 #[derive(Clone, Debug)]
 pub(crate) struct Device {
@@ -22,6 +25,8 @@ pub(crate) struct Config {
     pub(crate) fast_path: bool,
     pub(crate) socket: PathBuf,
     pub(crate) devices: Vec<Device>,
+    /// Whether the networks have IPv6 prefixes, too.
+    pub(crate) speaks_ipv6: bool,
     /// More lines of the service.
     pub(crate) service_settings: String,
     /// More of tenant a's virtual network.
@@ -48,13 +53,16 @@ impl Config {
             self.workers,
             if self.fast_path { "auto" } else { "off" }
         );
-        for (name, prefix) in
-            [("a", "10.0.0.0/16"), ("b", "10.0.0.0/16"), ("provider", "10.1.0.0/16")]
-        {
+        for (name, prefix, wide) in [
+            ("a", "10.0.0.0/16", IPV6_PREFIXES[0]),
+            ("b", "10.0.0.0/16", IPV6_PREFIXES[0]),
+            ("provider", "10.1.0.0/16", IPV6_PREFIXES[1]),
+        ] {
+            let wide = if self.speaks_ipv6 { format!(", {wide:?}") } else { String::new() };
             // Writing to a string does not fail.
             let _ = write!(
                 text,
-                "[[virtual_network]]\nname = {name:?}\naddress_space = [{prefix:?}]\n"
+                "[[virtual_network]]\nname = {name:?}\naddress_space = [{prefix:?}{wide}]\n"
             );
             if name == "a" {
                 text.push_str(&self.more_of_network_a);

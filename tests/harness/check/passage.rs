@@ -2,7 +2,7 @@
 //! else.
 
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use dataplane::engine::Session;
 use dataplane::snapshot::{Gate, RulePlan};
@@ -42,8 +42,8 @@ pub struct Passage<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Outside {
     pub(super) scope: ScopeId,
-    pub(super) nat: (Ipv4Addr, u16),
-    pub(super) backend: (Ipv4Addr, u16),
+    pub(super) nat: (IpAddr, u16),
+    pub(super) backend: (IpAddr, u16),
     pub(super) protocol: u8,
 }
 
@@ -51,8 +51,8 @@ pub(super) struct Outside {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Inside {
     pub(super) scope: ScopeId,
-    pub(super) client: (Ipv4Addr, u16),
-    pub(super) endpoint: (Ipv4Addr, u16),
+    pub(super) client: (IpAddr, u16),
+    pub(super) endpoint: (IpAddr, u16),
     pub(super) station: MacAddr,
 }
 

@@ -20,6 +20,9 @@ pub(super) struct Licence {
 pub(super) fn check(input: &Image, output: &Image, licence: Licence) {
     let before = observe(&input.bytes).transport();
     let after = observe(&output.bytes).transport();
+    if before.source.is_ipv6() || after.source.is_ipv6() {
+        return check_wide(input, output, (&before, &after), licence);
+    }
     let is_cut = licence.inserts && insertion::is_cut(&before, &after);
     if !is_cut {
         assert_eq!(input.offload, output.offload, "I5: offload");
@@ -32,6 +35,47 @@ pub(super) fn check(input: &Image, output: &Image, licence: Licence) {
         check_complete(&input.bytes, &output.bytes, &before, &after);
     } else {
         check_partial(&before, &after, is_cut);
+    }
+}
+
+/// A packet that is of IPv6 before, after or both: what is behind its header stays but for ports,
+/// checksum and MSS, and what both families' headers say stays, too (RFC 7915 4.1, 5.1).
+fn check_wide(
+    input: &Image,
+    output: &Image,
+    (before, after): (&Transport, &Transport),
+    licence: Licence,
+) {
+    let is_same = before.source.is_ipv6() == after.source.is_ipv6();
+    if is_same {
+        assert_eq!(input.offload, output.offload, "I5: offload");
+        let head = |bytes: &[u8]| [&bytes[12..21], &bytes[54..before.transport_at]].concat();
+        assert_eq!(head(&input.bytes), head(&output.bytes), "I5: header and extensions");
+        assert_eq!(input.bytes.len(), output.bytes.len(), "I5: length");
+    }
+    let class = |bytes: &[u8]| match bytes[14] >> 4 {
+        4 => bytes[15],
+        _ => bytes[14] << 4 | bytes[15] >> 4,
+    };
+    assert_eq!(class(&input.bytes), class(&output.bytes), "I5: traffic class");
+    assert_eq!(after.ttl, before.ttl - 1, "I5: hop limit");
+    assert_eq!(after.protocol, before.protocol, "I5: protocol");
+    if after.source.is_ipv4() {
+        assert_eq!(after.transport_at, 34, "no options");
+        assert_eq!(sum(&output.bytes[14..34]), u16::MAX, "I6: header checksum");
+    }
+    if licence.inserts {
+        return;
+    }
+    assert_eq!(after.payload, before.payload, "I5: payload");
+    let is_partial = input.offload.checksum != Checksum::Complete;
+    assert_eq!(is_partial, output.offload.checksum != Checksum::Complete, "I6: partial");
+    if is_partial {
+        check_partial(before, after, false);
+    } else if before.checksum == 0 && before.protocol == UDP && after.source.is_ipv6() {
+        assert!(same(error(&output.bytes, after), u16::MAX), "I6: IPv6 has a checksum");
+    } else {
+        check_complete(&input.bytes, &output.bytes, before, after);
     }
 }
 

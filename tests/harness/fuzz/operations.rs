@@ -4,7 +4,7 @@
 //! Every byte is a choice; where they end, so does the list. After each operation the checkers of
 //! [`crate::check`] have looked at every frame that left and at every table (I1 to I6, I9, I11).
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use dataplane::device::FrameFault;
@@ -13,6 +13,7 @@ use dataplane::nat::Pool;
 use dataplane::snapshot::Gate;
 use dataplane::types::{DeviceIndex, LinkId};
 
+use crate::address::plus;
 use crate::check::canary;
 use crate::encode::{ArpShape, Image, Shape, Sum, TCP, UDP, flags, mac_of};
 use crate::observe::{Observed, Transport, observe};
@@ -127,7 +128,7 @@ impl Play<'_> {
     fn client_frame(&mut self, tenant: DeviceIndex, payload: &[u8]) -> Image {
         let choices = &mut self.choices;
         let what = choices.byte();
-        let host = Ipv4Addr::from_bits(CLIENT.to_bits() + u32::from(what & 3));
+        let host = plus(CLIENT, u32::from(what & 3));
         let from = (host, 4_000 + u16::from(what >> 2 & 7));
         let protocol = if what & 0x20 == 0 { TCP } else { UDP };
         let to = (ENDPOINT, if protocol == TCP { 443 } else { 53 });
@@ -235,7 +236,7 @@ impl Play<'_> {
         let topology = &mut self.world.topology;
         let backends: Vec<_> = (0..4).filter(|number| has(*number)).map(backend).collect();
         topology.set_backends(&backends);
-        let more = Ipv4Addr::new(10, 1, 0, 5);
+        let more = IpAddr::from([10, 1, 0, 5]);
         let nat_ips = [[NAT_IP].as_slice(), &[more], &[more, NAT_IP], &[NAT_IP, more]];
         topology.set_nat_ips(nat_ips[usize::from(set >> 4 & 3)]);
         if has(6) {

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::Path;
 
 use control::api::{
@@ -75,9 +75,9 @@ fn messages() -> Vec<(String, Vec<u8>)> {
     let endpoint = || "pe-a".to_owned();
     let filter = SessionFilter {
         endpoint: Some(endpoint()),
-        client: Some(Ipv4Addr::new(10, 0, 1, 1)),
-        backend: Some(Ipv4Addr::new(10, 1, 0, 10)),
-        nat_ip: Some(Ipv4Addr::new(10, 1, 0, 4)),
+        client: Some(IpAddr::from([10, 0, 1, 1])),
+        backend: Some(IpAddr::from([10, 1, 0, 10])),
+        nat_ip: Some(IpAddr::from([10, 1, 0, 4])),
         protocol: Some(Protocol::Tcp),
         limit: 5,
         ..SessionFilter::default()

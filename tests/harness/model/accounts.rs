@@ -2,7 +2,7 @@
 //! over the model's packets.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use dataplane::account::{AccountKey, Accounts};
 use dataplane::engine::Engine;
@@ -15,7 +15,7 @@ use super::rules::{Key, Model};
 use crate::encode::{TCP, UDP};
 
 /// Whose packets, to and from which backend, of which protocol.
-pub(super) type Carrier = (LinkId, Ipv4Addr, u8);
+pub(super) type Carrier = (LinkId, IpAddr, u8);
 
 impl Model {
     /// A packet of so many bytes was translated.

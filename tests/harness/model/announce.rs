@@ -2,7 +2,7 @@
 //! after the other, so many at a time.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use dataplane::device::Link;
 use dataplane::limits::NAT_IPS_MAX;
@@ -49,12 +49,12 @@ impl Announcements {
 }
 
 /// Whether adit has an address for probes alone.
-fn is_only_probe_source(plan: &Plan, scope: u16, address: Ipv4Addr) -> bool {
+fn is_only_probe_source(plan: &Plan, scope: u16, address: IpAddr) -> bool {
     matches!(local(plan, scope, address), Some(Local::ProbeSource))
 }
 
 /// The places where a configuration may have an address of adit's.
-fn places(plan: &Plan) -> Vec<Option<(u16, Ipv4Addr)>> {
+fn places(plan: &Plan) -> Vec<Option<(u16, IpAddr)>> {
     let endpoints = plan.endpoints.iter().map(|entry| Some((entry.scope.0, entry.address)));
     let nat_ips = plan.services.iter().flat_map(|service| {
         let nat_ip = |at| service.nat_ips.get(at).map(|nat_ip| (service.scope.0, *nat_ip));
@@ -84,7 +84,7 @@ impl Model {
         }
     }
 
-    fn announce_at(&mut self, device: DeviceIndex, scope: u16, address: Ipv4Addr) {
+    fn announce_at(&mut self, device: DeviceIndex, scope: u16, address: IpAddr) {
         let is_there = scope_of(&self.view(0).plan, device) == Some(scope);
         let link = self.workers[0].links.get(&device).filter(|_| is_there);
         if let Some(mac) = link.map(|link| MacAddr::from(link.mac.0)) {

@@ -2,7 +2,7 @@
 //! allowed, and goes on with it.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use dataplane::drop_reason::DropReason;
 use dataplane::engine::Verdict;
@@ -41,12 +41,12 @@ enum Old {
 /// Where a port is wanted: any of the service's NAT IPs will do.
 struct Way<'a> {
     service: &'a ServicePlan,
-    backend: Ipv4Addr,
+    backend: IpAddr,
     protocol: u8,
 }
 
 impl Way<'_> {
-    fn pool(&self, nat_ip: Ipv4Addr) -> PoolKey {
+    fn pool(&self, nat_ip: IpAddr) -> PoolKey {
         (self.service.scope.0, nat_ip, self.backend, self.protocol)
     }
 
@@ -82,8 +82,8 @@ pub(super) trait Seen {
 
 /// Whether a choice among other takers may follow one that was made before: only a backend that is
 /// new or weighs more takes a flow from one that is still there and weighs no less.
-fn may_follow((before, old): &(Takers, Ipv4Addr), (set, new): (&Takers, Ipv4Addr)) -> bool {
-    let weight = |set: &Takers, backend: &Ipv4Addr| set.get(backend).copied().unwrap_or(0);
+fn may_follow((before, old): &(Takers, IpAddr), (set, new): (&Takers, IpAddr)) -> bool {
+    let weight = |set: &Takers, backend: &IpAddr| set.get(backend).copied().unwrap_or(0);
     new == *old
         || weight(set, &new) > weight(before, &new)
         || weight(set, old) < weight(before, old)
@@ -115,7 +115,7 @@ impl Model {
         seen: &dyn Seen,
     ) -> Result<(Choice, u32), DropReason> {
         let link = newcomer.link;
-        let way = |backend: Ipv4Addr| Way { service, backend, protocol: key.1 };
+        let way = |backend: IpAddr| Way { service, backend, protocol: key.1 };
         let (set, affinity) = (takers(rule), affinity(rule, &key));
         let earlier = self.backends.get(&(link, affinity)).cloned();
         let before = earlier.as_ref().filter(|(same, _)| *same == set).map(|(_, backend)| *backend);
@@ -131,7 +131,7 @@ impl Model {
         let gives_way = |model: &Model, way: &Way<'_>, flow: &Flow| {
             way.is_of(flow) && is_quiet(model, flow) && is_unprotected(flow, &protected)
         };
-        let is_dry = |backend: &Ipv4Addr| {
+        let is_dry = |backend: &IpAddr| {
             let way = way(*backend);
             !may_take(self, &way)
                 && !self.would_give_way(worker, |flow| gives_way(self, &way, flow))

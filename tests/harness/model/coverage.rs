@@ -30,7 +30,7 @@ pub struct Coverage {
 /// Only a bug of adit's reaches the first, and the second needs more flows than worlds have; the
 /// others need services that reassemble fragments or translate ICMP, and those are not in the
 /// model: scripts and random operations show them.
-const OUT_OF_REACH: [DropReason; 9] = [
+const OUT_OF_REACH: [DropReason; 19] = [
     DropReason::Internal,
     DropReason::ProxyHeadersFull,
     DropReason::FragmentTiny,
@@ -40,6 +40,17 @@ const OUT_OF_REACH: [DropReason; 9] = [
     DropReason::IcmpInvalid,
     DropReason::IcmpUnmatched,
     DropReason::IcmpRate,
+    // Its networks have no IPv6 addresses: all of it is `Ipv6Unsupported` there.
+    DropReason::Ipv6Truncated,
+    DropReason::Ipv6HeaderInvalid,
+    DropReason::Ipv6PayloadLength,
+    DropReason::Ipv6ExtensionHeaders,
+    DropReason::Ipv6RoutingHeader,
+    DropReason::Ipv6Fragment,
+    DropReason::Ipv6HopLimit,
+    DropReason::UdpChecksumMissing,
+    DropReason::NdpInvalid,
+    DropReason::NdpNotForUs,
 ];
 
 impl Coverage {

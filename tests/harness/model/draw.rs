@@ -3,7 +3,7 @@
 //! Every world draws its own weights, so that some are calm, some lose all their devices, and some
 //! reload between any two packets.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use dataplane::device::FrameFault;
 use dataplane::drop_reason::DropReason;
@@ -13,6 +13,7 @@ use pnet_base::MacAddr;
 use super::op::{Arrive, Op, Rings, WorldShape};
 use super::rules::{Key, Model};
 use super::setup::{ENDPOINTS, KNOBS, Knob, RULES, backend, link, nat_ip, probe_source, router};
+use crate::address::plus;
 use crate::encode::{ArpShape, Shape, Sum, TCP, UDP, flags, mac_of};
 use crate::random::Random;
 use crate::script::packet::Described;
@@ -129,7 +130,7 @@ impl Draw {
         let number = random.word();
         let host = match random.below(40) {
             0 if scope == 2 => backend(number % 4),
-            _ => Ipv4Addr::from([10, second, 2, 0]).to_bits().wrapping_add(number % 4).into(),
+            _ => plus(IpAddr::from([10, second, 2, 0]), number % 4),
         };
         let from = (host, 4_000 + random.half() % 8);
         let shape = Shape::new(protocol as u8, from, (address, port));
@@ -173,8 +174,8 @@ impl Draw {
         let random = &mut self.random;
         match random.below(150) {
             0 => shape.destination_port += 1,
-            1 => shape.destination = Ipv4Addr::new(10, 0, 0, 9),
-            2 => shape.source = Ipv4Addr::new(192, 168, 0, 1),
+            1 => shape.destination = IpAddr::from([10, 0, 0, 9]),
+            2 => shape.source = IpAddr::from([192, 168, 0, 1]),
             3 => shape.source = random.pick(&ENDPOINTS).1,
             4 => shape.destination = nat_ip(0, 0),
             _ => {}
@@ -323,7 +324,7 @@ impl Draw {
         let number = random.word() % 4;
         let mut host = if random.one_in(4) { router(number % 2) } else { backend(number) };
         if random.one_in(20) {
-            host = Ipv4Addr::new(10, 0, 2, 1);
+            host = IpAddr::from([10, 0, 2, 1]);
         }
         let target = *random.pick(&[nat_ip(0, 0), nat_ip(1, 1), ENDPOINTS[0].1, ENDPOINTS[3].1]);
         let mut shape = match random.below(4) {
@@ -433,11 +434,11 @@ fn spoil_ethernet(random: &mut Random, shape: &mut Shape) {
 
 fn spoil_ip(random: &mut Random, shape: &mut Shape) {
     let nobody = [
-        Ipv4Addr::new(0, 0, 0, 1),
-        Ipv4Addr::LOCALHOST,
-        Ipv4Addr::new(224, 0, 0, 1),
-        Ipv4Addr::new(250, 0, 0, 1),
-        Ipv4Addr::BROADCAST,
+        IpAddr::from([0, 0, 0, 1]),
+        IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+        IpAddr::from([224, 0, 0, 1]),
+        IpAddr::from([250, 0, 0, 1]),
+        IpAddr::V4(std::net::Ipv4Addr::BROADCAST),
     ];
     match random.below(13) {
         0 => shape.version = 6,

@@ -1,16 +1,17 @@
 //! The bytes that a translated packet must have: headers written anew, checksums summed from
 //! scratch.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use dataplane::device::Frame;
 
 use super::form::{Mac, Packet};
+use crate::address::octets;
 use crate::encode::{Image, TCP, UDP};
 use crate::sum::{add, pseudo_header, sum};
 
 /// An address and a port.
-pub(super) type Socket = (Ipv4Addr, u16);
+pub(super) type Socket = (IpAddr, u16);
 
 /// A change of a segment beside that of its addresses and ports.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,8 +53,8 @@ pub(super) fn translate(
     bytes[6..12].copy_from_slice(&from);
     bytes[22] -= 1;
     bytes[24..26].fill(0);
-    bytes[26..30].copy_from_slice(&source.0.octets());
-    bytes[30..34].copy_from_slice(&destination.0.octets());
+    bytes[26..30].copy_from_slice(&octets(source.0));
+    bytes[30..34].copy_from_slice(&octets(destination.0));
     let header_sum = !sum(&bytes[14..packet.transport_at]);
     bytes[24..26].copy_from_slice(&header_sum.to_be_bytes());
     let at = packet.transport_at;

@@ -3,11 +3,12 @@
 //! Reads by byte position, as the RFCs draw the headers; the rules stand in the order in which the
 //! first that is broken gives the reason.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use dataplane::device::{Checksum, FrameFault, SegmentationKind};
 use dataplane::drop_reason::DropReason;
 
+use crate::address::octets;
 use crate::encode::{ICMP, Image, TCP, UDP, flags};
 use crate::sum::sum;
 
@@ -19,8 +20,8 @@ pub(super) type Mac = [u8; 6];
 pub(super) struct Packet {
     pub(super) station: Mac,
     pub(super) protocol: u8,
-    pub(super) source: (Ipv4Addr, u16),
-    pub(super) destination: (Ipv4Addr, u16),
+    pub(super) source: (IpAddr, u16),
+    pub(super) destination: (IpAddr, u16),
     /// TCP's control bits, 0 for UDP.
     pub(super) flags: u8,
     /// Byte of the frame where the transport header begins.
@@ -47,8 +48,8 @@ impl Packet {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arp {
     pub(super) asks: bool,
-    pub(super) sender: (Ipv4Addr, Mac),
-    pub(super) target: Ipv4Addr,
+    pub(super) sender: (IpAddr, Mac),
+    pub(super) target: IpAddr,
 }
 
 pub(super) enum Form {
@@ -60,8 +61,8 @@ fn word(bytes: &[u8], at: usize) -> u16 {
     u16::from_be_bytes([bytes[at], bytes[at + 1]])
 }
 
-fn address(bytes: &[u8], at: usize) -> Ipv4Addr {
-    Ipv4Addr::new(bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3])
+fn address(bytes: &[u8], at: usize) -> IpAddr {
+    IpAddr::from([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
 fn mac(bytes: &[u8], at: usize) -> Mac {
@@ -119,7 +120,7 @@ fn ipv4(image: &Image) -> Result<Packet, DropReason> {
         return Err(DropReason::Ipv4Checksum);
     }
     let (source, destination) = (address(ip, 12), address(ip, 16));
-    let is_nobody = |ip: Ipv4Addr| matches!(ip.octets()[0], 0 | 127 | 224..);
+    let is_nobody = |ip: IpAddr| matches!(octets(ip)[0], 0 | 127 | 224..);
     if is_nobody(source) {
         return Err(DropReason::MartianSource);
     }

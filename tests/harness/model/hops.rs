@@ -1,7 +1,7 @@
 //! The model's next hops: who is asked for, who has answered, and what waits for them.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use dataplane::device::Link;
 use dataplane::drop_reason::DropReason;
@@ -27,14 +27,14 @@ const WAIT: u64 = 200;
 /// A packet of a flow that waits.
 pub(super) struct Held {
     pub(super) key: Key,
-    pub(super) next_hop: (u16, Ipv4Addr),
+    pub(super) next_hop: (u16, IpAddr),
     pub(super) since: u64,
     pub(super) image: Image,
 }
 
 #[derive(Clone, Debug)]
 struct Hop {
-    asker: Ipv4Addr,
+    asker: IpAddr,
     known: Option<(DeviceIndex, Mac)>,
     confirmed: u64,
     requested: Option<u64>,
@@ -43,7 +43,7 @@ struct Hop {
 
 /// Every next hop of a configuration, by network and address.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Hops(BTreeMap<(u16, Ipv4Addr), Hop>);
+pub(super) struct Hops(BTreeMap<(u16, IpAddr), Hop>);
 
 impl Hops {
     /// All unknown. Each is asked for in the name of the first service that needs it.
@@ -75,7 +75,7 @@ impl Hops {
         next
     }
 
-    pub(super) fn lookup(&self, next_hop: (u16, Ipv4Addr)) -> Option<(DeviceIndex, Mac)> {
+    pub(super) fn lookup(&self, next_hop: (u16, IpAddr)) -> Option<(DeviceIndex, Mac)> {
         self.0.get(&next_hop)?.known
     }
 
@@ -88,7 +88,7 @@ impl Hops {
 }
 
 /// A backend is its own next hop unless a route covers it; the longest prefix wins.
-fn next_hop(plan: &Plan, scope: u16, backend: Ipv4Addr) -> Ipv4Addr {
+fn next_hop(plan: &Plan, scope: u16, backend: IpAddr) -> IpAddr {
     let routes = plan.scopes[usize::from(scope)].routes.iter();
     let covering = routes.filter(|route| route.prefix.contains(backend));
     let best = covering.max_by_key(|route| route.prefix.length());
@@ -96,7 +96,7 @@ fn next_hop(plan: &Plan, scope: u16, backend: Ipv4Addr) -> Ipv4Addr {
 }
 
 impl Generation {
-    pub(super) fn next_hop(&self, scope: u16, backend: Ipv4Addr) -> Ipv4Addr {
+    pub(super) fn next_hop(&self, scope: u16, backend: IpAddr) -> IpAddr {
         next_hop(&self.plan, scope, backend)
     }
 }
@@ -137,7 +137,7 @@ impl Model {
 
     /// Asks for a next hop on every device of its network, unless it is known well enough, was
     /// asked for just now, or cannot be asked for.
-    pub(super) fn ask(&mut self, worker: usize, next_hop: (u16, Ipv4Addr)) {
+    pub(super) fn ask(&mut self, worker: usize, next_hop: (u16, IpAddr)) {
         let links = self.scope_links(worker, next_hop.0);
         let (now, generation) = (self.now, self.workers[worker].generation);
         let view = self.generations.get_mut(&generation).expect("it is in force");

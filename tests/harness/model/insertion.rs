@@ -9,6 +9,7 @@ use super::ending::own;
 use super::expect::{Edit, is_right};
 use super::form::Packet;
 use super::rules::{Key, Model};
+use crate::address::octets;
 use crate::encode::{Image, Shape, TCP, flags};
 
 /// Ticks until a header is sent again for the first time, and how often that is doubled.
@@ -117,8 +118,8 @@ fn encode(dialect: ProxyDialect, link: LinkId, key: &Key) -> Vec<u8> {
     let (_, _, client, endpoint) = key;
     let mut header = vec![13, 10, 13, 10, 0, 13, 10, 81, 85, 73, 84, 10, 0x21, 0x11, 0];
     header.push(u8::try_from(12 + tlv.len()).unwrap());
-    header.extend(client.0.octets());
-    header.extend(endpoint.0.octets());
+    header.extend(octets(client.0));
+    header.extend(octets(endpoint.0));
     header.extend(client.1.to_be_bytes());
     header.extend(endpoint.1.to_be_bytes());
     header.extend(tlv);

@@ -8,7 +8,7 @@
 //! to bottom, and the first that objects gives the reason.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use dataplane::device::Link;
 use dataplane::drop_reason::DropReason;
@@ -38,7 +38,7 @@ use crate::encode::{Image, TCP, UDP, flags};
 /// Scope, protocol, client and endpoint: what a flow is known by on its client's side.
 pub(super) type Key = (u16, u8, Socket, Socket);
 /// Scope, NAT IP, backend and protocol: whose ports are leased.
-pub(super) type PoolKey = (u16, Ipv4Addr, Ipv4Addr, u8);
+pub(super) type PoolKey = (u16, IpAddr, IpAddr, u8);
 
 /// Expired flows are collected when the next boundary of this many ticks has passed, or before.
 pub(super) const COLLECT_TICKS: u64 = 8;
@@ -137,7 +137,7 @@ pub(super) struct Model {
     pub(super) squatted: BTreeMap<PoolKey, BTreeSet<u16>>,
     /// What was chosen before, to be chosen again.
     pub(super) owners: BTreeMap<Key, usize>,
-    pub(super) backends: BTreeMap<(LinkId, Key), (Takers, Ipv4Addr)>,
+    pub(super) backends: BTreeMap<(LinkId, Key), (Takers, IpAddr)>,
     /// The last choice for each key, and the provider's network: where answers come from.
     pub(super) translations: BTreeMap<Key, (u16, Choice)>,
     /// What connections carried: packets and bytes, by direction.
@@ -517,7 +517,7 @@ impl Model {
     fn wait_for(
         &mut self,
         key: &Key,
-        next_hop: (u16, Ipv4Addr),
+        next_hop: (u16, IpAddr),
         image: Image,
     ) -> Result<Expected, DropReason> {
         let worker = self.flows[key].worker;

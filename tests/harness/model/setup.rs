@@ -5,8 +5,9 @@
 //! network 2 (devices `p` and `q`) has four backends, two routers, the NAT IPs of two services and
 //! an endpoint of its own, whose clients are hosts beside the backends.
 
+use crate::address::{plus, v4};
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use dataplane::device::Link;
@@ -24,11 +25,11 @@ pub(super) const DEVICES: [char; 4] = ['a', 'b', 'p', 'q'];
 /// The network that each device is in unless it is moved.
 const HOMES: [u16; 4] = [0, 1, 2, 2];
 /// Network, address and usual service of each endpoint.
-pub(super) const ENDPOINTS: [(u16, Ipv4Addr, u32); 4] = [
-    (0, Ipv4Addr::new(10, 0, 0, 5), 0),
-    (1, Ipv4Addr::new(10, 0, 0, 5), 0),
-    (0, Ipv4Addr::new(10, 0, 0, 6), 1),
-    (2, Ipv4Addr::new(10, 1, 0, 7), 0),
+pub(super) const ENDPOINTS: [(u16, IpAddr, u32); 4] = [
+    (0, IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 5)), 0),
+    (1, IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 5)), 0),
+    (0, IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 6)), 1),
+    (2, IpAddr::V4(std::net::Ipv4Addr::new(10, 1, 0, 7)), 0),
 ];
 /// Protocol, port and backend port of each rule of a service; port 0 is every port.
 pub(super) const RULES: [(Protocol, u16, u16); 5] = [
@@ -126,23 +127,23 @@ pub(super) const KNOBS: [(Knob, &str, u32, u32); 20] = [
 ];
 
 /// A backend's address.
-pub(super) fn backend(number: u32) -> Ipv4Addr {
-    Ipv4Addr::from_bits(Ipv4Addr::new(10, 1, 0, 10).to_bits() + number)
+pub(super) fn backend(number: u32) -> IpAddr {
+    plus(IpAddr::from([10, 1, 0, 10]), number)
 }
 
 /// A router's address.
-pub(super) fn router(number: u32) -> Ipv4Addr {
-    Ipv4Addr::from_bits(Ipv4Addr::new(10, 1, 0, 200).to_bits() + number)
+pub(super) fn router(number: u32) -> IpAddr {
+    plus(IpAddr::from([10, 1, 0, 200]), number)
 }
 
 /// An address of a service that only probes come from.
-pub(super) fn probe_source(service: u32) -> Ipv4Addr {
-    Ipv4Addr::from_bits(Ipv4Addr::new(10, 1, 1, 100).to_bits() + service)
+pub(super) fn probe_source(service: u32) -> IpAddr {
+    plus(IpAddr::from([10, 1, 1, 100]), service)
 }
 
 /// A NAT IP of a service.
-pub(super) fn nat_ip(service: u32, number: u32) -> Ipv4Addr {
-    Ipv4Addr::from_bits(Ipv4Addr::new(10, 1, 1, 4).to_bits() + 16 * service + number)
+pub(super) fn nat_ip(service: u32, number: u32) -> IpAddr {
+    plus(IpAddr::from([10, 1, 1, 4]), 16 * service + number)
 }
 
 /// adit's usual station and an MTU on a device.
@@ -232,8 +233,9 @@ impl Setup {
     }
 
     fn scope(&self, scope: u32) -> ScopePlan {
-        let prefix =
-            |[a, b, c, d]: [u8; 4], length| Prefix::new(Ipv4Addr::new(a, b, c, d), length).unwrap();
+        let prefix = |[a, b, c, d]: [u8; 4], length| {
+            Prefix::new(IpAddr::from([a, b, c, d]), length).unwrap()
+        };
         let second = if scope == 2 { 1 } else { 0 };
         let space = match self.get(Knob::Space, scope) {
             0 => prefix([10, second, 0, 0], 16),
@@ -298,10 +300,10 @@ impl Setup {
         leaving.map(|address| LeavingPlan { service, address, is_closing }).collect()
     }
 
-    fn balance(&self, service: u32, backends: &[Ipv4Addr]) -> Balance {
+    fn balance(&self, service: u32, backends: &[IpAddr]) -> Balance {
         let weights = self.get(Knob::Weights, service);
-        let weight = |address: &Ipv4Addr| {
-            let number = address.to_bits() - backend(0).to_bits();
+        let weight = |address: &IpAddr| {
+            let number = v4(*address).to_bits() - v4(backend(0)).to_bits();
             WEIGHTS[(weights >> (2 * number) & 3) as usize]
         };
         let balance = self.get(Knob::Balance, service);
@@ -318,8 +320,9 @@ impl Setup {
 
     /// One lets no UDP in, one is about a host, and one has no rules.
     fn security_group(&self, group: u32) -> SecurityGroupPlan {
-        let prefix =
-            |[a, b, c, d]: [u8; 4], length| Prefix::new(Ipv4Addr::new(a, b, c, d), length).unwrap();
+        let prefix = |[a, b, c, d]: [u8; 4], length| {
+            Prefix::new(IpAddr::from([a, b, c, d]), length).unwrap()
+        };
         let all = SecurityRule {
             priority: 4_000,
             protocol: None,

@@ -1,7 +1,7 @@
 //! What a configuration wants, looked up in its plan from one end to the other.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use dataplane::drop_reason::DropReason;
 use dataplane::snapshot::{
@@ -13,7 +13,7 @@ use super::form::Packet;
 use super::rules::{Flow, Key, PoolKey};
 
 /// Backends and their weights.
-pub(super) type Takers = BTreeMap<Ipv4Addr, u16>;
+pub(super) type Takers = BTreeMap<IpAddr, u16>;
 
 /// What adit is under an address of a network.
 pub(super) enum Local<'a> {
@@ -22,7 +22,7 @@ pub(super) enum Local<'a> {
     ProbeSource,
 }
 
-pub(super) fn local(plan: &Plan, scope: u16, address: Ipv4Addr) -> Option<Local<'_>> {
+pub(super) fn local(plan: &Plan, scope: u16, address: IpAddr) -> Option<Local<'_>> {
     let mut endpoints = plan.endpoints.iter();
     let endpoint = endpoints.find(|entry| entry.scope.0 == scope && entry.address == address);
     match endpoint {
@@ -33,7 +33,7 @@ pub(super) fn local(plan: &Plan, scope: u16, address: Ipv4Addr) -> Option<Local<
 }
 
 /// Whether health probes come from an address.
-fn is_probe_source(plan: &Plan, scope: u16, address: Ipv4Addr) -> bool {
+fn is_probe_source(plan: &Plan, scope: u16, address: IpAddr) -> bool {
     let mut sources = plan.probe_sources.iter();
     sources.any(|source| (source.scope.0, source.address) == (scope, address))
 }
@@ -49,7 +49,7 @@ pub(super) fn answers_probe(plan: &Plan, scope: u16, packet: &Packet) -> bool {
 }
 
 /// Every NAT IP and its network, those that leave too.
-fn nat_ips(plan: &Plan) -> impl Iterator<Item = (u16, Ipv4Addr)> {
+fn nat_ips(plan: &Plan) -> impl Iterator<Item = (u16, IpAddr)> {
     let active = plan
         .services
         .iter()
@@ -59,7 +59,7 @@ fn nat_ips(plan: &Plan) -> impl Iterator<Item = (u16, Ipv4Addr)> {
 }
 
 /// Whether a service has, or had and has not let go of, a NAT IP; `Some(true)` if it closes it.
-pub(super) fn has_nat_ip(plan: &Plan, service: usize, address: Ipv4Addr) -> Option<bool> {
+pub(super) fn has_nat_ip(plan: &Plan, service: usize, address: IpAddr) -> Option<bool> {
     if plan.services[service].nat_ips.contains(&address) {
         return Some(false);
     }
@@ -73,7 +73,7 @@ pub(super) fn scope_of(plan: &Plan, device: DeviceIndex) -> Option<u16> {
     plan.devices.get(device.slot())?.as_ref().map(|device| device.scope.0)
 }
 
-fn judge_source(plan: &Plan, scope: u16, source: Ipv4Addr) -> Result<(), DropReason> {
+fn judge_source(plan: &Plan, scope: u16, source: IpAddr) -> Result<(), DropReason> {
     let space = &plan.scopes[usize::from(scope)].address_space;
     let inside = space.iter().any(|prefix| prefix.contains(source));
     let legitimate = inside && local(plan, scope, source).is_none();

@@ -1,6 +1,6 @@
 //! Statements about how the rules of the service spread flows.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use dataplane::snapshot::{Persistence, RulePlan, UdpTracking};
 use dataplane::types::Protocol;
@@ -19,7 +19,7 @@ pub(super) fn change(
         }
         ("drained", words) => {
             let address = |word: &&str| word.parse().map_err(|_| "a backend is an address");
-            let drained: Vec<Ipv4Addr> = words.iter().map(address).collect::<Result<_, _>>()?;
+            let drained: Vec<IpAddr> = words.iter().map(address).collect::<Result<_, _>>()?;
             rules.iter_mut().for_each(|rule| rule.balance.drained.clone_from(&drained));
         }
         ("untracked-udp", []) => {

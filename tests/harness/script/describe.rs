@@ -2,12 +2,14 @@
 //! packet between the same two ends.
 
 use std::fmt::{Display, Write};
+use std::net::SocketAddr;
 
 use dataplane::device::FrameFault;
 use pnet_base::MacAddr;
 
 use super::packet::{Described, Side, parse_packet};
 use crate::encode::{ArpShape, Shape, Sum, TCP, UDP, flags};
+use crate::ndp::NdpShape;
 
 /// The words of a packet.
 ///
@@ -18,6 +20,7 @@ pub fn describe(packet: &Described, side: &Side) -> String {
     let words = match packet {
         Described::Ipv4(shape, fault) => ipv4(shape, *fault, side),
         Described::Arp(shape) => arp(shape, side),
+        Described::Ndp(shape) => ndp(shape, side),
         Described::Raw(bytes) => format!("raw {}", hex(bytes)),
     };
     debug_assert_eq!(read(&words, side), *packet, "what is written can be read");
@@ -71,12 +74,13 @@ fn control_bits(bits: u8) -> String {
 
 fn ipv4(shape: &Shape, fault: Option<FrameFault>, side: &Side) -> String {
     let ends = (shape.source, shape.destination);
-    let (from, to) = ((ends.0, shape.source_port), (ends.1, shape.destination_port));
+    let from = SocketAddr::new(ends.0, shape.source_port);
+    let to = SocketAddr::new(ends.1, shape.destination_port);
     let start = match shape.protocol {
         TCP => {
-            format!("tcp {}:{} > {}:{} {}", from.0, from.1, to.0, to.1, control_bits(shape.flags))
+            format!("tcp {from} > {to} {}", control_bits(shape.flags))
         }
-        UDP => format!("udp {}:{} > {}:{}", from.0, from.1, to.0, to.1),
+        UDP => format!("udp {from} > {to}"),
         1 if shape.payload == Shape::ping(ends.0, ends.1).payload => {
             format!("icmp {} > {}", ends.0, ends.1)
         }
@@ -110,6 +114,10 @@ fn ip_options(options: &mut Options, shape: &Shape, plain: &Shape) {
     options.maybe("total", shape.total_length);
     options.add("ip-sum", (&shape.header_error, &0), shape.header_error);
     options.add("ip-options", (&shape.ip_options, &Vec::new()), hex(&shape.ip_options));
+    options.add("label", (&shape.flow_label, &0), shape.flow_label);
+    let (first, extensions) = &shape.extensions;
+    let text = format!("{first}:{}", hex(extensions));
+    options.add("ext", (&shape.extensions, &plain.extensions), text);
     options.add("from", (&shape.from_mac, &plain.from_mac), shape.from_mac);
     options.add("to", (&shape.to_mac, &plain.to_mac), shape.to_mac);
     options.maybe("vlan", shape.vlan);
@@ -135,6 +143,30 @@ fn transport_options(options: &mut Options, shape: &Shape, plain: &Shape) {
     options.maybe("gso", shape.segment_bytes);
     options.maybe("partial-start", shape.partial_start);
     options.maybe("flip", shape.flip);
+}
+
+fn ndp(shape: &NdpShape, side: &Side) -> String {
+    let start = match shape.asks {
+        true => format!("ndp who-has {} tell {}", shape.target, shape.from.1),
+        false => format!("ndp {} is-at for {}", shape.target, shape.to.1),
+    };
+    let Described::Ndp(plain) = read(&start, side) else {
+        panic!("{start} is NDP");
+    };
+    let mut options = Options(start);
+    match shape.station {
+        Some(station) => options.add("station", (&shape.station, &plain.station), station),
+        None => options.add("no-station", (&shape.station, &plain.station), "yes"),
+    }
+    options.add("from", (&shape.from.0, &plain.from.0), shape.from.0);
+    options.add("to", (&shape.to.0, &plain.to.0), shape.to.0);
+    options.add("to-ip", (&shape.to.1, &plain.to.1), shape.to.1);
+    options.add("hops", (&shape.hops, &plain.hops), shape.hops);
+    options.add("code", (&shape.code, &plain.code), shape.code);
+    options.add("flags", (&shape.flags, &plain.flags), shape.flags);
+    options.add("sum", (&shape.error, &plain.error), shape.error);
+    options.maybe("cut", shape.cut);
+    options.0
 }
 
 fn arp(shape: &ArpShape, side: &Side) -> String {

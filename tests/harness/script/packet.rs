@@ -5,22 +5,24 @@
 //! * `part START..END [id=N] [ttl=N] [ip-flags=N] of PACKET`, a fragment with these bytes of what
 //!   is behind the packet's IPv4 header;
 //! * `icmp IP > IP [OPTION…] [about PACKET]`, an echo request unless it is about a packet;
-//! * `arp who-has IP tell IP [OPTION…]`, `arp IP is-at for IP [OPTION…]`;
+//! * `arp who-has IP tell IP [OPTION…]`, `arp IP is-at for IP [OPTION…]`; `ndp` alike, for IPv6;
 //! * `raw HEX…`.
 //!
 //! A frame that arrives has TTL 64 and goes from its host's station to adit's; one that leaves has
 //! TTL 63 and goes from adit's station to its host's. Options override: `ttl=`, `tos=`, `id=`,
 //! `ip-flags=`, `offset=` (fragment), `version=`, `ihl=`, `total=`, `ip-sum=+ERROR`,
-//! `ip-options=HEX`;
+//! `ip-options=HEX`; for IPv6, whose ends are `[IP]:PORT`, `label=N` and `ext=NUMBER:HEX`, the
+//! number of the first extension header and all of them;
 //! `seq=`, `ack=`, `window=`, `tcp-options=HEX`, `doff=`, `udp-length=`; `sum=+ERROR|none|partial`;
 //! `data=TEXT`, `hex=HEX`, `len=BYTES`, `pad=BYTES`, `cut=BYTES`, `gso=BYTES`, `partial-start=`;
 //! `from=MAC|IP`, `to=MAC|IP` (stations), `vlan=`, `ethertype=`, `fault=`;
 //! `flip=BIT` (of the whole frame, counted from its first byte's highest bit);
 //! for ICMP `type=`, `code=`, `mtu=`, `pointer=`, `words=` (RFC 4884), `quote=BYTES` (cut or padded
 //! with zeros), `extension=HEX`, `echo=BYTES`;
-//! for ARP `sender-mac=`, `operation=`, `hardware=`.
+//! for ARP `sender-mac=`, `operation=`, `hardware=`; for NDP `station=`, `no-station=yes`, `hops=`,
+//! `code=`, `sum=`, `flags=`, `to-ip=`.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use dataplane::device::FrameFault;
@@ -29,6 +31,7 @@ use pnet_packet::ipv4::MutableIpv4Packet;
 
 use crate::encode::{ArpShape, Image, Shape, Sum, TCP, UDP, flags, mac_of};
 use crate::icmp::{ECHO_REQUEST, IcmpShape, UNREACHABLE};
+use crate::ndp::NdpShape;
 use crate::sum::sum;
 
 /// What a line does not say of a frame.
@@ -46,12 +49,12 @@ impl Side {
     }
 
     /// The station of whoever sends, in the name of an address.
-    fn speaker(&self, address: Ipv4Addr) -> MacAddr {
+    fn speaker(&self, address: IpAddr) -> MacAddr {
         if self.arrives { mac_of(address) } else { self.station }
     }
 
     /// The station of whoever receives.
-    fn hearer(&self, address: Ipv4Addr) -> MacAddr {
+    fn hearer(&self, address: IpAddr) -> MacAddr {
         if self.arrives { self.station } else { mac_of(address) }
     }
 
@@ -65,10 +68,12 @@ impl Side {
 /// What the words of a packet say, before it is encoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Described {
-    /// IPv4, and what a device found wrong with the frame.
+    /// IP, and what a device found wrong with the frame.
     Ipv4(Shape, Option<FrameFault>),
     /// ARP.
     Arp(ArpShape),
+    /// Neighbor Discovery.
+    Ndp(NdpShape),
     /// Bytes of any kind.
     Raw(Vec<u8>),
 }
@@ -80,6 +85,7 @@ impl Described {
         match self {
             Described::Ipv4(shape, fault) => Image { fault: *fault, ..shape.encode() },
             Described::Arp(shape) => shape.encode(),
+            Described::Ndp(shape) => shape.encode(),
             Described::Raw(bytes) => Image::from(bytes.clone()),
         }
     }
@@ -93,6 +99,7 @@ pub fn parse_packet(words: &[&str], side: &Side) -> Result<Described, String> {
     match words {
         ["raw", bytes @ ..] => Ok(Described::Raw(hex(&bytes.concat())?)),
         ["arp", rest @ ..] => arp(rest, side).map(Described::Arp),
+        ["ndp", rest @ ..] => ndp(rest, side).map(Described::Ndp),
         ["tcp", from, ">", to, set, options @ ..] => {
             let mut shape = Shape::new(TCP, end(from)?, end(to)?);
             shape.flags = control_bits(set)?;
@@ -141,10 +148,11 @@ fn part(range: &str, words: &[&str], side: &Side) -> Result<Described, String> {
 
 /// `icmp` behind its addresses: its own options and those of the packet around it; behind the word
 /// `about`, the packet that an error quotes.
-fn icmp(ends: (Ipv4Addr, Ipv4Addr), words: &[&str], side: &Side) -> Result<Described, String> {
+fn icmp(ends: (IpAddr, IpAddr), words: &[&str], side: &Side) -> Result<Described, String> {
     let mut own = words.split(|word| *word == "about");
     let (options, quoted) = (own.next().unwrap_or_default(), own.next());
-    let mut shape = IcmpShape::echo(ECHO_REQUEST, 0x1234, 1, &[]);
+    let kind = if ends.0.is_ipv6() { 128 } else { ECHO_REQUEST };
+    let mut shape = IcmpShape::echo(kind, 0x1234, 1, &[]);
     if let Some(quoted) = quoted {
         // Neither arrives nor leaves: only what is behind the stations is quoted.
         let packet = parse_packet(quoted, &Side::arriving(MacAddr::zero()))?;
@@ -174,9 +182,9 @@ fn number<T: FromStr>(word: &str) -> Result<T, String> {
     word.parse().map_err(|_| format!("cannot read `{word}`"))
 }
 
-fn end(word: &str) -> Result<(Ipv4Addr, u16), String> {
-    let (address, port) = word.split_once(':').ok_or("an end is IP:PORT")?;
-    Ok((number(address)?, number(port)?))
+fn end(word: &str) -> Result<(IpAddr, u16), String> {
+    let (address, port) = word.rsplit_once(':').ok_or("an end is IP:PORT")?;
+    Ok((number(address.trim_matches(['[', ']']))?, number(port)?))
 }
 
 fn hex(word: &str) -> Result<Vec<u8>, String> {
@@ -206,7 +214,7 @@ fn control_bits(word: &str) -> Result<u8, String> {
 }
 
 fn station(word: &str) -> Result<MacAddr, String> {
-    match word.parse::<Ipv4Addr>() {
+    match word.parse::<IpAddr>() {
         Ok(host) => Ok(mac_of(host)),
         Err(_) => number(word),
     }
@@ -258,6 +266,11 @@ fn set_ip(shape: &mut Shape, name: &str, value: &str) -> Result<bool, String> {
         "total" => shape.total_length = Some(number(value)?),
         "ip-sum" => shape.header_error = number(value)?,
         "ip-options" => shape.ip_options = hex(value)?,
+        "label" => shape.flow_label = number(value)?,
+        "ext" => {
+            let (first, bytes) = value.split_once(':').ok_or("it is NUMBER:HEX")?;
+            shape.extensions = (number(first)?, hex(bytes)?);
+        }
         _ => return Ok(false),
     }
     Ok(true)
@@ -300,6 +313,38 @@ fn set_frame(shape: &mut Shape, name: &str, value: &str) -> Result<bool, String>
         _ => return Ok(false),
     }
     Ok(true)
+}
+
+fn ndp(words: &[&str], side: &Side) -> Result<NdpShape, String> {
+    let (mut shape, options) = match words {
+        ["who-has", target, "tell", sender, options @ ..] => {
+            let sender = number(sender)?;
+            (NdpShape::who_has(number(target)?, (sender, side.speaker(sender))), options)
+        }
+        [target, "is-at", "for", asker, options @ ..] => {
+            let (target, asker) = (number(target)?, number(asker)?);
+            let told = (target, side.speaker(target));
+            (NdpShape::is_at(told, (asker, side.hearer(asker))), options)
+        }
+        _ => return Err("no such NDP packet".to_owned()),
+    };
+    for option in options {
+        let (name, value) = option.split_once('=').ok_or("an option is NAME=VALUE")?;
+        match name {
+            "station" => shape.station = Some(station(value)?),
+            "no-station" => shape.station = None,
+            "from" => shape.from.0 = station(value)?,
+            "to" => shape.to.0 = station(value)?,
+            "to-ip" => shape.to.1 = number(value)?,
+            "hops" => shape.hops = number(value)?,
+            "code" => shape.code = number(value)?,
+            "flags" => shape.flags = number(value)?,
+            "sum" => shape.error = number(value)?,
+            "cut" => shape.cut = Some(number(value)?),
+            _ => return Err(format!("no such option: {name}")),
+        }
+    }
+    Ok(shape)
 }
 
 fn arp(words: &[&str], side: &Side) -> Result<ArpShape, String> {

@@ -1,6 +1,6 @@
 //! What people, hosts and strangers do to a world while connections are under way.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use control::state::{ConnectionState, Decision};
 use dataplane::limits::PORTS_PER_POOL;
@@ -11,6 +11,7 @@ use super::agenda::{MICRO, MILLI, Nanos, SECOND};
 use super::intent::{TCP_PORTS, backend, nat_ip};
 use super::pattern::{CELL, Stream};
 use super::world::{Event, NOBODY, World, link};
+use crate::address::v4;
 use crate::encode::{Shape, TCP, UDP, flags};
 use crate::mac_of;
 
@@ -245,7 +246,7 @@ impl World {
                 self.later(Undo::Voice(at));
             }
             _ => {
-                let [_, b, c, d] = host.address.octets();
+                let [_, b, c, d] = v4(host.address).octets();
                 let last = u8::try_from(at).expect("few hosts");
                 let announcement = host.change_mac(MacAddr::new(0x06, fifth, b, c, d, last));
                 let network = host.network;
@@ -285,8 +286,8 @@ impl World {
         for _ in 0..20 + self.random.below(400) {
             let [third, fourth] = self.random.half().to_be_bytes();
             let port = 2_000 + self.random.half() % 60_000;
-            let from = (Ipv4Addr::new(10, 0, 2 + third % 250, fourth), port);
-            let shape = Shape::tcp(from, (Ipv4Addr::new(10, 0, 0, 5), TCP_PORTS.0), flags::SYN);
+            let from = (IpAddr::from([10, 0, 2 + third % 250, fourth]), port);
+            let shape = Shape::tcp(from, (IpAddr::from([10, 0, 0, 5]), TCP_PORTS.0), flags::SYN);
             self.inject(tenant, shape, at);
             at += self.random.below(20) as Nanos * MICRO;
         }
@@ -333,11 +334,11 @@ impl World {
         let own = if self.intent.is_tenant(network) { [10, 0, 9, 99] } else { [10, 1, 9, 77] };
         let sources = [own, [10, 9, 9, 9], [10, 0, 0, 5], [10, 1, 0, 4], [127, 0, 0, 1]];
         let targets = [[10, 1, 0, 4], [10, 1, 0, 10], [10, 0, 1, 1], [10, 0, 0, 5], [10, 0, 0, 77]];
-        let mut from = Ipv4Addr::from(*self.random.pick(&sources));
-        let to = Ipv4Addr::from(*self.random.pick(&targets));
+        let mut from = IpAddr::from(*self.random.pick(&sources));
+        let to = IpAddr::from(*self.random.pick(&targets));
         let port_to = *self.random.pick(&[1, 22, 8_080, port]);
         if self.intent.is_tenant(network) && self.intent.is_local(network, to) {
-            from = Ipv4Addr::new(10, 9, 9, 9);
+            from = IpAddr::from([10, 9, 9, 9]);
         }
         let mut shape = Shape::new(protocol, (from, port), (to, port_to));
         shape.from_mac = mac_of(from);

@@ -2,7 +2,7 @@
 //! checkers know of them.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::agenda::Nanos;
 use super::header::Header;
@@ -38,7 +38,7 @@ pub(super) enum Progress {
 pub(super) struct Dial {
     pub(super) tenant: usize,
     pub(super) host: usize,
-    pub(super) endpoint: Ipv4Addr,
+    pub(super) endpoint: IpAddr,
     pub(super) is_tcp: bool,
     pub(super) port: u16,
     pub(super) start: Nanos,
@@ -56,7 +56,7 @@ pub(super) struct Dial {
     pub(super) asked: usize,
     pub(super) answered: usize,
     /// Which server's socket got its first bytes.
-    pub(super) served_by: Option<(Ipv4Addr, usize, u64)>,
+    pub(super) served_by: Option<(IpAddr, usize, u64)>,
 }
 
 impl Dial {
@@ -72,7 +72,7 @@ pub(super) struct Dials {
     /// Bytes of theirs that arrived.
     pub(super) bytes: u64,
     /// Tenant and endpoint of each link id that backends were told.
-    links: BTreeMap<Vec<u8>, (usize, Ipv4Addr)>,
+    links: BTreeMap<Vec<u8>, (usize, IpAddr)>,
 }
 
 impl Dials {

@@ -1,6 +1,6 @@
 //! PROXY headers as backends read them: an independent decoder of the three layouts.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// Bytes before the length is known.
 pub(super) const START: usize = 16;
@@ -8,8 +8,8 @@ pub(super) const START: usize = 16;
 /// Who asks, as a backend is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Header {
-    pub(super) client: (Ipv4Addr, u16),
-    pub(super) endpoint: (Ipv4Addr, u16),
+    pub(super) client: (IpAddr, u16),
+    pub(super) endpoint: (IpAddr, u16),
     /// Type, length and value of all that follows.
     pub(super) link: Vec<u8>,
 }
@@ -25,7 +25,8 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Header> {
     if length(bytes)? != bytes.len() || bytes.len() < START + 15 {
         return None;
     }
-    let address = |at: usize| Ipv4Addr::new(bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]);
+    let address =
+        |at: usize| IpAddr::from([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
     let port = |at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
     let link = &bytes[START + 12..];
     let is_known = match link[0] {

@@ -1,7 +1,7 @@
 //! A host: a real TCP/IP stack (smoltcp) on one end of a cable, and the application on top of it.
 
 use std::collections::VecDeque;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use pnet_base::MacAddr;
 use smoltcp::iface::{Config, Interface, PollResult, SocketSet};
@@ -14,6 +14,7 @@ use super::agenda::{MICRO, Nanos};
 use super::client::Client;
 use super::dial::Dials;
 use super::server::Server;
+use crate::address::v4;
 use crate::encode::{ArpShape, flags};
 use crate::{Observed, observe};
 
@@ -73,7 +74,7 @@ pub(super) enum App {
 /// See the module's documentation.
 pub(super) struct Host {
     pub(super) network: usize,
-    pub(super) address: Ipv4Addr,
+    pub(super) address: IpAddr,
     pub(super) mac: MacAddr,
     /// Switched off: hears and says nothing.
     pub(super) is_off: bool,
@@ -93,7 +94,7 @@ pub(super) fn smol(now: Nanos) -> Instant {
 
 impl Host {
     pub(super) fn new(
-        (network, address): (usize, Ipv4Addr),
+        (network, address): (usize, IpAddr),
         (mac, mtu): (MacAddr, usize),
         app: App,
         seed: u64,
@@ -103,7 +104,7 @@ impl Host {
         config.random_seed = seed;
         let mut interface = Interface::new(config, &mut plug, smol(0));
         interface.update_ip_addrs(|addresses| {
-            addresses.push(IpCidr::new(address.into(), 16)).expect("room for one address");
+            addresses.push(IpCidr::new(v4(address).into(), 16)).expect("room for one address");
         });
         let sockets = SocketSet::new(Vec::new());
         let (is_off, is_mute, due) = (false, false, Nanos::MAX);
@@ -122,7 +123,7 @@ impl Host {
     fn repeats_syn(&self, bytes: &[u8]) -> bool {
         let Observed::Transport(seen) = observe(bytes) else { return false };
         let opens = seen.flags & (flags::SYN | flags::ACK) == flags::SYN;
-        let from = IpEndpoint::new(seen.source.into(), seen.source_port);
+        let from = IpEndpoint::new(v4(seen.source).into(), seen.source_port);
         opens
             && self.sockets.iter().any(|(_, socket)| match socket {
                 Socket::Tcp(socket) => socket.remote_endpoint() == Some(from),

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use control::state::ConnectionState;
 
@@ -20,8 +20,8 @@ pub(super) const UDP_PORTS: (u16, u16) = (53, 5353);
 pub(super) struct Service {
     /// The provider's network.
     pub(super) network: usize,
-    pub(super) nat_ips: BTreeSet<Ipv4Addr>,
-    pub(super) backends: BTreeSet<Ipv4Addr>,
+    pub(super) nat_ips: BTreeSet<IpAddr>,
+    pub(super) backends: BTreeSet<IpAddr>,
     /// In seconds: established, half open, closing, UDP.
     pub(super) timeouts: [u64; 4],
     /// Whose PROXY headers its backends want, if any.
@@ -34,7 +34,7 @@ pub(super) struct Endpoint {
     pub(super) name: String,
     /// The tenant's network.
     pub(super) network: usize,
-    pub(super) address: Ipv4Addr,
+    pub(super) address: IpAddr,
     pub(super) service: usize,
     pub(super) state: ConnectionState,
     /// Whether the file has it.
@@ -56,18 +56,18 @@ pub(super) struct Intent {
 }
 
 /// A backend that a provider may have.
-pub(super) fn backend(number: u8) -> Ipv4Addr {
-    Ipv4Addr::new(10, 1, 0, 10 + number)
+pub(super) fn backend(number: u8) -> IpAddr {
+    IpAddr::from([10, 1, 0, 10 + number])
 }
 
 /// A NAT IP that a service may have.
-pub(super) fn nat_ip(number: u8) -> Ipv4Addr {
-    Ipv4Addr::new(10, 1, 0, 4 + number)
+pub(super) fn nat_ip(number: u8) -> IpAddr {
+    IpAddr::from([10, 1, 0, 4 + number])
 }
 
 /// A client's host.
-pub(super) fn client(number: u8) -> Ipv4Addr {
-    Ipv4Addr::new(10, 0, 1, 1 + number)
+pub(super) fn client(number: u8) -> IpAddr {
+    IpAddr::from([10, 0, 1, 1 + number])
 }
 
 impl Intent {
@@ -80,7 +80,7 @@ impl Intent {
                 endpoints.push(Endpoint {
                     name: format!("pe-{network}-{service}"),
                     network,
-                    address: Ipv4Addr::new(10, 0, 0, last),
+                    address: IpAddr::from([10, 0, 0, last]),
                     service,
                     state: ConnectionState::Approved,
                     is_configured: true,
@@ -101,13 +101,13 @@ impl Intent {
     }
 
     /// The endpoint with an address in a network, if there is one now.
-    pub(super) fn endpoint(&self, network: usize, address: Ipv4Addr) -> Option<&Endpoint> {
+    pub(super) fn endpoint(&self, network: usize, address: IpAddr) -> Option<&Endpoint> {
         let mut endpoints = self.endpoints.iter().filter(|endpoint| endpoint.is_configured);
         endpoints.find(|endpoint| (endpoint.network, endpoint.address) == (network, address))
     }
 
     /// Whether adit answers for an address in a network.
-    pub(super) fn is_local(&self, network: usize, address: Ipv4Addr) -> bool {
+    pub(super) fn is_local(&self, network: usize, address: IpAddr) -> bool {
         let mut of_network = self.services.iter().filter(|service| service.network == network);
         of_network.any(|service| service.nat_ips.contains(&address))
             || self.endpoint(network, address).is_some()

@@ -140,13 +140,13 @@ fn set_length(bytes: &mut [u8]) {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::IpAddr;
 
     use super::*;
     use crate::encode::Shape;
 
     fn segment(sequence: u32, length: u8, control: u8) -> Vec<u8> {
-        let (client, endpoint) = (Ipv4Addr::new(10, 0, 1, 1), Ipv4Addr::new(10, 0, 0, 5));
+        let (client, endpoint) = (IpAddr::from([10, 0, 1, 1]), IpAddr::from([10, 0, 0, 5]));
         let mut shape = Shape::tcp((client, 4_000), (endpoint, 443), control);
         shape.sequence = sequence;
         shape.payload = (0..length).collect();

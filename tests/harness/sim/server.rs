@@ -1,7 +1,7 @@
 //! The application of a backend's host: accepts, checks what is asked, answers, and ends
 //! connections the way that was planned.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use smoltcp::iface::{SocketHandle, SocketSet};
 use smoltcp::socket::{tcp, udp};
@@ -31,14 +31,14 @@ struct Desk {
 
 /// See the module's documentation.
 pub(super) struct Server {
-    address: Ipv4Addr,
+    address: IpAddr,
     desks: Vec<Desk>,
     datagrams: Option<SocketHandle>,
     wants_header: bool,
 }
 
 impl Server {
-    pub(super) fn new(address: Ipv4Addr, wants_header: bool) -> Server {
+    pub(super) fn new(address: IpAddr, wants_header: bool) -> Server {
         Server { address, desks: Vec::new(), datagrams: None, wants_header }
     }
 
@@ -105,7 +105,7 @@ impl Desk {
 
     fn serve(
         &mut self,
-        (address, number): (Ipv4Addr, usize),
+        (address, number): (IpAddr, usize),
         socket: &mut tcp::Socket<'_>,
         dials: &mut Dials,
     ) -> bool {

@@ -99,6 +99,7 @@ fn describe(bytes: &[u8]) -> String {
             format!("arp who has {target}, asks {sender} at {from_mac}")
         }
         Observed::Arp { sender, sender_mac, .. } => format!("arp {sender} is at {sender_mac}"),
+        Observed::Ndp(seen) => format!("ndp about {} of {}", seen.target, seen.source),
         Observed::Error(_) => format!("an ICMP error of {} bytes", bytes.len()),
         Observed::Fragment(_) => format!("a fragment of {} bytes", bytes.len()),
         Observed::Other => format!("something of {} bytes", bytes.len()),

@@ -6,7 +6,7 @@
 //! [`Watch::back`], I5 and I6 by [`crate::check`], I8 and I9 in [`Watch::account`].
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use control::state::ConnectionState;
 use dataplane::drop_reason::DropReason;
@@ -21,6 +21,7 @@ use super::header;
 use super::intent::{Intent, Service, TCP_PORTS, UDP_PORTS};
 use super::nic::{Deed, Fate};
 use super::pattern::tenant_of;
+use crate::address::v4;
 use crate::check::Checker;
 use crate::encode::{Image, TCP, flags};
 use crate::observe::{Observed, Transport, observe};
@@ -34,7 +35,7 @@ const ARRIVALS: usize = 16_384;
 /// Stations that an address may have been heard from, lately.
 const STATIONS: usize = 3;
 
-type Socket = (Ipv4Addr, u16);
+type Socket = (IpAddr, u16);
 
 /// A frame that arrived at adit.
 struct Arrival {
@@ -305,7 +306,7 @@ impl Watch {
         let ports = if input.protocol == TCP { TCP_PORTS } else { UDP_PORTS };
         let used = (input.destination_port, output.destination_port);
         assert_eq!(used, ports, "I1: a rule covers it");
-        assert_eq!(input.source.octets()[..2], [10, 0], "its source is of its network");
+        assert_eq!(v4(input.source).octets()[..2], [10, 0], "its source is of its network");
         let known = self.is_station((egress, 0, (output.destination, 0)), output.to_mac);
         assert!(known, "{} answered for the backend", output.to_mac);
         let (outside, inside) = (outside(egress, output), inside(ingress, input));

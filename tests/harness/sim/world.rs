@@ -1,6 +1,6 @@
 //! One world: everything that a seed decides, put together and played event by event.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use dataplane::device::Link;
@@ -530,7 +530,7 @@ fn plan_dials(swarm: &Swarm, intent: &Intent, random: &mut Random) -> Vec<Dial> 
 /// Clients first, tenant by tenant; then backends.
 fn hosts(swarm: &Swarm, intent: &Intent, dials: &Dials, random: &mut Random) -> Vec<Host> {
     let mut hosts = Vec::new();
-    let mut add = |network: usize, address: Ipv4Addr, app: App| {
+    let mut add = |network: usize, address: IpAddr, app: App| {
         let place = (mac_of(address), swarm.mtus[network]);
         hosts.push(Host::new((network, address), place, app, random.draw()));
     };

@@ -5,7 +5,7 @@
 //! to come to nothing. What passes is not judged packet by packet; the tables are, afterwards.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use dataplane::drop_reason::DropReason;
 use dataplane::engine::{Arrival, Outcome, Verdict};
@@ -13,12 +13,13 @@ use dataplane::limits::BATCH_FRAMES_MAX;
 use dataplane::types::{DeviceIndex, Protocol};
 
 use super::World;
+use crate::address::{octets, plus};
 use crate::encode::{Shape, Sum, TCP, UDP, flags, mac_of};
 use crate::sum::sum;
 use crate::topology::{CLIENT, P};
 
 /// An address and a port.
-pub type Socket = (Ipv4Addr, u16);
+pub type Socket = (IpAddr, u16);
 
 /// What became of a flood.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,8 +71,7 @@ impl Flood {
 pub fn clients(from: u32, count: u32) -> impl Iterator<Item = Socket> {
     (from..from + count).map(|number| {
         let [high, low] = u16::try_from(number % 60_000 + 2_000).unwrap().to_be_bytes();
-        let address = CLIENT.to_bits() + number / 60_000;
-        (Ipv4Addr::from_bits(address), u16::from_be_bytes([high, low]))
+        (plus(CLIENT, number / 60_000), u16::from_be_bytes([high, low]))
     })
 }
 
@@ -192,7 +192,7 @@ fn turn_round(frame: &[u8]) -> Vec<u8> {
 }
 
 fn patch(frame: &mut [u8], (address, port): Socket) {
-    frame[26..30].copy_from_slice(&address.octets());
+    frame[26..30].copy_from_slice(&octets(address));
     frame[34..36].copy_from_slice(&port.to_be_bytes());
     frame[24..26].fill(0);
     let checksum = !sum(&frame[14..34]);

@@ -1,6 +1,8 @@
 //! ICMP as hosts and routers send it, and what adit makes of it.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
+
+use harness::address::octets;
 
 use dataplane::drop_reason::DropReason;
 use dataplane::engine::Verdict;
@@ -35,7 +37,7 @@ pub(crate) fn answering_world() -> World {
 
 /// An error of this type and code about a packet: it goes to that packet's sender and quotes its
 /// IPv4 header and eight bytes (RFC 792).
-pub(crate) fn error(from: Ipv4Addr, kind: (u8, u8), about: &Shape) -> Shape {
+pub(crate) fn error(from: IpAddr, kind: (u8, u8), about: &Shape) -> Shape {
     message(kind, about).between(from, about.source)
 }
 
@@ -89,8 +91,8 @@ pub(crate) fn ping(world: &mut World, id: u16) -> Result<(), DropReason> {
             let wanted = IcmpShape::echo(ECHO_REPLY, id, 3, b"ping").encode();
             assert_eq!(reply[34..], wanted);
             assert_eq!(
-                (&reply[26..30], &reply[30..34]),
-                (&ENDPOINT.octets()[..], &CLIENT.octets()[..])
+                (reply[26..30].to_vec(), reply[30..34].to_vec()),
+                (octets(ENDPOINT), octets(CLIENT))
             );
             Ok(())
         }

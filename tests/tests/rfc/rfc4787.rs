@@ -5,7 +5,7 @@
 //!   easier to guess.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use dataplane::drop_reason::DropReason;
@@ -21,7 +21,7 @@ use crate::icmp::told;
 use crate::same;
 use crate::talk::{Flow, large_world, send, world};
 
-const CLIENT_SOCKET: (Ipv4Addr, u16) = (CLIENT, 5000);
+const CLIENT_SOCKET: (IpAddr, u16) = (CLIENT, 5000);
 
 /// A client's socket has one mapping, whatever the destination.
 /// Applies: adapted
@@ -111,7 +111,7 @@ fn rfc4787_req7_networks_with_the_same_addresses_do_not_meet() {
         topology.plan.scopes[tenant.slot()].address_space.extend(space.clone());
     }
     let mut world = World::new(topology);
-    for client in [CLIENT_SOCKET, (backend(0), 5353), (Ipv4Addr::new(10, 1, 0, 4), 5353)] {
+    for client in [CLIENT_SOCKET, (backend(0), 5353), (IpAddr::from([10, 1, 0, 4]), 5353)] {
         let flows = [A, B].map(|tenant| Flow::open(&mut world, UDP, tenant, client));
         assert_ne!(flows[0].nat, flows[1].nat, "the backend tells them apart");
         flows.iter().rev().for_each(|flow| flow.assert_alive(&mut world));

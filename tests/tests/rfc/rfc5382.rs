@@ -1,6 +1,6 @@
 //! RFC 5382: what a NAT does with TCP.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use dataplane::drop_reason::DropReason;
@@ -13,7 +13,7 @@ use crate::icmp::{error, send_error, translating_world};
 use crate::same;
 use crate::talk::{Flow, send, world};
 
-const CLIENT_SOCKET: (Ipv4Addr, u16) = (CLIENT, 5000);
+const CLIENT_SOCKET: (IpAddr, u16) = (CLIENT, 5000);
 
 /// A client's socket has one mapping, whatever the destination.
 /// Applies: adapted

@@ -1,6 +1,6 @@
 //! RFC 5508: what a NAT does with ICMP.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use dataplane::drop_reason::DropReason;
@@ -19,7 +19,7 @@ use crate::icmp::{
 use crate::same;
 use crate::talk::{Flow, large_world, pass, send, world};
 
-const CLIENT_SOCKET: (Ipv4Addr, u16) = (CLIENT, 5000);
+const CLIENT_SOCKET: (IpAddr, u16) = (CLIENT, 5000);
 
 /// ICMP queries (echo) of the inside reach the outside, and the replies come back.
 /// Applies: adapted
@@ -56,7 +56,7 @@ fn rfc5508_req3_wrong_checksums_are_dropped() {
     let mut world = translating_world();
     let flow = Flow::open(&mut world, UDP, A, CLIENT_SOCKET);
     let about = flow.outgoing(0).with_payload(b"asked");
-    let router = Ipv4Addr::new(10, 1, 0, 99);
+    let router = IpAddr::from([10, 1, 0, 99]);
     let outcome = |world: &mut World, message: IcmpShape| {
         send_error(world, P, message.between(router, NAT_IP)).map(drop)
     };
@@ -85,7 +85,7 @@ fn rfc5508_req3_wrong_checksums_are_dropped() {
 fn rfc5508_req4_an_error_from_outside_reaches_the_client() {
     let mut world = translating_world();
     let flow = Flow::open(&mut world, UDP, A, CLIENT_SOCKET);
-    let router = Ipv4Addr::new(10, 1, 0, 99);
+    let router = IpAddr::from([10, 1, 0, 99]);
     let (device, seen) = send_error(&mut world, P, error(router, (3, 1), &flow.outgoing(0)))
         .expect("an error about a live flow passes");
     assert_eq!((device, seen.source, seen.destination), (A, ENDPOINT, CLIENT));

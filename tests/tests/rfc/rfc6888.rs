@@ -7,7 +7,7 @@
 //!   mapped towards itself.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use dataplane::drop_reason::DropReason;
@@ -23,7 +23,7 @@ use crate::icmp::{error, send_error, told_kinds, translating_world};
 use crate::same;
 use crate::talk::{Flow, large_world, send, sockets, world};
 
-const CLIENT_SOCKET: (Ipv4Addr, u16) = (CLIENT, 5000);
+const CLIENT_SOCKET: (IpAddr, u16) = (CLIENT, 5000);
 
 /// The requirements of each protocol's own RFC are met.
 /// Applies: as it stands
@@ -58,7 +58,7 @@ fn rfc6888_req2_a_clients_flows_spread_over_the_nat_ips() {
 #[test]
 fn rfc6888_req3_nat_ips_need_not_be_neighbors() {
     let nat_ips = [[10, 1, 200, 1], [10, 1, 0, 4], [10, 1, 3, 9], [10, 1, 255, 254]];
-    let nat_ips = nat_ips.map(Ipv4Addr::from);
+    let nat_ips = nat_ips.map(IpAddr::from);
     let mut topology = Topology::with_backends(&[backend(0)]);
     topology.set_nat_ips(&nat_ips);
     let mut world = World::new(topology);
@@ -133,7 +133,7 @@ fn rfc6888_req6_nothing_but_endpoints_is_translated() {
     let mut world = world();
     for host in [[10, 0, 0, 6], [10, 1, 0, 10], [10, 1, 0, 4], [192, 0, 2, 1]] {
         for protocol in [TCP, UDP] {
-            let to = (Ipv4Addr::from(host), 443);
+            let to = (IpAddr::from(host), 443);
             let shape = Shape { flags: flags::SYN, ..Shape::new(protocol, CLIENT_SOCKET, to) };
             assert_eq!(send(&mut world, A, shape).map(drop), Err(DropReason::NoEndpoint));
         }

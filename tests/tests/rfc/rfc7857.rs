@@ -7,7 +7,7 @@
 //!   by address and port, see RFC 4787 REQ-8; all protocols are treated alike in that.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use dataplane::drop_reason::DropReason;
@@ -22,7 +22,7 @@ use harness::{Shape, Topology, World};
 use crate::same;
 use crate::talk::{Flow, large_world, pass, send, sockets, world};
 
-const CLIENT_SOCKET: (Ipv4Addr, u16) = (CLIENT, 5000);
+const CLIENT_SOCKET: (IpAddr, u16) = (CLIENT, 5000);
 
 /// TCP is followed by the state machine of RFC 6146; whatever is not established is transitory,
 /// for 4 min.
@@ -128,7 +128,7 @@ fn rfc7857_3_a_port_is_lent_towards_each_backend() {
 #[test]
 fn rfc7857_4_protocols_choose_their_nat_ips_by_themselves() {
     let mut topology = Topology::with_backends(&[backend(0)]);
-    let nat_ips: Vec<_> = (0..8).map(|at| Ipv4Addr::new(10, 1, 1, at)).collect();
+    let nat_ips: Vec<_> = (0..8).map(|at| IpAddr::from([10, 1, 1, at])).collect();
     topology.set_nat_ips(&nat_ips);
     let mut world = World::new(topology);
     let mut differ = 0;

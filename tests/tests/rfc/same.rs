@@ -1,7 +1,7 @@
 //! What RFC 4787 asks of UDP and RFC 5382 of TCP in nearly the same words, asserted for either.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use dataplane::drop_reason::DropReason;
@@ -66,13 +66,13 @@ pub(crate) fn only_the_chosen_backend_answers(protocol: u8) {
     };
     assert_eq!(from((address, port + 1)), Err(DropReason::BackendMismatch));
     assert_eq!(from((stranger, port)), Err(DropReason::UnsolicitedFromProvider));
-    assert_eq!(from((Ipv4Addr::new(10, 1, 7, 7), port)), Err(DropReason::UnsolicitedFromProvider));
+    assert_eq!(from((IpAddr::from([10, 1, 7, 7]), port)), Err(DropReason::UnsolicitedFromProvider));
     flow.assert_alive(&mut world);
 }
 
 /// A client in the provider's own network, and where it finds an endpoint.
-const NEIGHBOR: Socket = (Ipv4Addr::new(10, 1, 0, 77), 5000);
-const NEIGHBORS_ENDPOINT: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 5);
+const NEIGHBOR: Socket = (IpAddr::V4(std::net::Ipv4Addr::new(10, 1, 0, 77)), 5000);
+const NEIGHBORS_ENDPOINT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 1, 0, 5));
 
 /// A flow between a client and a backend of one network, through an endpoint there.
 pub(crate) fn flow_beside_the_backend(protocol: u8) -> (World, Flow) {
@@ -139,7 +139,7 @@ pub(crate) fn echo_needs_no_mapping() {
 /// Flows of one client spread over all NAT IPs.
 pub(crate) fn a_clients_flows_spread_over_the_nat_ips(protocol: u8) {
     let mut topology = Topology::with_backends(&[backend(0)]);
-    let nat_ips: Vec<_> = (0..8).map(|at| Ipv4Addr::new(10, 1, 1, at)).collect();
+    let nat_ips: Vec<_> = (0..8).map(|at| IpAddr::from([10, 1, 1, at])).collect();
     topology.set_nat_ips(&nat_ips);
     let mut world = World::new(topology);
     let flows: Vec<_> =
@@ -170,7 +170,7 @@ pub(crate) fn ports_run_from_a_secret_start(protocol: u8) {
 }
 
 /// Payload that names addresses and ports passes as it is, both ways.
-pub(crate) fn payload_is_never_looked_at(protocol: u8, port: u16, of: impl Fn(Ipv4Addr) -> String) {
+pub(crate) fn payload_is_never_looked_at(protocol: u8, port: u16, of: impl Fn(IpAddr) -> String) {
     let mut topology = Topology::with_backends(&[backend(0)]);
     add_rule(&mut topology, protocol, port);
     let mut world = World::new(topology);

@@ -1,6 +1,6 @@
 //! Short words for what the tests say: who sends what, and what left.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use dataplane::drop_reason::DropReason;
 use dataplane::engine::Verdict;
@@ -164,6 +164,6 @@ pub(crate) fn add_rule(topology: &mut Topology, protocol: u8, port: u16) {
 }
 
 /// Sockets of one host.
-pub(crate) fn sockets(host: Ipv4Addr, count: u16) -> impl Iterator<Item = Socket> {
+pub(crate) fn sockets(host: IpAddr, count: u16) -> impl Iterator<Item = Socket> {
     (0..count).map(move |number| (host, 5_000 + number))
 }

@@ -8,7 +8,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,8 @@ const ADDR_GEN_MODE_NONE: u8 = 1;
 
 const AF_INET: u8 = 2;
 const AF_INET6: u16 = 10;
+/// An address of IPv6 is used at once (`IFA_F_NODAD`); IPv4 has no such flag.
+const NO_DUPLICATE_DETECTION: u8 = 2;
 const IFF_UP: u32 = 1;
 const IFF_RUNNING: u32 = 1 << 6;
 const IFF_LOWER_UP: u32 = 1 << 16;
@@ -312,12 +314,17 @@ impl Link {
         self.namespace.request(message).context("delete", || self.to_string()).map(drop)
     }
 
-    /// Gives it an address; the kernel adds the route of the subnet once the device is up.
+    /// Gives it an address, which it has at once; the kernel adds the route of the subnet once the
+    /// device is up. One of IPv6 needs [`Namespace::enable_ipv6`].
     ///
     /// # Errors
     /// When it has the address already.
-    pub fn add_address(&self, address: Ipv4Addr, prefix_length: u8) -> Result<(), LabError> {
-        let flags = NLM_F_CREATE | NLM_F_EXCL;
+    pub fn add_address(
+        &self,
+        address: impl Into<IpAddr>,
+        prefix_length: u8,
+    ) -> Result<(), LabError> {
+        let (flags, address) = (NLM_F_CREATE | NLM_F_EXCL, address.into());
         self.change_address(libc::RTM_NEWADDR, flags, address, prefix_length)
             .context("add address to", || format!("{self} ({address}/{prefix_length})"))
     }
@@ -327,7 +334,7 @@ impl Link {
     /// # Errors
     /// When it has no such address.
     pub fn remove_address(&self, address: Ipv4Addr, prefix_length: u8) -> Result<(), LabError> {
-        self.change_address(libc::RTM_DELADDR, 0, address, prefix_length)
+        self.change_address(libc::RTM_DELADDR, 0, address.into(), prefix_length)
             .context("remove address from", || format!("{self} ({address}/{prefix_length})"))
     }
 
@@ -427,14 +434,18 @@ impl Link {
         &self,
         kind: u16,
         flags: i32,
-        address: Ipv4Addr,
+        address: IpAddr,
         prefix_length: u8,
     ) -> io::Result<()> {
-        let mut header = [AF_INET, prefix_length, 0, 0, 0, 0, 0, 0];
+        let (family, octets) = match address {
+            IpAddr::V4(address) => (AF_INET, address.octets().to_vec()),
+            IpAddr::V6(address) => (AF_INET6.to_le_bytes()[0], address.octets().to_vec()),
+        };
+        let mut header = [family, prefix_length, NO_DUPLICATE_DETECTION, 0, 0, 0, 0, 0];
         header[4..8].copy_from_slice(&self.index.to_ne_bytes());
         let message = Message::new(kind, flags, &header)
-            .attribute(libc::IFA_LOCAL, &address.octets())
-            .attribute(libc::IFA_ADDRESS, &address.octets());
+            .attribute(libc::IFA_LOCAL, &octets)
+            .attribute(libc::IFA_ADDRESS, &octets);
         self.namespace.request(message).map(drop)
     }
 

@@ -94,6 +94,15 @@ impl Namespace {
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    /// Switches IPv6 on for all its devices. They still have no addresses of their own making.
+    ///
+    /// # Errors
+    /// When /proc/sys is read-only, or the kernel has no IPv6.
+    pub fn enable_ipv6(&self) -> Result<(), LabError> {
+        let switch = || switch_ipv6_here("0");
+        self.run(switch)?.context("enable IPv6 in", || self.name().to_string())
+    }
+
     /// The name given at creation.
     pub fn name(&self) -> &str {
         &self.inner.name
@@ -210,8 +219,12 @@ impl AsFd for Namespace {
 /// Turns IPv6 off in the namespace of the calling thread, for present and future devices. Paths
 /// under /proc/sys/net lead to the settings of the namespace of the thread that opens them.
 pub(crate) fn disable_ipv6_here() -> io::Result<()> {
+    switch_ipv6_here("1")
+}
+
+fn switch_ipv6_here(off: &str) -> io::Result<()> {
     for scope in ["all", "default"] {
-        fs::write(format!("/proc/sys/net/ipv6/conf/{scope}/disable_ipv6"), "1")?;
+        fs::write(format!("/proc/sys/net/ipv6/conf/{scope}/disable_ipv6"), off)?;
     }
     Ok(())
 }

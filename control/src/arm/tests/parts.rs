@@ -72,8 +72,9 @@ fn the_data_path_is_told_of_every_part() {
     assert!(states.eq([AdminState::None, AdminState::Up, AdminState::Down]));
     assert_eq!(pool.drain, Some(Duration::from_secs(30)));
     let ports = balancer.inbound_nat_rules.iter();
-    let ports = ports.map(|rule| (rule.backend_address.octets()[3], rule.frontend_port));
-    assert!(ports.eq([(100, 5000), (101, 5001), (102, 5002)]));
+    let ports = ports.map(|rule| (rule.backend_address.to_string(), rule.frontend_port));
+    let expected = [(100, 5000), (101, 5001), (102, 5002)];
+    assert!(ports.eq(expected.map(|(last, port)| (format!("10.1.0.{last}"), port))));
 
     // What is shown can be sent back, and says the same.
     let shown = office.get("loadBalancers/lb");

@@ -1,7 +1,7 @@
 //! The map of NAT port use: a row for each backend and protocol, a column for each NAT IP of the
 //! service, and how full the pool of ports where they meet is.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::grid::{Cell, Grid, Sort};
 use super::theme::Tone;
@@ -37,7 +37,7 @@ fn map(service: &Service, width: usize) -> Grid {
     let titles = titles(&nat_ips, width);
     titles.iter().for_each(|title| grid.column(title.clone()));
     let is_narrow = titles.iter().any(|title| title.starts_with('…'));
-    let mut rows: Vec<(Ipv4Addr, Protocol)> = Vec::new();
+    let mut rows: Vec<(IpAddr, Protocol)> = Vec::new();
     for pool in &service.nat_ports {
         if !rows.contains(&(pool.backend, pool.protocol)) {
             rows.push((pool.backend, pool.protocol));
@@ -72,7 +72,7 @@ fn cell(pool: Option<&NatPorts>, is_narrow: bool) -> Cell {
     Cell::number(share, format!("{} {text:>wide$} ", mark(level))).tone(Tone::Heat(level))
 }
 
-fn about(backend: Ipv4Addr, protocol: Protocol, pools: &[&NatPorts]) -> String {
+fn about(backend: IpAddr, protocol: Protocol, pools: &[&NatPorts]) -> String {
     let each: Vec<String> = pools
         .iter()
         .map(|pool| format!("{} of {}", words::count(u64::from(pool.leased)), pool.nat_ip))
@@ -85,7 +85,7 @@ fn about(backend: Ipv4Addr, protocol: Protocol, pools: &[&NatPorts]) -> String {
     )
 }
 
-fn nat_ips(service: &Service) -> Vec<Ipv4Addr> {
+fn nat_ips(service: &Service) -> Vec<IpAddr> {
     let mut nat_ips = service.nat_ips.clone();
     for pool in &service.nat_ports {
         if !nat_ips.contains(&pool.nat_ip) {
@@ -97,12 +97,16 @@ fn nat_ips(service: &Service) -> Vec<Ipv4Addr> {
 }
 
 /// Addresses as titles: whole, or only their ends where all would not fit.
-fn titles(nat_ips: &[Ipv4Addr], width: usize) -> Vec<String> {
+fn titles(nat_ips: &[IpAddr], width: usize) -> Vec<String> {
     // Backend, protocol, refusals and the gaps take so much.
     let room = width.saturating_sub(34) / nat_ips.len().max(1);
     let whole: Vec<String> = nat_ips.iter().map(ToString::to_string).collect();
     if whole.iter().all(|title| title.len() + 2 <= room) {
         return whole;
     }
-    nat_ips.iter().map(|ip| format!("….{}", ip.octets()[3])).collect()
+    let end = |ip: &IpAddr| match ip {
+        IpAddr::V4(ip) => format!("….{}", ip.octets()[3]),
+        IpAddr::V6(ip) => format!("…:{:x}", ip.segments()[7]),
+    };
+    nat_ips.iter().map(end).collect()
 }

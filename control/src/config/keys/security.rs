@@ -17,10 +17,7 @@ pub(super) static SUBNET: Keys = Keys {
         key("name", NAME, Refused, "\"endpoints\"", "Its name."),
         key(
             "address_prefix",
-            (
-                Text,
-                Range::Said("an IPv4 prefix within the address space, apart from other subnets"),
-            ),
+            (Text, Range::Said("a prefix within the address space, apart from other subnets")),
             Refused,
             "\"10.0.0.0/24\"",
             "Its addresses.",

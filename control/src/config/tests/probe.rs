@@ -106,7 +106,7 @@ fn probes_come_from_a_nat_ip_or_from_an_address_that_is_nothing_else() {
     assert_fault(&from("127.0.0.1"), path, 25, &["loopback", "a NAT IP"]);
     assert_fault(&from("10.1.0.10"), path, 25, &["already a backend"]);
     assert_fault(&from("10.1.255.255"), path, 25, &["broadcast"]);
-    assert_fault(&from("x"), path, 25, &["not an IPv4 address"]);
+    assert_fault(&from("x"), path, 25, &["not an IP address"]);
     let router = from("10.1.0.1");
     let path = "virtual_network[1].routes[0].next_hop_ip_address";
     assert_fault(&router, path, 11, &["an address that probes come from"]);

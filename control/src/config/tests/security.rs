@@ -88,7 +88,7 @@ fn what_a_security_rule_may_not_be() {
     }
     let source = |source: &str| rule(&format!("source_address_prefixes = [\"{source}\"]"));
     bad(&source("10.0.1.1/24"), ".source_address_prefixes[0]", 3, &["first address"]);
-    bad(&source("10.0.1"), ".source_address_prefixes[0]", 3, &["IPv4 address"]);
+    bad(&source("10.0.1"), ".source_address_prefixes[0]", 3, &["IP address"]);
     bad(&source("VirtualNetwrk"), ".source_address_prefixes[0]", 3, &["VirtualNetwork"]);
     let twice = format!(
         "{RULE}[[network_security_group.security_rule]]\n{}",

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use dataplane::types::Prefix;
+use dataplane::types::{Family, Prefix};
 
 use super::super::raw::Text;
 use super::super::valid::VirtualNetwork;
@@ -11,14 +11,26 @@ use super::Context;
 
 /// Prefixes whose addresses can be nobody's in a virtual network: first address, length, and what
 /// it is.
-const UNUSABLE: [(Ipv4Addr, u8, &str); 6] = [
-    (Ipv4Addr::new(0, 0, 0, 0), 8, "\"this network\""),
-    (Ipv4Addr::new(127, 0, 0, 0), 8, "loopback"),
-    (Ipv4Addr::new(169, 254, 0, 0), 16, "link-local"),
-    (Ipv4Addr::new(168, 63, 129, 16), 32, "the address that Azure probes from"),
-    (Ipv4Addr::new(224, 0, 0, 0), 4, "multicast"),
-    (Ipv4Addr::new(240, 0, 0, 0), 4, "reserved"),
+const UNUSABLE: [(IpAddr, u8, &str); 9] = [
+    (ipv4(0, 0, 0, 0), 8, "\"this network\""),
+    (ipv4(127, 0, 0, 0), 8, "loopback"),
+    (ipv4(169, 254, 0, 0), 16, "link-local"),
+    (ipv4(168, 63, 129, 16), 32, "the address that Azure probes from"),
+    (ipv4(224, 0, 0, 0), 4, "multicast"),
+    (ipv4(240, 0, 0, 0), 4, "reserved"),
+    (ipv6(0), 64, "unspecified, loopback or IPv4-mapped"),
+    (ipv6(0xfe80), 10, "link-local"),
+    (ipv6(0xff00), 8, "multicast"),
 ];
+
+const fn ipv4(a: u8, b: u8, c: u8, d: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+}
+
+/// The first address that begins with these 16 bits.
+const fn ipv6(first: u16) -> IpAddr {
+    IpAddr::V6(Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, 0))
+}
 
 /// What an address of a virtual network is used for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -46,40 +58,36 @@ impl Use {
 
 /// Which addresses of which virtual network are used, for what, and on which line.
 #[derive(Default)]
-pub(super) struct Claims(HashMap<(usize, Ipv4Addr), (Use, usize)>);
+pub(super) struct Claims(HashMap<(usize, IpAddr), (Use, usize)>);
 
 impl Claims {
     /// What adit itself is under an address, if anything.
-    pub(super) fn owned_by_adit(&self, network: usize, address: Ipv4Addr) -> Option<String> {
+    pub(super) fn owned_by_adit(&self, network: usize, address: IpAddr) -> Option<String> {
         let &(what, line) = self.0.get(&(network, address))?;
         (what != Use::Backend).then(|| format!("{} (line {line})", what.name()))
     }
 }
 
-/// An IPv4 address.
-pub(super) fn address(context: &mut Context, text: &Text) -> Option<Ipv4Addr> {
-    match text.value.parse::<IpAddr>() {
-        Ok(IpAddr::V4(address)) => return Some(address),
-        Ok(IpAddr::V6(_)) => ipv6(context, text),
-        Err(_) => {
-            let problem = format!("{:?} is not an IPv4 address", text.value);
-            context.error(&text.place, problem, "write four numbers: \"10.0.0.5\"");
-        }
+/// An address of either family.
+pub(super) fn address(context: &mut Context, text: &Text) -> Option<IpAddr> {
+    let address = text.value.parse::<IpAddr>().ok();
+    if address.is_none() {
+        let problem = format!("{:?} is not an IP address", text.value);
+        context.error(&text.place, problem, "write \"10.0.0.5\" or \"fd00:1::5\"");
     }
-    None
+    address
 }
 
-fn ipv6(context: &mut Context, text: &Text) {
-    let problem = format!("{} is IPv6, which adit does not support yet", text.value);
-    context.error(&text.place, problem, "write an IPv4 address");
-}
-
-/// An IPv4 prefix whose addresses hosts may have.
+/// A prefix whose addresses hosts may have.
 pub(super) fn prefix(context: &mut Context, text: &Text) -> Option<Prefix> {
     let prefix = any_prefix(context, text)?;
     if let Some(what) = unusable(prefix) {
         let problem = format!("{prefix} overlaps {what}");
-        context.error(&text.place, problem, "hosts have unicast addresses: \"10.0.0.0/16\"");
+        context.error(
+            &text.place,
+            problem,
+            "hosts have unicast addresses: \"10.0.0.0/16\" or \"fd00:1::/48\"",
+        );
         return None;
     }
     Some(prefix)
@@ -87,41 +95,50 @@ pub(super) fn prefix(context: &mut Context, text: &Text) -> Option<Prefix> {
 
 /// What of a prefix can be nobody's, if anything.
 pub(crate) fn unusable(prefix: Prefix) -> Option<String> {
-    let overlaps = |&&(first, length, _): &&(Ipv4Addr, u8, &str)| {
+    let overlaps = |&&(first, length, _): &&(IpAddr, u8, &str)| {
         Prefix::new(first, length).is_some_and(|unusable| unusable.overlaps(prefix))
     };
     let (first, length, what) = UNUSABLE.iter().find(overlaps)?;
     Some(format!("{first}/{length}, which is {what}"))
 }
 
-/// An IPv4 prefix, whoever has its addresses.
+/// A prefix of either family, whoever has its addresses.
 pub(super) fn any_prefix(context: &mut Context, text: &Text) -> Option<Prefix> {
+    const CURE: &str = "write address and length: \"10.0.0.0/16\" or \"fd00:1::/48\"";
     let parts = text.value.split_once('/');
     let (Some(address), Some(length)) =
         (parts.map(|(address, _)| address), parts.and_then(|(_, length)| length.parse().ok()))
     else {
-        let problem = format!("{:?} is not a prefix", text.value);
-        context.error(&text.place, problem, "write address and length: \"10.0.0.0/16\"");
+        context.error(&text.place, format!("{:?} is not a prefix", text.value), CURE);
         return None;
     };
-    if address.parse::<Ipv6Addr>().is_ok() {
-        ipv6(context, text);
-        return None;
-    }
-    let address: Option<Ipv4Addr> = address.parse().ok();
-    let Some(address) = address.filter(|_| length <= 32) else {
-        let problem = format!("{:?} is not an IPv4 prefix", text.value);
-        context.error(&text.place, problem, "write address and length: \"10.0.0.0/16\"");
+    let address: Option<IpAddr> = address.parse().ok();
+    let Some(address) = address.filter(|address| length <= Family::of(*address).bits()) else {
+        context.error(&text.place, format!("{:?} is not a prefix", text.value), CURE);
         return None;
     };
     let prefix = Prefix::new(address, length);
     if prefix.is_none() {
-        let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
-        let canonical = Ipv4Addr::from_bits(address.to_bits() & mask);
+        let canonical = first_of(address, length);
         let problem = format!("{address} is not the first address of a /{length}");
         context.error(&text.place, problem, format!("write \"{canonical}/{length}\""));
     }
     prefix
+}
+
+/// The first address of the prefix of this length that an address lies in.
+fn first_of(address: IpAddr, length: u8) -> IpAddr {
+    let kept = u32::from(length);
+    match address {
+        IpAddr::V4(address) => {
+            let mask = u32::MAX.checked_shl(32 - kept).unwrap_or(0);
+            Ipv4Addr::from_bits(address.to_bits() & mask).into()
+        }
+        IpAddr::V6(address) => {
+            let mask = u128::MAX.checked_shl(128 - kept).unwrap_or(0);
+            Ipv6Addr::from_bits(address.to_bits() & mask).into()
+        }
+    }
 }
 
 /// An address that a host of a virtual network may have.
@@ -129,7 +146,7 @@ pub(super) fn host_of(
     context: &mut Context,
     text: &Text,
     network: &VirtualNetwork,
-) -> Option<Ipv4Addr> {
+) -> Option<IpAddr> {
     let address = address(context, text)?;
     let Some(prefix) = network.address_space.iter().find(|prefix| prefix.contains(address)) else {
         let problem = format!(
@@ -140,9 +157,15 @@ pub(super) fn host_of(
         context.error(&text.place, problem, cure);
         return None;
     };
-    let is_edge = address == prefix.address() || address == prefix.last();
-    if prefix.length() <= 30 && is_edge {
-        let which = if address == prefix.last() { "broadcast" } else { "network" };
+    // RFC 4291 2.6.1: the first one is any router's; IPv6 has no broadcast.
+    let edges = match prefix.family() {
+        Family::V4 if prefix.length() <= 30 => {
+            vec![(prefix.address(), "network"), (prefix.last(), "broadcast")]
+        }
+        Family::V6 if prefix.length() <= 126 => vec![(prefix.address(), "subnet-router anycast")],
+        Family::V4 | Family::V6 => Vec::new(),
+    };
+    if let Some((_, which)) = edges.iter().find(|(edge, _)| *edge == address) {
         let problem = format!("{address} is the {which} address of {prefix}");
         context.error(&text.place, problem, "no host may have it: choose another");
         return None;
@@ -155,7 +178,7 @@ pub(super) fn claim(
     context: &mut Context,
     text: &Text,
     network: usize,
-    address: Ipv4Addr,
+    address: IpAddr,
     what: Use,
 ) {
     let known = context.claims.0.get(&(network, address)).copied();
@@ -178,7 +201,7 @@ pub(super) fn claimed_host(
     network: Option<usize>,
     networks: &[Option<VirtualNetwork>],
     what: Use,
-) -> Option<Ipv4Addr> {
+) -> Option<IpAddr> {
     let text = text?;
     let known = network.and_then(|at| Some((at, networks.get(at)?.as_ref()?)));
     let Some((at, network)) = known else {

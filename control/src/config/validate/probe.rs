@@ -1,9 +1,9 @@
 //! Health probes of load balancers.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use dataplane::types::Prefix;
+use dataplane::types::{Family, Prefix};
 
 use super::super::probe::{
     HTTP_PORTS_REFUSED, INTERVAL_DEFAULT, INTERVAL_MAX, INTERVAL_MIN, NoHealthyBackends, Probe,
@@ -15,7 +15,7 @@ use super::address::{Use, address, claim, unusable};
 use super::{Context, value};
 
 /// Azure probes from here; it lies in no virtual network.
-const AZURE_SOURCE: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
+const AZURE_SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(168, 63, 129, 16));
 
 pub(super) fn probe(context: &mut Context, raw: &RawProbe) -> Option<Probe> {
     let name = context.name(raw.name.as_ref());
@@ -111,7 +111,7 @@ pub(super) fn source(
     balancer: &RawLoadBalancer,
     network: Option<usize>,
     networks: &[Option<VirtualNetwork>],
-) -> Option<Option<Ipv4Addr>> {
+) -> Option<Option<IpAddr>> {
     let Some(text) = &balancer.probe_source_ip_address else { return Some(None) };
     let address = address(context, text)?;
     let at = network?;
@@ -133,13 +133,13 @@ pub(super) fn source(
 fn judge_source(
     context: &mut Context,
     text: &Text,
-    address: Ipv4Addr,
+    address: IpAddr,
     network: &VirtualNetwork,
 ) -> Option<()> {
     if network.address_space.iter().any(|prefix| prefix.contains(address)) {
         return super::address::host_of(context, text, network).map(drop);
     }
-    let host = Prefix::new(address, 32)?;
+    let host = Prefix::new(address, Family::of(address).bits())?;
     let what = unusable(host).filter(|_| address != AZURE_SOURCE);
     let Some(what) = what else { return Some(()) };
     let problem = format!("{address} lies in {what}");

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use dataplane::snapshot::{Access, PortRange};
+use dataplane::types::Family;
 use dataplane::types::{Prefix, Protocol};
 
 use super::super::raw::{RawSecurityGroup, RawSecurityRule, RawSubnet, Text};
@@ -105,7 +106,8 @@ fn each<T>(
 }
 
 fn filter(context: &mut Context, text: &Text) -> Option<AddressFilter> {
-    let is_address = text.value.starts_with(|first: char| first.is_ascii_digit());
+    let is_address =
+        text.value.contains(':') || text.value.starts_with(|first: char| first.is_ascii_digit());
     if !is_address {
         return value::word(context, text, AddressFilter::TAGS);
     }
@@ -113,7 +115,7 @@ fn filter(context: &mut Context, text: &Text) -> Option<AddressFilter> {
         return address::any_prefix(context, text).map(AddressFilter::Prefix);
     }
     let address = address::address(context, text)?;
-    Prefix::new(address, 32).map(AddressFilter::Prefix)
+    Prefix::new(address, Family::of(address).bits()).map(AddressFilter::Prefix)
 }
 
 /// `443`, `8000-8100` or `*`.

@@ -55,7 +55,7 @@ pub(super) fn show(tour: &mut Tour<'_>) -> Result<(), Trouble> {
 /// Shows the two rows of adit's own list, and returns their virtual networks.
 fn list_twins(tour: &mut Tour<'_>) -> Result<Vec<String>, Trouble> {
     let filter = SessionFilter {
-        client: Some(CLIENT),
+        client: Some(CLIENT.into()),
         protocol: Some(Protocol::Tcp),
         ..SessionFilter::default()
     };

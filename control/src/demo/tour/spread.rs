@@ -1,7 +1,7 @@
 //! Steps: many connections at once, where they went, and the ports that they lease.
 
 use std::collections::{BTreeMap, HashSet};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddrV4};
 use std::panic::resume_unwind;
 use std::thread;
 use std::time::Instant;
@@ -37,7 +37,7 @@ pub(super) fn show(tour: &mut Tour<'_>) -> Result<(), Trouble> {
     ));
     let backends = tour.topology.backends.iter().map(|backend| backend.name.clone());
     let backends = tally(backends, answers.iter().map(|answer| answer.backend.clone()));
-    let nat_ips = NAT_IPS.iter().map(Ipv4Addr::to_string);
+    let nat_ips = NAT_IPS.iter().map(ToString::to_string);
     let nat_ips = tally(nat_ips, answers.iter().map(|answer| answer.peer.ip().to_string()));
     tour.report.table(&chart(&[&backends, &nat_ips]));
     tour.report.equal("Every connection was answered", TOTAL, answers.len());
@@ -113,7 +113,7 @@ fn shares(
 }
 
 /// Leases or flows by protocol, NAT IP and backend.
-type Cells = BTreeMap<(&'static str, Ipv4Addr, Ipv4Addr), u64>;
+type Cells = BTreeMap<(&'static str, IpAddr, IpAddr), u64>;
 
 pub(super) fn ports(tour: &mut Tour<'_>) -> Result<(), Trouble> {
     // Flows come and go while two questions are asked: ask until the answers are of one moment.
@@ -138,7 +138,9 @@ fn use_of_ports(pools: &[NatPorts], held: &Cells) -> Table {
     let headings = ["leased", "backend-1", "backend-2", "backend-3", "of"];
     let mut table = Table::new(headings).right(&[1, 2, 3, 4]);
     for nat_ip in NAT_IPS {
-        let leased = |backend| held.get(&("tcp", nat_ip, backend)).copied().unwrap_or(0);
+        let leased = |backend| {
+            held.get(&("tcp", IpAddr::V4(nat_ip), IpAddr::V4(backend))).copied().unwrap_or(0)
+        };
         let [one, two, three] = BACKENDS.map(|backend| Count(leased(backend)).to_string());
         let ports = pools.iter().find(|pool| pool.nat_ip == nat_ip).map_or(0, |pool| pool.ports);
         table.row([nat_ip.to_string(), one, two, three, Count(ports.into()).to_string()]);

@@ -1,6 +1,6 @@
 //! Steps: one connection as the client, adit and the backend see it; the same for UDP.
 
-use std::net::SocketAddrV4;
+use std::net::{SocketAddr, SocketAddrV4};
 
 use lab::Answer;
 use lab::client::{Dial, Session, udp_exchange};
@@ -90,7 +90,7 @@ fn judge(
     tour.report.claim(claim, translated, expected, list(seen));
     for view in views {
         let filter = SessionFilter {
-            client: Some(*view.client.ip()),
+            client: Some((*view.client.ip()).into()),
             protocol: Some(protocol),
             ..SessionFilter::default()
         };
@@ -113,7 +113,8 @@ fn judge(
 }
 
 fn is_of(session: &api::Session, view: &View) -> bool {
-    let client = SocketAddrV4::new(session.client, session.client_port);
-    let dialled = SocketAddrV4::new(session.endpoint_address, session.endpoint_port);
-    session.virtual_network == view.consumer && (client, dialled) == (view.client, view.dialled)
+    let client = SocketAddr::new(session.client, session.client_port);
+    let dialled = SocketAddr::new(session.endpoint_address, session.endpoint_port);
+    session.virtual_network == view.consumer
+        && (client, dialled) == (view.client.into(), view.dialled.into())
 }

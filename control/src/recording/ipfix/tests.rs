@@ -133,8 +133,8 @@ fn a_flow_is_a_session_that_was_created_and_deleted() {
 fn ports_that_ran_out_and_quotas_are_events_of_their_own() {
     let (mut exporter, mut collector) = (Exporter::new(7), Collector::default());
     collector.read(&exporter.templates(NOW).bytes);
-    let nat_ips = vec![Ipv4Addr::new(10, 1, 0, 4), Ipv4Addr::new(10, 1, 0, 5)];
-    let backend = Ipv4Addr::new(10, 1, 0, 10);
+    let nat_ips = vec![IpAddr::from([10, 1, 0, 4]), IpAddr::from([10, 1, 0, 5])];
+    let backend = IpAddr::from([10, 1, 0, 10]);
     let refused = |want| {
         let virtual_network = "provider".into();
         Event::Refused(Refused { at: Moment(5), virtual_network, want, count: 3 })

@@ -2,7 +2,7 @@
 //! that was free when it came, and keeps it while it stays.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::part;
 use super::rule::{frontend, idle_minutes, protocol, refuse_floating};
@@ -99,13 +99,13 @@ pub(super) fn map_ports(
     for rule in nat_rules {
         let wanted = rule.pool.as_deref().unwrap_or_default();
         let pool = pools.iter().find(|pool| pool.name.eq_ignore_ascii_case(wanted));
-        let addresses: BTreeSet<Ipv4Addr> =
+        let addresses: BTreeSet<IpAddr> =
             pool.into_iter().flat_map(|pool| &pool.backends).map(|it| it.address).collect();
         let old = old.and_then(|old| old.nat_rule(&rule.name));
         let kept = old.into_iter().flat_map(|old| &old.mapping).filter(|(address, port)| {
             addresses.contains(address) && (rule.first_port..=rule.last_port).contains(port)
         });
-        let mut mapping: BTreeMap<Ipv4Addr, u16> = kept.copied().collect();
+        let mut mapping: BTreeMap<IpAddr, u16> = kept.copied().collect();
         let mut taken: HashSet<u16> = mapping.values().copied().collect();
         for address in addresses {
             if mapping.contains_key(&address) {

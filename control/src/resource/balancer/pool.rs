@@ -1,7 +1,7 @@
 //! Rules of backend pools.
 
 use std::collections::HashSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use dataplane::limits::BACKENDS_PER_RULE_MAX;
 use dataplane::types::Prefix;
@@ -61,7 +61,7 @@ pub(super) fn pool(
     Ok(Pool { name, backends, drain_seconds })
 }
 
-fn address(properties: &Object<'_>, space: &[Prefix]) -> Result<Ipv4Addr, Fault> {
+fn address(properties: &Object<'_>, space: &[Prefix]) -> Result<IpAddr, Fault> {
     let field = properties.path("ipAddress");
     let Some(address) = properties.address("ipAddress")? else {
         return Err(Fault::value(&field, "the address is missing", "name it: \"10.1.0.10\""));

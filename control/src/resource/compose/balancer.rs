@@ -1,6 +1,6 @@
 //! Load balancers made through the API, as the configuration has them: one for each frontend.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use dataplane::snapshot::{Persistence, UdpTracking};
@@ -81,7 +81,7 @@ fn rule(balancer: &Balancer, rule: &Rule) -> Option<crate::config::Rule> {
 
 /// A rule for each backend, named after it.
 fn nat_rules(rule: &NatRule) -> impl Iterator<Item = InboundNatRule> + use<'_> {
-    let one = |&(backend_address, frontend_port): &(Ipv4Addr, u16)| InboundNatRule {
+    let one = |&(backend_address, frontend_port): &(IpAddr, u16)| InboundNatRule {
         name: Name::of_resource(format!("{}/{backend_address}", rule.name)),
         protocol: if rule.protocol == Transport::Udp { Protocol::Udp } else { Protocol::Tcp },
         frontend_port,

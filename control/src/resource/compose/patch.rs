@@ -76,7 +76,7 @@ fn place(estate: &Estate, now: &Config, step: &Step) -> usize {
 }
 
 /// Whether anything but the endpoint of this name has an address.
-fn is_claimed(now: &Config, network: usize, address: std::net::Ipv4Addr, name: &Name) -> bool {
+fn is_claimed(now: &Config, network: usize, address: std::net::IpAddr, name: &Name) -> bool {
     let endpoints = now
         .endpoints
         .iter()

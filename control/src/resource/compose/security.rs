@@ -2,7 +2,7 @@
 //! security groups become the addresses of their members, and what cannot match is left out.
 
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use dataplane::snapshot::{Access, PortRange};
 use dataplane::types::Protocol;
@@ -13,7 +13,7 @@ use crate::resource::model::{self, Direction, Parties, Resource, SecurityGroup};
 use crate::resource::{Id, Key, Kind, security};
 
 /// Members of application security groups: positions of their networks, and addresses.
-type Members = HashMap<Key, Vec<(usize, Ipv4Addr)>>;
+type Members = HashMap<Key, Vec<(usize, IpAddr)>>;
 
 impl Composer<'_> {
     /// Adds the groups, in the order in which they were numbered.

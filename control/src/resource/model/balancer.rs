@@ -1,6 +1,6 @@
 //! Load balancers and their parts.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -54,7 +54,7 @@ pub struct Frontend {
     /// Its subnet and address; the file's have no address of their own.
     pub subnet: SubnetKey,
     /// Its address, if it has one.
-    pub address: Option<Ipv4Addr>,
+    pub address: Option<IpAddr>,
     /// Whether the request named it.
     pub is_static: bool,
 }
@@ -77,7 +77,7 @@ pub struct Backend {
     /// Its name.
     pub name: String,
     /// Its address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// What its administrator says.
     #[serde(default)]
     pub admin_state: AdminState,
@@ -211,7 +211,7 @@ pub struct NatRule {
     /// The port that backends listen on.
     pub backend_port: u16,
     /// Which backend has which port. One keeps its own for as long as it is in the pool.
-    pub mapping: Vec<(Ipv4Addr, u16)>,
+    pub mapping: Vec<(IpAddr, u16)>,
     /// 4 to 30.
     pub idle_minutes: Option<u8>,
     /// Whether both sides are reset when adit ends a flow.
@@ -226,7 +226,7 @@ mod tests {
     fn what_an_earlier_version_kept_is_read() {
         let kept = r#"{"name":"p","backends":[["b","10.1.0.9"]]}"#;
         let pool: Pool = serde_json::from_str(kept).unwrap();
-        let address = Ipv4Addr::new(10, 1, 0, 9);
+        let address = IpAddr::from([10, 1, 0, 9]);
         let backend = Backend { name: "b".to_owned(), address, admin_state: AdminState::None };
         assert_eq!((pool.backends, pool.drain_seconds), (vec![backend], None));
         let rule = r#"{"name":"r","frontend":"f","pool":"p","protocol":"Tcp",

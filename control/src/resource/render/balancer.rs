@@ -1,6 +1,6 @@
 //! Load balancers and their parts.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
@@ -107,7 +107,7 @@ fn backend(balancer: &Balancer, pool: &Pool, backend: &Backend) -> Value {
 
 /// The ports that lead to one backend of a pool.
 #[must_use]
-pub fn port_mappings(balancer: &Balancer, pool: &Pool, address: Ipv4Addr) -> Vec<Value> {
+pub fn port_mappings(balancer: &Balancer, pool: &Pool, address: IpAddr) -> Vec<Value> {
     let is_pool = |name: &str| pool.name.eq_ignore_ascii_case(name);
     let rules = balancer.nat_rules.iter().filter(|rule| rule.pool.as_deref().is_some_and(is_pool));
     let mappings = rules.filter_map(|rule| {

@@ -13,7 +13,7 @@
 //! refuses the program shares frames by a hash of the flow instead, from the second attempt to open
 //! the device on: the first is shown as failed.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ struct Group {
     /// In the kernel's order.
     members: Vec<WorkerId>,
     workers: u8,
-    nat_ips: Vec<Ipv4Addr>,
+    nat_ips: Vec<IpAddr>,
 }
 
 /// A network namespace, by the cookie that the kernel never gives to another, and an interface.
@@ -67,7 +67,7 @@ pub(super) struct Member {
 
 impl Member {
     /// Makes the group heed which addresses answers come to.
-    pub(super) fn steer(&self, socket: BorrowedFd<'_>, nat_ips: &[Ipv4Addr]) {
+    pub(super) fn steer(&self, socket: BorrowedFd<'_>, nat_ips: &[IpAddr]) {
         let mut groups = self.groups.0.lock();
         let mut all = groups.groups.iter_mut();
         let Some(group) = all.find(|group| group.device == self.device) else { return };
