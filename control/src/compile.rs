@@ -94,7 +94,7 @@ fn scope(network: &VirtualNetwork) -> ScopePlan {
         prefix: route.address_prefix,
         next_hop: route.next_hop_ip_address,
     });
-    ScopePlan { address_space: network.address_space.clone(), routes: routes.collect() }
+    ScopePlan { address_space: network.client_prefixes().collect(), routes: routes.collect() }
 }
 
 fn scope_at(config: &Config, registry: &Registry, network: usize) -> Option<ScopeId> {

@@ -128,7 +128,11 @@ fn of_network(network: &VirtualNetwork) -> BTreeMap<&'static str, String> {
         format!("{} by {}", route.address_prefix, route.next_hop_ip_address)
     };
     let routes: Vec<String> = network.routes.iter().map(route).collect();
-    BTreeMap::from([("address_space", network.address_space_text()), ("routes", routes.join(", "))])
+    BTreeMap::from([
+        ("address_space", network.address_space_text()),
+        ("remote_address_space", network.remote_address_space_text()),
+        ("routes", routes.join(", ")),
+    ])
 }
 
 fn of_subnet(config: &Config, subnet: &Subnet) -> BTreeMap<&'static str, String> {

@@ -63,7 +63,7 @@ fn prefixes(filters: &[AddressFilter], (at, network): (usize, &VirtualNetwork)) 
                 prefixes.extend(all.iter().filter_map(|first| Prefix::new(*first, 0)));
             }
             AddressFilter::Prefix(prefix) => prefixes.push(prefix),
-            AddressFilter::VirtualNetwork => prefixes.extend(&network.address_space),
+            AddressFilter::VirtualNetwork => prefixes.extend(network.client_prefixes()),
             AddressFilter::Host(there, address) if there == at => {
                 prefixes.extend(Prefix::new(address, Family::of(address).bits()));
             }

@@ -194,6 +194,14 @@ static VIRTUAL_NETWORK: Keys = Keys {
             "Its addresses. Packets from any other are dropped as spoofed.",
         ),
         key(
+            "remote_address_space",
+            (Texts, Range::Said("IPv4 prefixes outside of address_space, no two of which overlap")),
+            Absent::Said("none"),
+            "[\"10.9.0.0/16\", \"192.168.0.0/16\"]",
+            "Addresses behind a router of the network that may dial its endpoints as its own may: \
+             peered networks, sites on premises. Answers go to the router that asked.",
+        ),
+        key(
             "routes",
             tables(&ROUTE),
             Absent::Said("none"),

@@ -64,6 +64,7 @@ pub(super) struct RawAuditLog {
 pub(super) struct RawVirtualNetwork {
     pub(super) name: Option<Text>,
     pub(super) address_space: Option<Vec<Text>>,
+    pub(super) remote_address_space: Option<Vec<Text>>,
     pub(super) routes: Vec<RawRoute>,
     pub(super) subnets: Vec<RawSubnet>,
     pub(super) place: Place,
@@ -334,6 +335,7 @@ fn virtual_network(mut section: Section<'_, '_>) -> RawVirtualNetwork {
     RawVirtualNetwork {
         name: section.required("name"),
         address_space: section.required_list("address_space"),
+        remote_address_space: section.optional_list("remote_address_space"),
         routes: all(&mut section, "routes", |mut route| {
             let raw = RawRoute {
                 address_prefix: route.required("address_prefix"),

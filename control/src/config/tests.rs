@@ -181,6 +181,13 @@ fn every_rule_of_the_process_and_its_networks() {
             &["10.1.4.0/24 overlaps 10.1.0.0/16", "other virtual networks may"],
         ),
         ("[\"10.0.0.0/16\"]", "[]", "virtual_network[0].address_space", 5, &["empty"]),
+        (
+            "address_space = [\"10.0.0.0/16\"]",
+            "address_space = [\"10.0.0.0/16\"]\nremote_address_space = [\"10.0.9.0/24\"]",
+            "virtual_network[0].remote_address_space[0]",
+            8,
+            &["10.0.9.0/24 overlaps 10.0.0.0/16", "leave it out"],
+        ),
         ("[\"10.0.0.0/16\"]", "\"10.0.0.0/16\"", "virtual_network[0].address_space", 7, &["list"]),
         (
             "10.1.9.0/24",

@@ -107,6 +107,9 @@ pub struct VirtualNetwork {
     pub name: Name,
     /// Its prefixes; no two overlap.
     pub address_space: Vec<Prefix>,
+    /// Prefixes of peered networks and of sites on premises, whose clients come by its routers.
+    /// None overlaps another or one of its own.
+    pub remote_address_space: Vec<Prefix>,
     /// Ways to backends behind routers; no two have the same prefix.
     pub routes: Vec<Route>,
     /// Parts of it that have policies of their own.
@@ -117,9 +120,24 @@ impl VirtualNetwork {
     /// Its prefixes as text.
     #[must_use]
     pub fn address_space_text(&self) -> String {
-        let prefixes: Vec<String> = self.address_space.iter().map(Prefix::to_string).collect();
-        prefixes.join(", ")
+        list(&self.address_space)
     }
+
+    /// Its remote prefixes as text.
+    #[must_use]
+    pub fn remote_address_space_text(&self) -> String {
+        list(&self.remote_address_space)
+    }
+
+    /// Where its clients may come from.
+    pub fn client_prefixes(&self) -> impl Iterator<Item = Prefix> + '_ {
+        self.address_space.iter().chain(&self.remote_address_space).copied()
+    }
+}
+
+fn list(prefixes: &[Prefix]) -> String {
+    let prefixes: Vec<String> = prefixes.iter().map(Prefix::to_string).collect();
+    prefixes.join(", ")
 }
 
 /// A route to backends behind a router.

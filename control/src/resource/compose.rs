@@ -104,6 +104,7 @@ impl<'e> Composer<'e> {
             self.config.virtual_networks.push(VirtualNetwork {
                 name: self.estate.name(&network.head),
                 address_space: network.address_space.clone(),
+                remote_address_space: Vec::new(),
                 routes: Vec::new(),
                 subnets,
             });

@@ -34,10 +34,12 @@ fn virtual_network(
 ) -> Option<VirtualNetwork> {
     let name = context.name(raw.name.as_ref());
     let address_space = address_space(context, raw.address_space.as_deref(), &raw.place);
-    let (name, address_space) = (name?, address_space?);
+    let remote = raw.remote_address_space.as_deref().unwrap_or_default();
+    let remote = remote_address_space(context, remote, address_space.as_deref());
+    let (name, address_space, remote_address_space) = (name?, address_space?, remote?);
     let subnets = security::subnets(context, &names.security_groups, &raw.subnets, &address_space);
     let (routes, subnets) = (Vec::new(), subnets?);
-    let mut network = VirtualNetwork { name, address_space, routes, subnets };
+    let mut network = VirtualNetwork { name, address_space, remote_address_space, routes, subnets };
     let routes: Vec<_> = raw.routes.iter().map(|raw| route(context, raw, &network)).collect();
     network.routes = routes.into_iter().collect::<Option<_>>()?;
     let unique = unique_routes(context, &raw.routes, &network.routes);
@@ -55,6 +57,26 @@ fn address_space(
         context.error(&place, "the address space is empty", "name a prefix: [\"10.0.0.0/16\"]");
         return None;
     }
+    let cure = "keep the larger of the two (other virtual networks may overlap)";
+    separate_prefixes(context, raw, &[], cure)
+}
+
+fn remote_address_space(
+    context: &mut Context,
+    raw: &[Text],
+    own: Option<&[Prefix]>,
+) -> Option<Vec<Prefix>> {
+    let cure = "leave it out if it is the network's own, else keep the larger of the two";
+    separate_prefixes(context, raw, own.unwrap_or_default(), cure)
+}
+
+/// Prefixes, none of which overlaps another or one of `others`.
+fn separate_prefixes(
+    context: &mut Context,
+    raw: &[Text],
+    others: &[Prefix],
+    cure: &str,
+) -> Option<Vec<Prefix>> {
     let mut prefixes: Vec<Prefix> = Vec::new();
     let mut faultless = true;
     for text in raw {
@@ -62,9 +84,8 @@ fn address_space(
             faultless = false;
             continue;
         };
-        if let Some(other) = prefixes.iter().find(|other| other.overlaps(prefix)) {
+        if let Some(other) = others.iter().chain(&prefixes).find(|other| other.overlaps(prefix)) {
             let problem = format!("{prefix} overlaps {other} of the same virtual network");
-            let cure = "keep the larger of the two (other virtual networks may overlap)";
             context.error(&text.place, problem, cure);
             faultless = false;
         }
