@@ -27,6 +27,7 @@ mod record;
 mod reload;
 mod security;
 mod tenants;
+mod topologies;
 mod trace;
 mod traffic;
 mod transfers;
@@ -54,6 +55,7 @@ pub(crate) fn all() -> Vec<Case> {
         udp::CASES,
         transfers::CASES,
         connections::CASES,
+        topologies::CASES,
         balance::CASES,
         gate::CASES,
         ending::CASES,
