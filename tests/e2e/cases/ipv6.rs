@@ -198,7 +198,7 @@ fn told(world: &World) -> Outcome {
     ensure!(of(&four, &BACKEND.to_string()), "no flow from IPv4 to IPv6: {sessions:?}");
     let ends = ["[fd00::10]:4000", "[fd00::64]:8000"];
     let answer = world.adit.ask(&["explain", "tcp", "a", ends[0], ends[1]])?;
-    ensure!(text(&answer, "backend")? == BACKENDS[1].to_string(), "{answer}");
+    ensure!(text(&answer["explanation"], "backend")? == BACKENDS[1].to_string(), "{answer}");
     Ok(())
 }
 
