@@ -336,6 +336,12 @@ mod tests {
             Request::Reload {},
             Request::Plan { file: Some("/etc/adit/new.toml".into()) },
             Request::Access { identity: Some("ci".to_owned()) },
+            Request::Trace(TraceFilter {
+                backend: Some(IpAddr::from([10, 1, 0, 10])),
+                dropped: true,
+                count: Some(10),
+                ..TraceFilter::default()
+            }),
         ];
         assert_eq!(requests.len(), NAMES.len());
         for request in requests {

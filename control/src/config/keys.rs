@@ -195,7 +195,7 @@ static VIRTUAL_NETWORK: Keys = Keys {
         ),
         key(
             "remote_address_space",
-            (Texts, Range::Said("IPv4 prefixes outside of address_space, no two of which overlap")),
+            (Texts, Range::Said("prefixes outside of address_space, no two of which overlap")),
             Absent::Said("none"),
             "[\"10.9.0.0/16\", \"192.168.0.0/16\"]",
             "Addresses behind a router of the network that may dial its endpoints as its own may: \
