@@ -18,6 +18,12 @@ impl<T> Mutex<T> {
     }
 }
 
+impl<T: Default> Default for Mutex<T> {
+    fn default() -> Mutex<T> {
+        Mutex::new(T::default())
+    }
+}
+
 /// A bounded queue with the calls of crossbeam's that we use.
 pub(crate) struct ArrayQueue<T> {
     waiting: Mutex<VecDeque<T>>,

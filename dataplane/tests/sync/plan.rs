@@ -1,7 +1,7 @@
 //! The smallest configuration with a lease in it: one virtual network for clients, one with a
 //! service of one backend.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::LazyLock;
 
 use dataplane::snapshot::{
@@ -10,9 +10,9 @@ use dataplane::snapshot::{
 };
 use dataplane::types::{Ending, LinkId, Prefix, Protocol, ScopeId, ServiceIndex};
 
-pub(crate) const ENDPOINT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
-pub(crate) const NAT_IP: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 4);
-pub(crate) const BACKEND: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 10);
+pub(crate) const ENDPOINT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 5));
+pub(crate) const NAT_IP: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 1, 0, 4));
+pub(crate) const BACKEND: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 1, 0, 10));
 
 /// The one pool that can be leased from.
 pub(crate) const POOL: PoolKey =
@@ -28,7 +28,7 @@ pub(crate) fn snapshot(with_pool: bool) -> Snapshot {
 }
 
 fn build(with_pool: bool) -> Snapshot {
-    let prefix = |second| Prefix::new(Ipv4Addr::new(10, second, 0, 0), 16).unwrap();
+    let prefix = |second| Prefix::new(IpAddr::from([10, second, 0, 0]), 16).unwrap();
     let scope = |second| ScopePlan { address_space: vec![prefix(second)], routes: Vec::new() };
     let device = |name: &str, scope| {
         let (name, kind) = (name.to_owned(), DeviceKind::AfPacket);

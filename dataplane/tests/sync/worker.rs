@@ -4,7 +4,7 @@
 //! The machine under them waits without a timeout, so that nothing is found by luck a second later:
 //! if all have come to rest, whatever was to be done must have been done.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ use crate::check;
 use crate::plan::{ENDPOINT, snapshot};
 
 const STATION: MacAddress = MacAddress([2, 0, 0, 0, 0, 1]);
-const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 1);
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 1, 1));
 
 /// Where workers rest: by worker, whether it does and whether it was woken.
 struct Hall {
@@ -225,8 +225,10 @@ fn syns(owner: u8, count: usize) -> Vec<Vec<u8>> {
 
 fn syn(port: u16) -> Vec<u8> {
     let mut ip = [0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    ip[12..16].copy_from_slice(&CLIENT.octets());
-    ip[16..20].copy_from_slice(&ENDPOINT.octets());
+    for (at, address) in [(12, CLIENT), (16, ENDPOINT)] {
+        let IpAddr::V4(address) = address else { panic!("{address} is not IPv4") };
+        ip[at..at + 4].copy_from_slice(&address.octets());
+    }
     let words = ip.chunks_exact(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])));
     let sum = words.sum::<u32>();
     let sum = u16::try_from((sum & 0xffff) + (sum >> 16)).unwrap();
