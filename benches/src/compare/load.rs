@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use control::bench::histogram::Histogram;
+use lab::LabError;
 use lab::client::{Dial, Session};
-use lab::{LabError, Offload};
 
 use super::contender::Contender;
 use super::generator::Generator;
@@ -82,10 +82,6 @@ pub(super) fn small_packets(
     // The endpoint's address is the server's where nothing is translated.
     let _unread = contender.topology().server.run(bind)?;
     let generator = Generator::new(contender.topology(), flows)?;
-    // Frames from the kernel are polled for; nothing else shall be, so that bulk stays as it is.
-    let cable = contender.topology().client.cable().ok().cloned();
-    let poll = |on| cable.iter().try_for_each(|cable| cable.set_offload(Offload::Gro, on));
-    poll(true)?;
     // The flows open, and everybody's caches are warm.
     generator.run(contender.topology(), duration / 4)?;
     let count = |contender: &Contender| contender.topology().server.device()?.counters();
@@ -96,7 +92,6 @@ pub(super) fn small_packets(
     let arrived = until_some(started, || Ok(count(contender)?.rx_packets - before))? as f64;
     let elapsed = started.elapsed().as_secs_f64();
     let used = (time(contender).saturating_sub(used)).as_secs_f64();
-    poll(false)?;
     Ok(Flood { arrived: arrived / elapsed, cost: used * 1e6 / arrived.max(1.0) })
 }
 

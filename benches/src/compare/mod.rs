@@ -10,8 +10,6 @@ mod generator;
 mod load;
 mod report;
 mod serve;
-#[allow(unsafe_code)] // bpf(2)
-mod sys;
 mod topology;
 
 use std::time::Duration;
