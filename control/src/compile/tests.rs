@@ -95,6 +95,8 @@ fn a_guarded_endpoint_lets_in_whom_its_group_does_and_then_whom_azure_does() {
     let text = include_str!("../../adit.example.toml");
     let space = "name = \"consumer-b\"\naddress_space = [\"10.0.0.0/16\"]\n";
     assert!(text.contains(space));
+    // Clients from there are of the virtual network, too.
+    let remote = "remote_address_space = [\"192.168.0.0/16\"]\n";
     let subnet = "[[virtual_network.subnet]]\nname = \"endpoints\"\n\
         address_prefix = \"10.0.0.0/24\"\n\
         network_security_group = \"group\"\n\
@@ -102,7 +104,7 @@ fn a_guarded_endpoint_lets_in_whom_its_group_does_and_then_whom_azure_does() {
     let group = "[[network_security_group]]\nname = \"group\"\n\
         security_rule = [{ name = \"no\", priority = 200, access = \"Deny\", \
         source_address_prefixes = [\"10.0.7.0/24\", \"Internet\"] }]\n";
-    let text = text.replace(space, &format!("{space}{subnet}")) + group;
+    let text = text.replace(space, &format!("{space}{remote}{subnet}")) + group;
     let (snapshot, _) = compile(&check(&text).unwrap().config, &Registry::default()).unwrap();
     let decisions = snapshot.endpoints().iter().map(|endpoint| {
         let group = snapshot.security_group(endpoint)?;
@@ -111,9 +113,10 @@ fn a_guarded_endpoint_lets_in_whom_its_group_does_and_then_whom_azure_does() {
             let dialling = Dialling { protocol: Protocol::Udp, source, destination, port: 7 };
             group.decide(&dialling).map(|rule| (rule.priority, rule.access))
         };
-        Some([[10, 0, 7, 1], [10, 0, 8, 1], [10, 1, 0, 1]].map(priority))
+        let sources = [[10, 0, 7, 1], [10, 0, 8, 1], [192, 168, 0, 1], [10, 1, 0, 1]];
+        Some(sources.map(priority))
     });
-    let guarded =
-        [Some((200, Access::Deny)), Some((65_000, Access::Allow)), Some((65_500, Access::Deny))];
+    let inside = Some((65_000, Access::Allow));
+    let guarded = [Some((200, Access::Deny)), inside, inside, Some((65_500, Access::Deny))];
     assert_eq!(decisions.collect::<Vec<_>>(), [None, Some(guarded)]);
 }
