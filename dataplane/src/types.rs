@@ -9,7 +9,7 @@ use core::fmt;
 use core::net::IpAddr;
 use core::time::Duration;
 
-pub use address::{Family, Prefix, ScopedAddress, halves, is_nobodys};
+pub use address::{Family, Prefix, ScopedAddress, folded, halves, is_nobodys};
 
 /// An Ethernet address.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]

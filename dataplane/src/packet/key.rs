@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use super::Packet;
 use crate::hash::Keys;
 use crate::types::{
-    Family, LinkId, OWNER_MULTIPLIER, Persistence, Protocol, ScopeId, WorkerId, halves,
+    Family, LinkId, OWNER_MULTIPLIER, Persistence, Protocol, ScopeId, WorkerId, folded, halves,
 };
 use crate::wire::plain::PlainTuple;
 
@@ -99,17 +99,7 @@ impl FlowKey {
     #[inline(always)]
     #[must_use]
     pub fn owner(&self, workers: u8) -> WorkerId {
-        let address = match self.client {
-            IpAddr::V4(client) => client.to_bits(),
-            IpAddr::V6(client) => {
-                let octets = client.octets();
-                octets
-                    .as_chunks::<4>()
-                    .0
-                    .iter()
-                    .fold(0, |mixed, word| mixed ^ u32::from_be_bytes(*word))
-            }
-        };
+        let address = folded(self.client);
         let mixed = address ^ address >> 16 ^ u32::from(self.client_port);
         let owner = (mixed.wrapping_mul(OWNER_MULTIPLIER) >> 16) % u32::from(workers.max(1));
         WorkerId(owner.to_le_bytes()[0])

@@ -69,6 +69,21 @@ pub fn halves(address: IpAddr) -> [u64; 2] {
     }
 }
 
+/// An address in one word, which a kernel filter can compute as well: one of IPv4 as it is, of IPv6
+/// the xor of its words. Many addresses have the same one.
+#[inline(always)]
+#[must_use]
+pub fn folded(address: IpAddr) -> u32 {
+    match address {
+        IpAddr::V4(address) => address.to_bits(),
+        IpAddr::V6(address) => {
+            let octets = address.octets();
+            let words = octets.as_chunks::<4>().0.iter();
+            words.fold(0, |mixed, word| mixed ^ u32::from_be_bytes(*word))
+        }
+    }
+}
+
 /// Whether an address can be no host's: for IPv4 RFC 1812 5.3.7, for IPv6 RFC 4291 2.4 to 2.7.
 #[inline(always)]
 #[must_use]

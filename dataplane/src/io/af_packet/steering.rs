@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use libc::sock_filter;
 
 use crate::limits::{PORT_FIRST, PORTS_PER_BLOCK};
-use crate::types::{OWNER_MULTIPLIER, WorkerId};
+use crate::types::{OWNER_MULTIPLIER, WorkerId, folded};
 
 /// Addresses that fit behind jumps of eight bits.
 const NAT_IPS_MAX: usize = 200;
@@ -60,24 +60,12 @@ struct Layout {
 const IPV4: Layout = Layout { source: &[12], destination: &[16], ports: 20 };
 const IPV6: Layout = Layout { source: &[8, 12, 16, 20], destination: &[24, 28, 32, 36], ports: 40 };
 
-/// The xor of an address's words, as [`load`] computes it.
-fn fold(address: IpAddr) -> u32 {
-    match address {
-        IpAddr::V4(address) => address.to_bits(),
-        IpAddr::V6(address) => {
-            let octets = address.octets();
-            let words = octets.as_chunks::<4>().0.iter();
-            words.fold(0, |mixed, word| mixed ^ u32::from_be_bytes(*word))
-        }
-    }
-}
-
 /// The program for sockets that belong to `members`, by position, of `workers`. A worker without a
 /// socket is stood in for by the first.
 pub(super) fn program(workers: u8, members: &[WorkerId], nat_ips: &[IpAddr]) -> Vec<sock_filter> {
     let of_family = |is_ipv4| {
         let own = nat_ips.iter().filter(move |nat_ip| nat_ip.is_ipv4() == is_ipv4);
-        own.take(NAT_IPS_MAX).map(|nat_ip| fold(*nat_ip)).collect::<Vec<_>>()
+        own.take(NAT_IPS_MAX).map(|nat_ip| folded(*nat_ip)).collect::<Vec<_>>()
     };
     let mut ipv4 = plain_ipv4_only();
     ipv4.extend(owner(&IPV4, workers, members, &of_family(true)));
@@ -142,7 +130,7 @@ fn plain_ipv6_only() -> Vec<sock_filter> {
     ]
 }
 
-/// The xor of these words of the packet.
+/// The xor of these words of the packet, as [`folded`] computes it.
 fn load(words: &[u32]) -> Vec<sock_filter> {
     let mut program = Vec::new();
     for (at, word) in words.iter().enumerate() {
