@@ -67,14 +67,8 @@ def networks():
     return sorted(network.name for network in client.virtual_networks.list(GROUP))
 
 
-def balancer(*backends):
-    rule = {"frontend_ip_configuration": m.SubResource(id=FRONTEND)}
-    rule["backend_address_pool"] = m.SubResource(id=POOL)
-    rule["protocol"] = "Tcp"
-    addresses = [
-        m.LoadBalancerBackendAddress(name=f"b{at}", ip_address=address)
-        for at, address in enumerate(backends)
-    ]
+def put_balancer(backends, rules, probes=()):
+    """The load balancer, with one frontend and one pool."""
     parameters = m.LoadBalancer(
         location=REGION,
         sku=m.LoadBalancerSku(name="Standard"),
@@ -84,14 +78,28 @@ def balancer(*backends):
             )
         ],
         backend_address_pools=[
-            m.BackendAddressPool(name="all", load_balancer_backend_addresses=addresses)
+            m.BackendAddressPool(name="all", load_balancer_backend_addresses=addresses(*backends))
         ],
-        load_balancing_rules=[
-            m.LoadBalancingRule(name="http", frontend_port=80, backend_port=8080, **rule),
-            m.LoadBalancingRule(name="echo", frontend_port=7, backend_port=7007, **rule),
-        ],
+        probes=list(probes),
+        load_balancing_rules=rules,
     )
-    made = client.load_balancers.begin_create_or_update(GROUP, "lb", parameters).result()
+    return client.load_balancers.begin_create_or_update(GROUP, "lb", parameters).result()
+
+
+def rule(name, front, back, **more):
+    return m.LoadBalancingRule(
+        name=name,
+        protocol="Tcp",
+        frontend_port=front,
+        backend_port=back,
+        frontend_ip_configuration=m.SubResource(id=FRONTEND),
+        backend_address_pool=m.SubResource(id=POOL),
+        **more,
+    )
+
+
+def balancer(*backends):
+    made = put_balancer(backends, [rule("http", 80, 8080), rule("echo", 7, 7007)])
     return made.frontend_ip_configurations[0].private_ip_address
 
 
@@ -110,43 +118,21 @@ def addresses(*backends):
 
 def rich(*backends):
     """A load balancer with everything: a probe, a port for each backend, rules without a probe."""
-    common = {
-        "frontend_ip_configuration": m.SubResource(id=FRONTEND),
-        "backend_address_pool": m.SubResource(id=POOL),
-        "protocol": "Tcp",
-    }
-    rule = lambda name, front, back, **more: m.LoadBalancingRule(
-        name=name, frontend_port=front, backend_port=back, **common, **more
+    health = m.Probe(
+        name="health",
+        protocol="Http",
+        port=8080,
+        request_path="/health",
+        interval_in_seconds=5,
+        number_of_probes=1,
+        probe_threshold=1,
     )
-    parameters = m.LoadBalancer(
-        location=REGION,
-        sku=m.LoadBalancerSku(name="Standard"),
-        frontend_ip_configurations=[
-            m.FrontendIPConfiguration(
-                name="front", subnet=m.Subnet(id=f"{NETWORK}/virtualNetworks/provider/subnets/front")
-            )
-        ],
-        backend_address_pools=[
-            m.BackendAddressPool(name="all", load_balancer_backend_addresses=addresses(*backends))
-        ],
-        probes=[
-            m.Probe(
-                name="health",
-                protocol="Http",
-                port=8080,
-                request_path="/health",
-                interval_in_seconds=5,
-                number_of_probes=1,
-                probe_threshold=1,
-            )
-        ],
-        load_balancing_rules=[
-            rule("http", 80, 8080, probe=part("probes", "health"), load_distribution="Default"),
-            rule("echo", 7, 7007, idle_timeout_in_minutes=15, enable_tcp_reset=True),
-            rule("strict", 9200, 9201, disable_outbound_snat=True),
-        ],
-    )
-    client.load_balancers.begin_create_or_update(GROUP, "lb", parameters).result()
+    rules = [
+        rule("http", 80, 8080, probe=part("probes", "health"), load_distribution="Default"),
+        rule("echo", 7, 7007, idle_timeout_in_minutes=15, enable_tcp_reset=True),
+        rule("strict", 9200, 9201, disable_outbound_snat=True),
+    ]
+    put_balancer(backends, rules, [health])
     nat = m.InboundNatRule(
         frontend_ip_configuration=m.SubResource(id=FRONTEND),
         backend_address_pool=m.SubResource(id=POOL),
