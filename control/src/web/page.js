@@ -11,6 +11,7 @@ const units = (value, step, names) => {
   return (value < 10 && at > 0 ? value.toFixed(1) : Math.round(value)) + " " + names[at];
 };
 const bits = (bytes) => units(bytes * 8, 1000, ["bit/s", "kbit/s", "Mbit/s", "Gbit/s"]);
+const bytes = (value) => units(value, 1000, ["B", "kB", "MB", "GB", "TB"]);
 const count = (value) => value.toLocaleString("en");
 const percent = (share) => (share > 0 && share < 0.1 ? "<0.1" : share.toFixed(1)) + " %";
 
@@ -35,6 +36,38 @@ const prose = (name, text) => {
   return made;
 };
 
+// Makes the rows of a table those that are wanted. What is the same stays the same element, so that
+// whoever reads it, by eye or by ear, does not lose the place.
+const settle = (body, wanted) => {
+  const old = new Map([...body.children].map((row) => [row.dataset.key, row]));
+  const rows = wanted.map((row) => {
+    const there = old.get(row.dataset.key);
+    if (!there || there.children.length !== row.children.length) return row;
+    [...row.children].forEach((cell, at) => {
+      const shown = there.children[at];
+      if (shown.isEqualNode(cell)) return;
+      if (shown.children.length || cell.children.length || shown.className !== cell.className) shown.replaceWith(cell);
+      else shown.textContent = cell.textContent;
+    });
+    return there;
+  });
+  if (rows.length === body.children.length && rows.every((row, at) => row === body.children[at])) return;
+  const focused = document.activeElement;
+  body.replaceChildren(...rows);
+  if (body.contains(focused)) focused.focus();
+};
+const line = (key, cells) => {
+  const row = element("tr");
+  row.dataset.key = key;
+  row.append(...cells);
+  return row;
+};
+const remark = (columns, text) => {
+  const cell = prose("td", text);
+  cell.setAttribute("colspan", columns);
+  return line("", [cell]);
+};
+
 // Rows and boxes that are drawn at most; a thousand would be no picture, and slow.
 const ROWS_MAX = 200;
 const BOXES_MAX = 20;
@@ -48,6 +81,8 @@ const rates = (now, then, seconds, key, value) => {
   }));
 };
 const draw = (view) => {
+  // Another run counts from nothing.
+  if (before && view.status.uptime_seconds < before.status.uptime_seconds) before = null;
   const seconds = before ? (view.at_ms - before.at_ms) / 1000 : 0;
   const rate = (name) => {
     const grown = before ? view.status[name] - before.status[name] : 0;
@@ -56,8 +91,10 @@ const draw = (view) => {
   const measured = { drops: rates(view.drops, before && before.drops, seconds, (d) => d.metric, (d) => d.count) };
   const status = view.status;
   by("summary").textContent = `adit ${status.adit}: ${count(status.flows)} flows, ${Math.round(rate("flows_opened"))} new per second; ${count(Math.round(rate("forwarded")))} packets per second forwarded, ${bits(rate("forwarded_bytes"))}, ${count(Math.round(rate("dropped")))} dropped`;
+  const carried = traffic(view, seconds);
   connections(view);
-  topology(view);
+  topology(view, carried);
+  tables(carried);
   ports(view);
   drops(view, measured);
   before = view;
@@ -65,16 +102,10 @@ const draw = (view) => {
 
 const connections = (view) => {
   const body = by("connections");
-  const focused = document.activeElement && document.activeElement.dataset.decide;
   // Who waits comes first; else the order stays.
   const waits = (endpoint) => (endpoint.connection_state === "Pending" ? 0 : 1);
   const sorted = [...view.endpoints].sort((a, b) => waits(a) - waits(b));
   const rows = sorted.slice(0, ROWS_MAX).map((endpoint) => {
-    const row = element("tr");
-    row.append(element("th", endpoint.name, { scope: "row" }), element("td", endpoint.virtual_network, { class: "keep" }));
-    row.append(element("td", endpoint.private_ip_address, { class: "address" }), element("td", endpoint.private_link_service));
-    row.append(element("td", endpoint.connection_state, { class: endpoint.connection_state }));
-    row.append(element("td", endpoint.request_message ? `${endpoint.description} (“${endpoint.request_message}”)` : endpoint.description));
     const cell = element("td", undefined, { class: "keep" });
     for (const [decision, state] of [["approve", "Approved"], ["reject", "Rejected"]]) {
       if (endpoint.connection_state === state || endpoint.connection_state === "Disconnected") continue;
@@ -84,20 +115,16 @@ const connections = (view) => {
       button.addEventListener("click", () => decide(decision, endpoint.name));
       cell.append(button, " ");
     }
-    row.append(cell);
-    return row;
+    return line(endpoint.name, [
+      element("th", endpoint.name, { scope: "row" }), element("td", endpoint.virtual_network, { class: "keep" }),
+      element("td", endpoint.private_ip_address, { class: "address" }), element("td", endpoint.private_link_service),
+      element("td", endpoint.connection_state, { class: endpoint.connection_state }),
+      element("td", endpoint.request_message ? `${endpoint.description} (“${endpoint.request_message}”)` : endpoint.description), cell,
+    ]);
   });
-  if (!rows.length) {
-    rows.push(element("tr"));
-    rows[0].append(element("td", "There is no private endpoint.", { colspan: 7 }));
-  } else if (sorted.length > rows.length) {
-    const more = element("tr");
-    more.append(prose("td", `${count(sorted.length - rows.length)} more: \`adit endpoints\` has all.`));
-    more.firstChild.setAttribute("colspan", 7);
-    rows.push(more);
-  }
-  body.replaceChildren(...rows);
-  if (focused) body.querySelector(`[data-decide="${CSS.escape(focused)}"]`)?.focus();
+  if (!rows.length) rows.push(remark(7, "There is no private endpoint."));
+  if (sorted.length > rows.length) rows.push(remark(7, `${count(sorted.length - rows.length)} more: \`adit endpoints\` has all.`));
+  settle(body, rows);
 };
 
 const decide = async (decision, endpoint) => {
@@ -116,8 +143,80 @@ const decide = async (decision, endpoint) => {
   look();
 };
 
+// What was carried since adit started and what is carried in a second, each as four numbers.
+const FIELDS = ["bytes_in", "packets_in", "bytes_out", "packets_out"];
+const NOTHING = [0, 0, 0, 0];
+const plus = (a, b) => a.map((value, at) => value + b[at]);
+const minus = (a, b) => a.map((value, at) => Math.max(0, value - b[at]));
+
+// By endpoint, by backend, and by both and protocol.
+const traffic = (view, seconds) => {
+  const total = (item) => FIELDS.map((field) => item[field]);
+  const pace = (now, then) => (seconds > 0 ? minus(now, then).map((value) => value / seconds) : NOTHING);
+  const networks = new Map(view.services.map((service) => [service.name, service.virtual_network]));
+  const old = new Map((before ? before.endpoints : []).map((endpoint) => [endpoint.link_id, endpoint]));
+  const [endpoints, backends, paths] = [new Map(), new Map(), []];
+  for (const endpoint of view.endpoints) {
+    const then = old.get(endpoint.link_id);
+    const sum = total(endpoint.traffic);
+    const own = { names: [endpoint.name, endpoint.private_link_service], total: sum, pace: pace(sum, then ? total(then.traffic) : sum) };
+    endpoints.set(endpoint.name, own);
+    let rest = own.pace;
+    // What has no backend comes last: it takes over what others had carried, which is no traffic of now.
+    for (const account of [...endpoint.accounts].sort((a, b) => (a.backend === null) - (b.backend === null))) {
+      const now = total(account);
+      const same = then && then.accounts.find((one) => one.backend === account.backend && one.protocol === account.protocol);
+      const path = { names: [endpoint.name, account.backend ?? "others", account.protocol ?? ""], total: now };
+      path.pace = account.backend === null ? rest : pace(now, same ? total(same) : then ? NOTHING : now);
+      rest = minus(rest, path.pace);
+      paths.push(path);
+      if (account.backend === null) continue;
+      const network = networks.get(endpoint.private_link_service) ?? "";
+      const key = `${network} ${account.backend}`;
+      const known = backends.get(key) ?? { names: [account.backend, network], total: NOTHING, pace: NOTHING };
+      backends.set(key, { ...known, total: plus(known.total, path.total), pace: plus(known.pace, path.pace) });
+    }
+  }
+  return { endpoints, backends, paths };
+};
+
+const TABLES = [
+  { caption: "By endpoint", heads: ["Endpoint", "Service"], of: (carried) => [...carried.endpoints.values()] },
+  { caption: "By backend", heads: ["Backend", "Network"], of: (carried) => [...carried.backends.values()] },
+  { caption: "By endpoint, backend and protocol", heads: ["Endpoint", "Backend", "Protocol"], of: (carried) => carried.paths },
+];
+
+const trafficTable = ({ caption, heads }) => {
+  const [table, head, groups, units] = ["table", "thead", "tr", "tr"].map((name) => element(name));
+  groups.append(...heads.map((name) => element("th", name, { scope: "col", rowspan: 2 })));
+  for (const group of ["In, per second", "Out, per second", "In, since the start", "Out, since the start"]) {
+    groups.append(element("th", group, { scope: "colgroup", colspan: 2 }));
+    units.append(element("th", "Bytes", { scope: "col", class: "number" }), element("th", "Packets", { scope: "col", class: "number" }));
+  }
+  head.append(groups, units);
+  table.append(element("caption", caption), head, element("tbody"));
+  return table;
+};
+
+const tables = (carried) => {
+  const place = by("traffic");
+  if (!place.children.length) place.append(...TABLES.map(trafficTable));
+  TABLES.forEach(({ heads, of }, at) => {
+    const all = of(carried).filter(({ total }) => total.some((value) => value > 0));
+    all.sort((a, b) => b.total[0] + b.total[2] - a.total[0] - a.total[2]);
+    const rows = all.slice(0, ROWS_MAX).map(({ names, total, pace }) => line(names.join(" "), [
+      ...names.map((name, column) => element(column ? "td" : "th", name, column ? {} : { scope: "row" })),
+      ...pace.map((value, field) => element("td", field % 2 ? count(Math.round(value)) : bytes(value), { class: "number" })),
+      ...total.map((value) => element("td", count(value), { class: "number" })),
+    ]));
+    if (!rows.length) rows.push(remark(heads.length + 8, "No packet was translated yet."));
+    if (all.length > rows.length) rows.push(remark(heads.length + 8, `${count(all.length - rows.length)} more: \`adit endpoints --json\` has all.`));
+    settle(place.children[at].tBodies[0], rows);
+  });
+};
+
 // Five columns; what is connected is joined by a curve.
-const topology = (view) => {
+const topology = (view, carried) => {
   const columns = [[], [], [], [], []];
   const heads = ["Consumers", "Endpoints", "Services", "NAT IPs", "Backends"];
   const hidden = columns.map(() => new Set());
@@ -129,11 +228,15 @@ const topology = (view) => {
     columns[column].push(node);
     place.set(key, node);
   };
+  const flowing = (one) => {
+    const [bytesIn, , bytesOut] = one ? one.pace : NOTHING;
+    return `in ${bytes(bytesIn)}/s, out ${bytes(bytesOut)}/s`;
+  };
   const joins = [];
   for (const endpoint of view.endpoints) {
     const network = `n ${endpoint.virtual_network}`, own = `e ${endpoint.name}`;
     add(0, network, endpoint.virtual_network, ["virtual network"]);
-    add(1, own, endpoint.name, [endpoint.private_ip_address, endpoint.connection_state]);
+    add(1, own, endpoint.name, [endpoint.private_ip_address, endpoint.connection_state, flowing(carried.endpoints.get(endpoint.name))]);
     joins.push([network, own, endpoint.connection_state]);
   }
   for (const service of view.services) {
@@ -159,13 +262,14 @@ const topology = (view) => {
         const all = service.rules.flatMap((r) => r.backends).filter((b) => b.address === backend);
         const known = all.find((b) => b.probe) || all[0];
         const health = known && known.probe ? `, probe ${known.probe.state}` : "";
-        add(4, target, backend, [(known && known.resolved ? "answers" : "not resolved") + health, known && known.takes_flows ? "takes new flows" : "takes no new flows"]);
+        const lines = [(known && known.resolved ? "answers" : "not resolved") + health, known && known.takes_flows ? "takes new flows" : "takes no new flows"];
+        add(4, target, backend, [...lines, flowing(carried.backends.get(`${service.virtual_network} ${backend}`))]);
         const leased = service.nat_ports.some((p) => p.nat_ip === address && p.backend === backend && p.leased > 0);
         joins.push([nat, target, leased ? "busy" : ""]);
       }
     }
   }
-  const [width, height, gap, step, top] = [176, 62, 62, 80, 30];
+  const [width, height, gap, step, top] = [176, 76, 62, 92, 30];
   const rows = Math.max(1, ...columns.map((column) => column.length));
   const full = { width: columns.length * (width + gap) - gap, height: top + rows * step };
   const x = (node) => node.column * (width + gap);
@@ -237,23 +341,22 @@ const ports = (view) => {
     return table;
   });
   if (!tables.length) tables.push(element("p", "There is no private link service."));
-  by("ports").replaceChildren(...tables);
+  const place = by("ports");
+  if (tables.length !== place.children.length || tables.some((table, at) => !table.isEqualNode(place.children[at]))) place.replaceChildren(...tables);
 };
 
 const drops = (view, measured) => {
   const seen = view.drops.filter((drop) => drop.count > 0).sort((a, b) => b.count - a.count);
   const rows = seen.map((drop) => {
-    const row = element("tr");
-    row.append(element("td", count(drop.count), { class: "number" }), element("td", Math.round(measured.drops.get(drop.metric)), { class: "number" }));
-    row.append(element("td"), prose("td", drop.sentence), prose("td", drop.cure));
-    row.children[2].append(element("code", drop.metric));
-    return row;
+    const reason = element("td");
+    reason.append(element("code", drop.metric));
+    return line(drop.metric, [
+      element("td", count(drop.count), { class: "number" }), element("td", Math.round(measured.drops.get(drop.metric)), { class: "number" }),
+      reason, prose("td", drop.sentence), prose("td", drop.cure),
+    ]);
   });
-  if (!rows.length) {
-    rows.push(element("tr"));
-    rows[0].append(element("td", "No packet was dropped.", { colspan: 5 }));
-  }
-  by("drops").replaceChildren(...rows);
+  if (!rows.length) rows.push(remark(5, "No packet was dropped."));
+  settle(by("drops"), rows);
 };
 
 const look = async () => {

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::browser::Browser;
 use crate::support::{Daemon, Home, PATIENCE, endpoint};
@@ -98,6 +98,130 @@ fn an_address_that_is_taken_is_said_at_the_start() {
     assert_eq!(status.code(), Some(1));
     let line = log.iter().find(|line| line.contains(&address.to_string()));
     assert!(line.is_some_and(|line| line.contains("cannot be served")), "{log:?}");
+}
+
+/// A page that is shown these views, one after the other, each drawn once.
+fn draw(browser: &mut Browser, views: &[&Value]) {
+    for view in views {
+        let script = format!(
+            "window.fetch = async () => ({{ ok: true, json: async () => ({view}) }}), \
+            look().then(() => {{ document.body.dataset.drawn = '{}'; }}), 'asked'",
+            view["at_ms"]
+        );
+        browser.text(&script);
+        browser.wait_for(&format!("document.body.dataset.drawn === '{}'", view["at_ms"]));
+    }
+}
+
+/// The rows of a table, the cells of each with bars between them.
+fn rows(browser: &mut Browser, table: &str) -> Vec<String> {
+    let script = format!(
+        "[...document.querySelectorAll('{table} tbody tr')]\
+        .map(row => [...row.children].map(cell => cell.textContent).join('|')).join('\\n')"
+    );
+    browser.text(&script).lines().map(str::to_owned).collect()
+}
+
+/// What a daemon would say, `view` apart, had it carried something: known counts, 2 s apart. In the
+/// third view a backend is gone.
+fn views(view: &Value) -> [Value; 3] {
+    let traffic = |[packets_in, bytes_in, packets_out, bytes_out]: [u64; 4]| {
+        json!({ "packets_in": packets_in, "bytes_in": bytes_in, "packets_out": packets_out,
+            "bytes_out": bytes_out })
+    };
+    let account = |backend: Option<&str>, counts| {
+        let mut account = traffic(counts);
+        account["backend"] = json!(backend);
+        account["protocol"] = json!(backend.map(|_| "tcp"));
+        account
+    };
+    let (near, far) = (Some("10.1.0.10"), Some("10.1.0.11"));
+    let mut views = [view.clone(), view.clone(), view.clone()];
+    let at = view["at_ms"].as_u64().unwrap();
+    for (view, later) in views.iter_mut().zip([0, 2_000, 3_000]) {
+        view["at_ms"] = json!(at + later);
+    }
+    let [first, second, third] = &mut views;
+    first["endpoints"][0]["traffic"] = traffic([10, 1_000, 20, 2_000]);
+    first["endpoints"][0]["accounts"] = json!([account(near, [10, 1_000, 20, 2_000])]);
+    for view in [second, &mut *third] {
+        view["endpoints"][0]["traffic"] = traffic([2_014, 4_005_000, 22, 2_200]);
+        let nearest = account(near, [2_010, 4_001_000, 20, 2_000]);
+        view["endpoints"][0]["accounts"] = json!([nearest, account(far, [4, 4_000, 2, 200])]);
+        view["endpoints"][1]["traffic"] = traffic([6, 600, 0, 0]);
+        view["endpoints"][1]["accounts"] = json!([account(far, [6, 600, 0, 0])]);
+    }
+    third["endpoints"][0]["accounts"][1] = account(None, [4, 4_000, 2, 200]);
+    views
+}
+
+#[test]
+fn a_browser_shows_traffic_by_endpoint_backend_and_protocol() {
+    let Some(mut browser) = Browser::start() else {
+        eprintln!("SKIPPED: no chromium on this machine: apt-get install chromium");
+        return;
+    };
+    let home = Home::new();
+    let (_daemon, address) = start(&home);
+    browser.open(&format!("http://{address}/"));
+    browser.wait_for("document.body.dataset.ready === 'yes'");
+    let shown = |browser: &mut Browser, at: u32| {
+        rows(browser, &format!("#traffic table:nth-of-type({at})"))
+    };
+    for table in 1..=3 {
+        assert_eq!(shown(&mut browser, table), ["No packet was translated yet."]);
+    }
+
+    // From now on it looks only when it is told to.
+    browser.text("for (let one = 0; one < 1000; one += 1) clearInterval(one); 'stopped'");
+    let (_, view) = get(&address, "/api/view");
+    let [first, second, third] = views(&serde_json::from_str(&view).unwrap());
+    draw(&mut browser, &[&first, &first, &second]);
+    let of_endpoints = [
+        "pe-a|web|2.0 MB|1,002|100 B|1|4,005,000|2,014|2,200|22",
+        "pe-b|web|300 B|3|0 B|0|600|6|0|0",
+    ];
+    assert_eq!(shown(&mut browser, 1), of_endpoints);
+    let of_backends = [
+        "10.1.0.10|p|2.0 MB|1,000|0 B|0|4,001,000|2,010|2,000|20",
+        "10.1.0.11|p|2.3 kB|5|100 B|1|4,600|10|200|2",
+    ];
+    assert_eq!(shown(&mut browser, 2), of_backends);
+    let of_paths = [
+        "pe-a|10.1.0.10|tcp|2.0 MB|1,000|0 B|0|4,001,000|2,010|2,000|20",
+        "pe-a|10.1.0.11|tcp|2.0 kB|2|100 B|1|4,000|4|200|2",
+        "pe-b|10.1.0.11|tcp|300 B|3|0 B|0|600|6|0|0",
+    ];
+    assert_eq!(shown(&mut browser, 3), of_paths);
+    let boxes = browser.text("document.querySelector('#topology').textContent");
+    assert!(boxes.contains("in 2.0 MB/s, out 100 B/s"), "{boxes}");
+
+    // A backend that goes leaves its sum to the others: that is no traffic of now.
+    browser.text("window.kept = document.querySelector('#traffic tbody th'), 'kept'");
+    draw(&mut browser, &[&third]);
+    let of_paths = [
+        "pe-a|10.1.0.10|tcp|0 B|0|0 B|0|4,001,000|2,010|2,000|20",
+        "pe-a|others||0 B|0|0 B|0|4,000|4|200|2",
+        "pe-b|10.1.0.11|tcp|0 B|0|0 B|0|600|6|0|0",
+    ];
+    assert_eq!(shown(&mut browser, 3), of_paths);
+    // Who reads a table keeps the place: what did not change is the element that it was.
+    assert_eq!(
+        browser.text("String(window.kept === document.querySelector('#traffic tbody th'))"),
+        "true"
+    );
+    assert_traffic_is_accessible(&mut browser);
+}
+
+/// By keyboard alone one gets to all that scrolls, and hears what it is.
+#[track_caller]
+fn assert_traffic_is_accessible(browser: &mut Browser) {
+    let unreachable = "String([...document.querySelectorAll('.wide')].filter(one => \
+        one.tabIndex !== 0 || \
+        !document.getElementById(one.getAttribute('aria-labelledby'))).length)";
+    assert_eq!(browser.text(unreachable), "0");
+    let nameless = "String(document.querySelectorAll('#traffic table:not(:has(caption))').length)";
+    assert_eq!(browser.text(nameless), "0");
 }
 
 /// What a person does: looks, clicks, sees that it took effect.
