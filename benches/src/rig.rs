@@ -200,7 +200,8 @@ impl Rig {
             let number = self.next_client;
             self.next_client += 1;
             let (client, client_port) = client(number);
-            let (endpoint, endpoint_port, scope) = (ENDPOINT, PORT, ScopeId(0));
+            let (client, endpoint) = (client.into(), ENDPOINT.into());
+            let (endpoint_port, scope) = (PORT, ScopeId(0));
             let protocol = Protocol::Udp;
             let key = FlowKey { client, endpoint, client_port, endpoint_port, scope, protocol };
             if key.owner(self.workers) == self.worker {

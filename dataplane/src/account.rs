@@ -15,7 +15,6 @@ use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
-use core::net::IpAddr;
 
 use hashbrown::HashMap;
 
@@ -24,7 +23,7 @@ use crate::nat::{Usage, Usages};
 use crate::record::{Count, Traffic};
 use crate::snapshot::Snapshot;
 use crate::sync::{AtomicU64, Ordering, Table, zeroed_tables};
-use crate::types::{AccountIndex, Direction, LinkId, Protocol, halves};
+use crate::types::{AccountIndex, Address, Direction, LinkId, Protocol};
 
 /// Whose traffic an account is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,7 +31,7 @@ pub struct AccountKey {
     /// The connection.
     pub link: LinkId,
     /// Backend and protocol; `None`: those of the connection's for which there was no account.
-    pub towards: Option<(IpAddr, Protocol)>,
+    pub towards: Option<(Address, Protocol)>,
 }
 
 impl Hash for AccountKey {
@@ -40,7 +39,7 @@ impl Hash for AccountKey {
     #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
         let (backend, protocol) = self.towards.map_or((0, 0), |(backend, protocol)| {
-            let [high, low] = halves(backend);
+            let [high, low] = backend.halves();
             (high ^ low, u64::from(protocol as u8))
         });
         state.write_u64((u64::from(self.link.0) << 32 | backend).rotate_left(8) ^ protocol);
@@ -99,7 +98,7 @@ impl Accounts {
 
     /// The account of a new flow.
     #[must_use]
-    pub fn find(&self, link: LinkId, backend: IpAddr, protocol: Protocol) -> AccountIndex {
+    pub fn find(&self, link: LinkId, backend: Address, protocol: Protocol) -> AccountIndex {
         let find = |towards| self.by_key.get(&AccountKey { link, towards }).copied();
         find(Some((backend, protocol))).or_else(|| find(None)).unwrap_or(AccountIndex::OTHERS)
     }
@@ -218,7 +217,7 @@ mod tests {
     use alloc::collections::BTreeSet;
 
     fn key(link: u32, backend: Option<u8>) -> AccountKey {
-        let towards = backend.map(|last| (IpAddr::from([10, 1, 0, last]), Protocol::Tcp));
+        let towards = backend.map(|last| (Address::from([10, 1, 0, last]), Protocol::Tcp));
         AccountKey { link: LinkId(link), towards }
     }
 
@@ -226,7 +225,7 @@ mod tests {
     fn a_flow_without_an_account_of_its_own_has_its_connections_or_that_of_all_others() {
         let accounts = Accounts::build(vec![None], &[key(1, None), key(1, Some(4))]);
         let find = |link, last, protocol| {
-            accounts.find(LinkId(link), IpAddr::from([10, 1, 0, last]), protocol)
+            accounts.find(LinkId(link), Address::from([10, 1, 0, last]), protocol)
         };
         let own = find(1, 4, Protocol::Tcp);
         assert_eq!(accounts.key(own), Some(key(1, Some(4))));

@@ -1,11 +1,9 @@
 //! Which side of adit a packet is for, by the virtual network that it came from and its destination
 //! address, and by nothing else (I1).
 
-use core::net::IpAddr;
-
 use crate::drop_reason::DropReason;
 use crate::snapshot::{Local, Snapshot};
-use crate::types::ScopeId;
+use crate::types::{Address, ScopeId};
 
 /// What adit is under the packet's destination address.
 ///
@@ -15,7 +13,7 @@ use crate::types::ScopeId;
 pub fn classify(
     snapshot: &Snapshot,
     scope: ScopeId,
-    destination: IpAddr,
+    destination: Address,
 ) -> Result<Local, DropReason> {
     snapshot.local(scope, destination).ok_or(DropReason::NoEndpoint)
 }
@@ -25,7 +23,11 @@ pub fn classify(
 ///
 /// # Errors
 /// It may not.
-pub fn judge_source(snapshot: &Snapshot, scope: ScopeId, source: IpAddr) -> Result<(), DropReason> {
+pub fn judge_source(
+    snapshot: &Snapshot,
+    scope: ScopeId,
+    source: Address,
+) -> Result<(), DropReason> {
     let legitimate =
         snapshot.in_address_space(scope, source) && snapshot.local(scope, source).is_none();
     if legitimate { Ok(()) } else { Err(DropReason::SourceSpoofed) }
@@ -38,7 +40,7 @@ mod tests {
     use crate::types::{EndpointIndex, LinkId, Prefix, ServiceIndex};
     use alloc::vec;
     use alloc::vec::Vec;
-    use core::net::Ipv4Addr;
+    use core::net::{IpAddr, Ipv4Addr};
 
     const ENDPOINT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 5));
     const NAT_IP: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 4));
@@ -74,19 +76,19 @@ mod tests {
     #[test]
     fn i1_an_address_means_something_in_its_own_network_only() {
         let (snapshot, [a, b]) = (snapshot(), [ScopeId(0), ScopeId(1)]);
-        assert_eq!(classify(&snapshot, a, ENDPOINT), Ok(Local::Endpoint(EndpointIndex(0))));
-        assert_eq!(classify(&snapshot, b, NAT_IP), Ok(Local::NatIp));
-        assert_eq!(classify(&snapshot, b, ENDPOINT), Err(DropReason::NoEndpoint));
-        assert_eq!(classify(&snapshot, a, NAT_IP), Err(DropReason::NoEndpoint));
-        assert_eq!(classify(&snapshot, ScopeId(9), ENDPOINT), Err(DropReason::NoEndpoint));
+        assert_eq!(classify(&snapshot, a, ENDPOINT.into()), Ok(Local::Endpoint(EndpointIndex(0))));
+        assert_eq!(classify(&snapshot, b, NAT_IP.into()), Ok(Local::NatIp));
+        assert_eq!(classify(&snapshot, b, ENDPOINT.into()), Err(DropReason::NoEndpoint));
+        assert_eq!(classify(&snapshot, a, NAT_IP.into()), Err(DropReason::NoEndpoint));
+        assert_eq!(classify(&snapshot, ScopeId(9), ENDPOINT.into()), Err(DropReason::NoEndpoint));
     }
 
     #[test]
     fn rfc2827_a_source_is_of_the_network_and_not_adits_own() {
         let (snapshot, scope) = (snapshot(), ScopeId(0));
-        assert_eq!(judge_source(&snapshot, scope, IpAddr::from([10, 0, 9, 9])), Ok(()));
+        assert_eq!(judge_source(&snapshot, scope, [10, 0, 9, 9].into()), Ok(()));
         for spoofed in [ENDPOINT, IpAddr::from([10, 1, 0, 1]), IpAddr::from([192, 0, 2, 1])] {
-            let judged = judge_source(&snapshot, scope, spoofed);
+            let judged = judge_source(&snapshot, scope, spoofed.into());
             assert_eq!(judged, Err(DropReason::SourceSpoofed), "{spoofed}");
         }
     }

@@ -17,7 +17,6 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::net::IpAddr;
 
 use hashbrown::HashMap;
 
@@ -27,7 +26,7 @@ pub use usage::{Lack, Usage, Usages};
 use crate::hash::FixedMap;
 use crate::limits::{NAT_IPS_MAX, POOLS_MAX, PORTS_PER_POOL};
 use crate::snapshot::{PoolKey, Service, Snapshot};
-use crate::types::{Area, FlowIndex, Lease, PoolIndex, Protocol, WorkerId};
+use crate::types::{Address, Area, FlowIndex, Lease, PoolIndex, Protocol, WorkerId};
 
 /// The pools of one generation. A pool keeps its slot for as long as a port of it is leased. Clones
 /// share the pools.
@@ -121,7 +120,7 @@ impl Pools {
     pub fn lease(
         &self,
         service: &Service,
-        backend: IpAddr,
+        backend: Address,
         protocol: Protocol,
         hash: u64,
         (home, flow): (&Home, FlowIndex),
@@ -143,7 +142,7 @@ impl Pools {
     pub fn preferred(
         &self,
         service: &Service,
-        backend: IpAddr,
+        backend: Address,
         protocol: Protocol,
         hash: u64,
     ) -> Option<(PoolIndex, &Pool)> {
@@ -171,14 +170,14 @@ impl Pools {
 
     /// Ports that are free towards a backend, over all of the service's NAT IPs.
     #[must_use]
-    pub fn free(&self, service: &Service, backend: IpAddr, protocol: Protocol) -> usize {
+    pub fn free(&self, service: &Service, backend: Address, protocol: Protocol) -> usize {
         let positions = 0..service.nat_ips.len();
         let pools = positions.filter_map(|at| self.towards(service, at, (backend, protocol)));
         pools.map(|(_, pool)| PORTS_PER_POOL.saturating_sub(pool.leased() as usize)).sum()
     }
 
     /// Counts a newcomer that found no port of any of the service's NAT IPs, with each of them.
-    pub fn refuse(&self, service: &Service, backend: IpAddr, protocol: Protocol) {
+    pub fn refuse(&self, service: &Service, backend: Address, protocol: Protocol) {
         for position in 0..service.nat_ips.len() {
             if let Some((_, pool)) = self.towards(service, position, (backend, protocol)) {
                 pool.refuse();
@@ -191,7 +190,7 @@ impl Pools {
         &self,
         service: &Service,
         position: usize,
-        (backend, protocol): (IpAddr, Protocol),
+        (backend, protocol): (Address, Protocol),
     ) -> Option<(PoolIndex, &Pool)> {
         let nat_ip = *service.nat_ips.get(position)?;
         let index = self.find(&PoolKey { scope: service.scope, nat_ip, backend, protocol })?;

@@ -102,7 +102,7 @@ impl Neighbors {
         let next_hops = snapshot.next_hops();
         let index = |at: usize| NeighborIndex(u32::try_from(at).unwrap_or(u32::MAX));
         let keys = next_hops.iter().enumerate();
-        let place = |hop: &NextHop| ScopedAddress { scope: hop.scope, address: hop.address };
+        let place = |hop: &NextHop| ScopedAddress::new(hop.scope, hop.address);
         Neighbors {
             slots: next_hops.iter().map(|hop| known(hop).unwrap_or_default()).collect(),
             by_address: keys.map(|(at, hop)| (place(hop), index(at))).collect(),
@@ -113,7 +113,7 @@ impl Neighbors {
     /// The slot of an address, if anybody needs it.
     #[must_use]
     pub fn find(&self, scope: ScopeId, address: IpAddr) -> Option<NeighborIndex> {
-        self.by_address.get(&ScopedAddress { scope, address }).copied()
+        self.by_address.get(&ScopedAddress::new(scope, address)).copied()
     }
 
     /// Whom to ask for, and in whose name.

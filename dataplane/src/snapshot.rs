@@ -34,8 +34,8 @@ pub use spread::Spread;
 pub use treatment::{Fragments, IcmpAnswers, IcmpErrors, MssClamp, Treatment};
 
 use crate::types::{
-    BackendIndex, DeviceIndex, EndpointIndex, Family, LinkId, NeighborIndex, Prefix, Protocol,
-    ScopeId, ScopedAddress, SecurityGroupIndex, ServiceIndex,
+    Address, BackendIndex, DeviceIndex, EndpointIndex, Family, LinkId, NeighborIndex, Prefix,
+    Protocol, ScopeId, ScopedAddress, SecurityGroupIndex, ServiceIndex,
 };
 
 /// What adit is under an address of a virtual network.
@@ -70,7 +70,7 @@ pub struct Endpoint {
     /// The virtual network that it lives in.
     pub scope: ScopeId,
     /// Its address there.
-    pub address: IpAddr,
+    pub address: Address,
     /// The service that it leads to.
     pub service: ServiceIndex,
     /// State of its connection.
@@ -97,9 +97,9 @@ pub struct Service {
     /// The provider's virtual network.
     pub scope: ScopeId,
     /// 1 to [`crate::limits::NAT_IPS_MAX`] addresses of that network, whose ports are leased.
-    pub nat_ips: Box<[IpAddr]>,
+    pub nat_ips: Box<[Address]>,
     /// As many that it had before and that still have flows.
-    leaving: Box<[(IpAddr, NatIpState)]>,
+    leaving: Box<[(Address, NatIpState)]>,
     /// What its endpoints shall get.
     pub reserves: Reserves,
     /// What clients are told whose TCP segments it refuses.
@@ -136,7 +136,7 @@ pub enum NatIpState {
 impl Service {
     /// How the service has a NAT IP, if at all.
     #[must_use]
-    pub fn nat_ip(&self, address: IpAddr) -> Option<NatIpState> {
+    pub fn nat_ip(&self, address: Address) -> Option<NatIpState> {
         if self.nat_ips.contains(&address) {
             return Some(NatIpState::Active);
         }
@@ -145,7 +145,7 @@ impl Service {
     }
 
     /// Its NAT IPs, those that leave last.
-    pub fn all_nat_ips(&self) -> impl Iterator<Item = IpAddr> {
+    pub fn all_nat_ips(&self) -> impl Iterator<Item = Address> {
         let leaving = self.leaving.iter().map(|&(address, _)| address);
         self.nat_ips.iter().copied().chain(leaving)
     }
@@ -178,7 +178,7 @@ pub struct Rule {
     /// Whether UDP flows stay with their backend.
     pub udp_tracking: UdpTracking,
     /// Those of the pool whose flows end: their time to drain is over.
-    pub drained: Box<[IpAddr]>,
+    pub drained: Box<[Address]>,
     /// How long its flows live without a packet.
     pub timeouts: Timeouts,
     /// What becomes of them when they end.
@@ -198,7 +198,7 @@ impl Rule {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backend {
     /// Its address in the provider's virtual network.
-    pub address: IpAddr,
+    pub address: Address,
     /// The next hop towards it: itself if it is on the segment, else a router.
     pub next_hop: NeighborIndex,
 }
@@ -221,9 +221,9 @@ pub struct PoolKey {
     /// The provider's virtual network.
     pub scope: ScopeId,
     /// Whose ports are leased.
-    pub nat_ip: IpAddr,
+    pub nat_ip: Address,
     /// Towards whom.
-    pub backend: IpAddr,
+    pub backend: Address,
     /// TCP and UDP ports are different ports.
     pub protocol: Protocol,
 }
@@ -234,11 +234,13 @@ impl PoolKey {
     #[must_use]
     pub fn words(&self) -> Option<(u64, u32)> {
         let domain = u32::from(self.scope.0) << 8 | self.protocol as u32;
-        match (self.nat_ip, self.backend) {
-            (IpAddr::V4(nat_ip), IpAddr::V4(backend)) => {
-                Some(Self::words_of(domain, nat_ip, backend))
-            }
-            _ => None,
+        match self.backend.family() {
+            Family::V4 => Some(Self::words_of(
+                domain,
+                self.nat_ip.last_word().into(),
+                self.backend.last_word().into(),
+            )),
+            Family::V6 => None,
         }
     }
 
@@ -270,7 +272,7 @@ pub struct Snapshot {
     wide_locals: HashMap<ScopedAddress, Local>,
     /// Addresses that health probes come from, NAT IPs among them.
     probe_sources: Box<[ProbeSourcePlan]>,
-    by_nat_ip: HashMap<(ScopeId, IpAddr), ServiceIndex>,
+    by_nat_ip: HashMap<ScopedAddress, ServiceIndex>,
     reassembles: bool,
     reserves: Reserves,
     endpoints: Box<[Endpoint]>,
@@ -356,7 +358,8 @@ impl Snapshot {
     /// Whether an address belongs to a virtual network's address space.
     #[inline]
     #[must_use]
-    pub fn in_address_space(&self, scope: ScopeId, address: IpAddr) -> bool {
+    pub fn in_address_space(&self, scope: ScopeId, address: impl Into<Address>) -> bool {
+        let address = address.into();
         let scope = self.scopes.get(scope.slot());
         scope.is_some_and(|scope| scope.address_space.iter().any(|prefix| prefix.contains(address)))
     }
@@ -364,12 +367,11 @@ impl Snapshot {
     /// What adit is under this address.
     #[inline(always)]
     #[must_use]
-    pub fn local(&self, scope: ScopeId, address: IpAddr) -> Option<Local> {
-        let (high, low) = match address {
-            IpAddr::V4(address) => local_key(scope, address),
-            IpAddr::V6(_) => {
-                return self.wide_locals.get(&ScopedAddress { scope, address }).copied();
-            }
+    pub fn local(&self, scope: ScopeId, address: impl Into<Address>) -> Option<Local> {
+        let address = address.into();
+        let (high, low) = match address.family() {
+            Family::V4 => local_key(scope, address.last_word().into()),
+            Family::V6 => return self.wide_locals.get(&ScopedAddress { scope, address }).copied(),
         };
         match self.locals.get(high, low)? {
             NAT_IP => Some(Local::NatIp),
@@ -419,8 +421,8 @@ impl Snapshot {
     /// All NAT IPs of a virtual network, in ascending order.
     #[must_use]
     pub fn nat_ips(&self, scope: ScopeId) -> Vec<IpAddr> {
-        let own = self.by_nat_ip.keys().filter(|(of, _)| *of == scope);
-        let mut own: Vec<IpAddr> = own.map(|(_, nat_ip)| *nat_ip).collect();
+        let own = self.by_nat_ip.keys().filter(|of| of.scope == scope);
+        let mut own: Vec<IpAddr> = own.map(|of| of.address.ip()).collect();
         own.sort_unstable();
         own
     }
@@ -433,8 +435,8 @@ impl Snapshot {
 
     /// The service that has this NAT IP.
     #[must_use]
-    pub fn service_of_nat_ip(&self, scope: ScopeId, nat_ip: IpAddr) -> Option<&Service> {
-        self.service(*self.by_nat_ip.get(&(scope, nat_ip))?)
+    pub fn service_of_nat_ip(&self, scope: ScopeId, address: Address) -> Option<&Service> {
+        self.service(*self.by_nat_ip.get(&ScopedAddress { scope, address })?)
     }
 
     /// A backend by its index.
@@ -446,8 +448,8 @@ impl Snapshot {
 
     /// The backend that has an address in a virtual network.
     #[must_use]
-    pub fn backend_at(&self, scope: ScopeId, address: IpAddr) -> Option<&Backend> {
-        self.backend(*self.backend_of.get(&ScopedAddress { scope, address })?)
+    pub fn backend_at(&self, scope: ScopeId, address: impl Into<Address>) -> Option<&Backend> {
+        self.backend(*self.backend_of.get(&ScopedAddress::new(scope, address))?)
     }
 
     /// The addresses that health probes come from.
@@ -459,8 +461,8 @@ impl Snapshot {
     /// Whether a TCP segment between these addresses can answer a health probe: it goes to where
     /// probes come from, and comes from a backend.
     #[must_use]
-    pub fn is_probed(&self, scope: ScopeId, source: IpAddr, backend: IpAddr) -> bool {
-        let probes = ProbeSourcePlan { scope, address: source };
+    pub fn is_probed(&self, scope: ScopeId, source: Address, backend: Address) -> bool {
+        let probes = ProbeSourcePlan { scope, address: source.ip() };
         self.probe_sources.contains(&probes) && self.backend_at(scope, backend).is_some()
     }
 
@@ -471,7 +473,7 @@ impl Snapshot {
     }
 
     /// The backends of a service with the protocols that they serve, each once.
-    pub fn served_by(&self, service: &Service) -> impl Iterator<Item = (IpAddr, Protocol)> {
+    pub fn served_by(&self, service: &Service) -> impl Iterator<Item = (Address, Protocol)> {
         // Each of them has a pool with each of the service's NAT IPs of its family, which are its
         // alone.
         let firsts = [Family::V4, Family::V6].map(|family| first_of(service, family));
@@ -486,8 +488,8 @@ impl Snapshot {
 
     /// Whether a backend serves a service with a protocol.
     #[must_use]
-    pub fn serves(&self, service: &Service, (backend, protocol): (IpAddr, Protocol)) -> bool {
-        let Some(nat_ip) = first_of(service, Family::of(backend)) else { return false };
+    pub fn serves(&self, service: &Service, (backend, protocol): (Address, Protocol)) -> bool {
+        let Some(nat_ip) = first_of(service, backend.family()) else { return false };
         let key = PoolKey { scope: service.scope, nat_ip, backend, protocol };
         self.pool_keys.binary_search(&key).is_ok()
     }
@@ -500,6 +502,6 @@ impl Snapshot {
 }
 
 /// The first NAT IP of a family that a service has.
-fn first_of(service: &Service, family: Family) -> Option<IpAddr> {
-    service.nat_ips.iter().copied().find(|nat_ip| Family::of(*nat_ip) == family)
+fn first_of(service: &Service, family: Family) -> Option<Address> {
+    service.nat_ips.iter().copied().find(|nat_ip| nat_ip.family() == family)
 }

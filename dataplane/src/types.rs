@@ -6,10 +6,9 @@
 mod address;
 
 use core::fmt;
-use core::net::IpAddr;
 use core::time::Duration;
 
-pub use address::{Family, Prefix, ScopedAddress, folded, halves, is_nobodys};
+pub use address::{Address, Family, Prefix, ScopedAddress};
 
 /// An Ethernet address.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -310,7 +309,7 @@ pub struct Lease {
     /// The pool that it goes back to.
     pub pool: PoolIndex,
     /// The NAT IP.
-    pub nat_ip: IpAddr,
+    pub nat_ip: Address,
     /// The port.
     pub port: u16,
 }

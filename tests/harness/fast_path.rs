@@ -9,7 +9,7 @@ use crate::address::v4;
 use dataplane::engine::Engine;
 use dataplane::fast_path::{Carried, Course, FastPath, Shortcut, ShortcutKey};
 use dataplane::flow::FlowView;
-use dataplane::types::{Direction, FlowIndex, Instant};
+use dataplane::types::{Address, Direction, FlowIndex, Instant};
 
 /// What a fast path has been given. The clock of its last use is the test's.
 #[derive(Default)]
@@ -108,7 +108,7 @@ pub fn check(engines: &[Engine], memory: &Memory) -> Result<(), String> {
     for shortcut in memory.in_force() {
         let is_its = |flow: &&FlowView<'_>| {
             let key = flow.key();
-            let at = |(address, port)| SocketAddrV4::new(v4(address), port);
+            let at = |(address, port): (Address, u16)| SocketAddrV4::new(v4(address.ip()), port);
             let client = at((key.client, key.client_port));
             let endpoint = at((key.endpoint, key.endpoint_port));
             let (nat, backend) = (at(flow.nat()), at(flow.backend()));

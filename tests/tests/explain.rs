@@ -19,8 +19,8 @@ use harness::{Shape, Topology, World, WorldConfig};
 
 fn key(device: DeviceIndex, protocol: Protocol, from: Socket, to: Socket) -> FlowKey {
     FlowKey {
-        client: from.0,
-        endpoint: to.0,
+        client: from.0.into(),
+        endpoint: to.0.into(),
         client_port: from.1,
         endpoint_port: to.1,
         scope: ScopeId(device.0),
@@ -38,7 +38,8 @@ fn explain(world: &World, key: &FlowKey) -> Explanation {
 
 /// The packet itself.
 fn play(world: &mut World, key: &FlowKey) -> Verdict {
-    let (from, to) = ((key.client, key.client_port), (key.endpoint, key.endpoint_port));
+    let from = (key.client.ip(), key.client_port);
+    let to = (key.endpoint.ip(), key.endpoint_port);
     let shape = match key.protocol {
         Protocol::Tcp => Shape::tcp(from, to, flags::SYN),
         Protocol::Udp => Shape::udp(from, to, b"?"),
@@ -75,7 +76,7 @@ fn compare(world: &mut World, key: &FlowKey) -> Option<DropReason> {
     }
     let flow = world.sessions().into_iter().find(|flow| flow.key == *key);
     let flow = flow?;
-    assert_eq!(said.backend.map(|backend| backend.address), Some(flow.backend));
+    assert_eq!(said.backend.map(|backend| backend.address.ip()), Some(flow.backend));
     if leased(world) == ports + 1 {
         // A flow that makes room may change which NAT IP has more of it.
         assert_eq!(said.nat.map(|nat| nat.nat_ip), Some(flow.nat_ip));

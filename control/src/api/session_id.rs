@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use dataplane::engine;
 use dataplane::hash::Keys;
-use dataplane::types::halves;
+use dataplane::types::Address;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// See the module's documentation.
@@ -27,7 +27,7 @@ impl SessionId {
     pub fn of(worker: u8, session: &engine::Session) -> SessionId {
         // No secret: whoever may see sessions may see their names.
         let keys = Keys::new(0);
-        let [high, low] = halves(session.nat_ip);
+        let [high, low] = Address::from(session.nat_ip).halves();
         let nat = (high ^ low) << 16 | u64::from(session.nat_port);
         let hash = keys.hash(session.key.hash(&keys), nat ^ u64::from(session.link.0) << 32);
         let [a, b, c, d, ..] = hash.to_le_bytes();

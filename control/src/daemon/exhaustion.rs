@@ -119,7 +119,7 @@ impl Exhaustion {
         for pool in generation.pools.iter().filter(|pool| pool.refused() > 0) {
             let key = pool.key();
             // Each of the NAT IPs that a newcomer found dry has counted it.
-            let count = counted.entry((key.scope, key.backend, key.protocol)).or_default();
+            let count = counted.entry((key.scope, key.backend.ip(), key.protocol)).or_default();
             *count = pool.refused().max(*count);
         }
         self.ways.retain(|way, _| counted.contains_key(way));
@@ -128,8 +128,8 @@ impl Exhaustion {
             let (scope, backend, protocol) = way;
             let pools = generation.pools.iter().filter(|pool| pool.refused() > 0);
             let keys = pools.map(dataplane::nat::Pool::key);
-            let its = keys.filter(|key| (key.scope, key.backend, key.protocol) == way);
-            let nat_ips = its.map(|key| key.nat_ip).collect();
+            let its = keys.filter(|key| (key.scope, key.backend.ip(), key.protocol) == way);
+            let nat_ips = its.map(|key| key.nat_ip.ip()).collect();
             let want = Want::Port { nat_ips, backend, protocol: protocol.into() };
             let virtual_network = network_name(registry, scope).into();
             Some(News { virtual_network, want, count: fresh })

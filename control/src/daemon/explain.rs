@@ -39,8 +39,8 @@ impl Controller {
             return Err(Failure::new(ErrorCode::BadRequest, message, cure));
         }
         let key = FlowKey {
-            client: packet.source.ip(),
-            endpoint: packet.destination.ip(),
+            client: packet.source.ip().into(),
+            endpoint: packet.destination.ip().into(),
             client_port: packet.source.port(),
             endpoint_port: packet.destination.port(),
             scope: self.find_network(&packet.virtual_network)?,
@@ -84,7 +84,7 @@ impl Controller {
             endpoint: of.endpoint.and_then(|endpoint| names.endpoint(endpoint.link)),
             service: service.map(|service| service.name.to_string()),
             rule: scribe.rule_name(),
-            backend: of.backend.map(|backend| backend.address),
+            backend: of.backend.map(|backend| backend.address.ip()),
             nat_ip: of.nat.map(|nat| nat.nat_ip),
             free_ports: of.nat.map(|nat| nat.free),
             session: of.flow.map(|session| names.view(&session, of.worker.0)),

@@ -171,7 +171,7 @@ mod tests {
         }
 
         fn carry(&mut self, endpoint: &str, packets: u64) {
-            let backend = "10.1.0.10".parse().unwrap();
+            let backend = [10, 1, 0, 10].into();
             let link = self.link(endpoint);
             let account = self.generation.accounts.find(link, backend, Protocol::Tcp);
             assert_ne!(account, AccountIndex::OTHERS);

@@ -111,8 +111,8 @@ impl Controller {
             None => Verdicts::All,
         };
         let keys = || self.generation().pools.iter().map(Pool::key);
-        let nat_ips = || keys().map(|key| key.nat_ip).collect();
-        let backends = || keys().map(|key| key.backend).collect();
+        let nat_ips = || keys().map(|key| key.nat_ip.ip()).collect();
+        let backends = || keys().map(|key| key.backend.ip()).collect();
         Ok(Filter {
             protocol: asked.protocol.map(Into::into),
             scope: scope.transpose()?,
@@ -141,7 +141,7 @@ impl Controller {
         let link = self.registry().connection(&name).map(|connection| connection.link);
         let endpoint = link.and_then(|link| self.generation().snapshot.endpoint_of_link(link));
         let missing = || Failure::new(ErrorCode::Internal, "an endpoint has no place", "report it");
-        endpoint.map(|found| (found.scope, found.address)).ok_or_else(missing)
+        endpoint.map(|found| (found.scope, found.address.ip())).ok_or_else(missing)
     }
 }
 

@@ -14,7 +14,9 @@ use dataplane::snapshot::{
     UdpTracking,
 };
 use dataplane::stats::{Counters, DeviceReport, DeviceState as QueueState};
-use dataplane::types::{DeviceIndex, LinkId, Protocol, ProxyDialect, ScopeId, ServiceIndex, Tick};
+use dataplane::types::{
+    Address, DeviceIndex, LinkId, Protocol, ProxyDialect, ScopeId, ServiceIndex, Tick,
+};
 use rustix::io::Errno;
 
 use super::audit::Audit;
@@ -243,7 +245,7 @@ pub(super) fn endpoints(
 
 fn accounts(book: &Book) -> Vec<api::Account> {
     let accounts = book.accounts.iter().map(|(key, traffic)| api::Account {
-        backend: key.towards.map(|(backend, _)| backend),
+        backend: key.towards.map(|(backend, _)| backend.ip()),
         protocol: key.towards.map(|(_, protocol)| protocol.into()),
         traffic: (*traffic).into(),
     });
@@ -336,7 +338,7 @@ pub(super) fn leased_by(
     generation: &Generation,
 ) -> u32 {
     let scope = registry.scope(&departure.virtual_network);
-    let is_its = |key: PoolKey| (Some(key.scope), key.nat_ip) == (scope, departure.address);
+    let is_its = |key: PoolKey| Some(key.scope) == scope && key.nat_ip == departure.address;
     let pools = generation.pools.iter().filter(|pool| is_its(pool.key()));
     pools.map(Pool::leased).sum()
 }
@@ -522,9 +524,10 @@ fn nat_ports(
     let mut keys: Vec<PoolKey> = Vec::new();
     let leaving = registry.departures().of_service(&service.name);
     let nat_ips = service.nat_ips.iter().map(|nat_ip| nat_ip.address);
-    let nat_ips: Vec<IpAddr> = nat_ips.chain(leaving.map(|leaving| leaving.address)).collect();
+    let nat_ips = nat_ips.chain(leaving.map(|leaving| leaving.address));
+    let nat_ips: Vec<Address> = nat_ips.map(Address::from).collect();
     let mut add = |protocol, backends: &mut dyn Iterator<Item = IpAddr>| {
-        for backend in backends {
+        for backend in backends.map(Address::from) {
             let key = |&nat_ip| PoolKey { scope, nat_ip, backend, protocol };
             keys.extend(nat_ips.iter().map(key));
         }
@@ -541,8 +544,8 @@ fn nat_ports(
     let pools = keys.into_iter().filter_map(|key| {
         let pool = generation.pools.pool(generation.pools.find(&key)?)?;
         Some(api::NatPorts {
-            nat_ip: key.nat_ip,
-            backend: key.backend,
+            nat_ip: key.nat_ip.ip(),
+            backend: key.backend.ip(),
             protocol: key.protocol.into(),
             leased: pool.leased(),
             ports: u32::try_from(PORTS_PER_POOL).unwrap_or(u32::MAX),

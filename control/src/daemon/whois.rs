@@ -41,8 +41,8 @@ impl Controller {
         });
         Facts {
             holders: wanted.filter_map(|(pool, _)| pool.holder(nat_port)).collect(),
-            nat_ips: pools().map(|(_, key)| key.nat_ip).collect(),
-            backends: of_nat_ip().map(|(_, key)| key.backend).collect(),
+            nat_ips: pools().map(|(_, key)| key.nat_ip.ip()).collect(),
+            backends: of_nat_ip().map(|(_, key)| key.backend.ip()).collect(),
         }
     }
 }
@@ -157,10 +157,10 @@ fn live(session: &engine::Session, worker: u8, names: &Known, now: Moment) -> Ow
         state: session.state.name().to_owned(),
         protocol: key.protocol.into(),
         virtual_network: names.network(key.scope).to_string(),
-        client: key.client,
+        client: key.client.ip(),
         client_port: key.client_port,
         endpoint: ends.map(|ends| ends.endpoint.to_string()),
-        endpoint_address: key.endpoint,
+        endpoint_address: key.endpoint.ip(),
         endpoint_port: key.endpoint_port,
         link_id: session.link.0,
         private_link_service: ends.map(|ends| ends.service.to_string()),

@@ -72,15 +72,17 @@ impl Engine {
         let (vacancy, lease) = self.make_way(&grant, forward.hash, now)?;
         // Where the client is, the caller notes: it does so for every packet.
         let nowhere = Hop { device: DeviceIndex(0), mac: MacAddress::ZERO };
+        let FlowKey { client, endpoint, .. } = forward.key;
         let backend = (grant.backend.address, grant.backend_port);
-        let (mut flow, addresses) = Flow::open(forward.key, lease, backend, nowhere);
+        let mut flow = Flow::open(&forward.key, &lease, backend, nowhere);
         flow.set_neighbor(grant.backend.next_hop);
         flow.link = grant.link;
         flow.account = self.generation.accounts.find(grant.link, backend.0, forward.key.protocol);
         flow.generation = self.generation.number;
         flow.last_seen = now;
         flow.timeout_ticks = flow.state.timeout_ticks(&grant.timeouts);
-        self.flows.insert(vacancy, (flow, addresses), now);
+        let addresses = [client, endpoint, lease.nat_ip, backend.0];
+        self.flows.insert(vacancy, flow, &addresses, now);
         self.record_begin(vacancy.flow(), now);
         self.owe_header(vacancy.flow());
         self.note_embryo(vacancy.flow(), &lease);

@@ -90,7 +90,7 @@ impl Announcements {
 /// The address of adit at this place of the walk, if there is one at it; `None` behind the last.
 fn own_address(snapshot: &Snapshot, at: usize) -> Option<(ScopeId, Option<IpAddr>)> {
     if let Some(endpoint) = snapshot.endpoints().get(at) {
-        return Some((endpoint.scope, Some(endpoint.address)));
+        return Some((endpoint.scope, Some(endpoint.address.ip())));
     }
     let at = at - snapshot.endpoints().len();
     if let Some(source) = snapshot.probe_sources().get(at) {
@@ -101,7 +101,7 @@ fn own_address(snapshot: &Snapshot, at: usize) -> Option<(ScopeId, Option<IpAddr
     let at = at - snapshot.probe_sources().len();
     let service = ServiceIndex(u32::try_from(at / NAT_IPS_MAX).ok()?);
     let service = snapshot.service(service)?;
-    Some((service.scope, service.nat_ips.get(at % NAT_IPS_MAX).copied()))
+    Some((service.scope, service.nat_ips.get(at % NAT_IPS_MAX).map(|nat_ip| nat_ip.ip())))
 }
 
 impl Engine {

@@ -6,7 +6,6 @@
 //! from, so that it can reach nobody else (I1).
 
 use alloc::collections::VecDeque;
-use core::net::IpAddr;
 
 use super::Engine;
 use super::revalidate::{has_lease, rule_of};
@@ -17,7 +16,7 @@ use crate::nat::Holder;
 use crate::packet::reset::{self, Segment};
 use crate::packet::{Parsed, parse};
 use crate::snapshot::{Local, Refusal};
-use crate::types::{DeviceIndex, Direction, FlowIndex, Hop};
+use crate::types::{Address, DeviceIndex, Direction, FlowIndex, Hop};
 use crate::wire::ethernet::HEADER_BYTES;
 use crate::wire::ip::Ip;
 
@@ -154,7 +153,7 @@ impl Engine {
         self.generation.neighbors.lookup(backend.next_hop)
     }
 
-    fn resets_refused(&self, device: DeviceIndex, address: IpAddr) -> bool {
+    fn resets_refused(&self, device: DeviceIndex, address: Address) -> bool {
         let snapshot = &self.generation.snapshot;
         let scope = snapshot.device_scope(device);
         let local = scope.and_then(|scope| snapshot.local(scope, address));

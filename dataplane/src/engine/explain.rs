@@ -244,7 +244,7 @@ impl Engine {
         let (address, _) = flow.backend();
         seen.backend = Some(Backend { address, next_hop: renewal.neighbor });
         let leased = self.generation.pools.pool(flow.pool).map_or(0, Pool::leased);
-        seen.nat = Some(NatChoice { nat_ip, port: Some(port), free: free(leased) });
+        seen.nat = Some(NatChoice { nat_ip: nat_ip.ip(), port: Some(port), free: free(leased) });
         Ok(renewal.neighbor)
     }
 
@@ -262,7 +262,7 @@ impl Engine {
         let (backend, protocol) = (grant.backend.address, grant.protocol);
         if let Some((_, pool)) = pools.preferred(service, backend, protocol, grant.hash) {
             let (nat_ip, free) = (pool.key().nat_ip, free(pool.leased()));
-            seen.nat = Some(NatChoice { nat_ip, port: None, free });
+            seen.nat = Some(NatChoice { nat_ip: nat_ip.ip(), port: None, free });
         }
         Ok(())
     }

@@ -7,8 +7,6 @@
 //! address of the other (I1). It opens, refreshes and ends nothing (RFC 4787 REQ-12, RFC 5382
 //! REQ-10, RFC 5508 REQ-6).
 
-use core::net::IpAddr;
-
 use super::admit::judge_gate;
 use super::problem::Owner;
 use super::{Arrival, Engine, Verdict};
@@ -20,7 +18,7 @@ use crate::packet::FlowKey;
 use crate::packet::icmp::{Message, MessageKind, Moved, Quoted};
 use crate::packet::icmpv6::Echo;
 use crate::snapshot::{Endpoint, IcmpErrors, PoolKey};
-use crate::types::{Direction, Family, FlowIndex, Hop, MacAddress, ScopeId, Tick};
+use crate::types::{Address, Direction, Family, FlowIndex, Hop, MacAddress, ScopeId, Tick};
 use crate::wire::ethernet;
 use crate::wire::ip::Ip;
 
@@ -56,7 +54,7 @@ impl Engine {
         if frame.offload.checksum != Checksum::Complete || frame.offload.segmentation.is_some() {
             return Err(DropReason::OffloadInvalid);
         }
-        if Family::of(destination) == Family::V6 {
+        if destination.family() == Family::V6 {
             let endpoint = echo.ok_or(DropReason::IcmpUnsupported)?;
             let echo = Echo::parse(frame.bytes())?;
             return self.answer_echo(&endpoint, frame, echo.source.into(), now, |frame, mac| {
@@ -82,7 +80,7 @@ impl Engine {
         &mut self,
         endpoint: &Endpoint,
         frame: &mut Frame,
-        source: IpAddr,
+        source: Address,
         now: Tick,
         answer: impl FnOnce(&mut [u8], MacAddress) -> Option<()>,
     ) -> Result<Verdict, DropReason> {
@@ -111,7 +109,7 @@ impl Engine {
         if message.ttl <= 1 {
             return Err(DropReason::Ipv4TtlExpired);
         }
-        if quoted.tuple.source != IpAddr::V4(message.destination) {
+        if quoted.tuple.source != Address::from(message.destination) {
             return Err(DropReason::IcmpUnmatched);
         }
         let Found { holder, sent } = self.find_sender(scope, quoted, arrival)?;
@@ -198,6 +196,6 @@ impl Engine {
     }
 }
 
-pub(super) fn ip_destination(frame: &Frame) -> Option<IpAddr> {
+pub(super) fn ip_destination(frame: &Frame) -> Option<Address> {
     Some(Ip::of(frame.bytes().get(ethernet::HEADER_BYTES..)?)?.addresses().1)
 }

@@ -5,7 +5,7 @@ use crate::device::Frame;
 use crate::flow::FlowView;
 use crate::packet::{Packet, clamp_mss};
 use crate::snapshot::MssClamp;
-use crate::types::{Family, FlowIndex};
+use crate::types::{Address, FlowIndex};
 
 /// Bytes of a TCP header without options.
 const TCP_BYTES: u32 = 20;
@@ -30,8 +30,8 @@ impl Engine {
                 let client = self.link(flow.client()?.device)?.mtu;
                 let backend = self.mtu_towards(flow.neighbor())?;
                 // RFC 6691: what options take is not counted.
-                let fits = |mtu: u32, address| {
-                    mtu.saturating_sub(u32::from(Family::of(address).header_bytes()) + TCP_BYTES)
+                let fits = |mtu: u32, address: Address| {
+                    mtu.saturating_sub(u32::from(address.family().header_bytes()) + TCP_BYTES)
                 };
                 let client = fits(client, flow.key().client);
                 let bytes = client.min(fits(backend, flow.backend().0));

@@ -5,9 +5,6 @@
 //! of the network, a backend of the service), never about ICMP or a later fragment (RFC 1812
 //! 4.3.2.7), and not more often than [`Rate`] allows. Bounds (I8): [`ICMP_ERRORS_MAX`] wait.
 
-use alloc::collections::VecDeque;
-use core::net::IpAddr;
-
 use super::Engine;
 use super::admit::judge_gate;
 use super::rate::Rate;
@@ -18,7 +15,8 @@ use crate::limits::ICMP_ERRORS_MAX;
 use crate::packet::FlowKey;
 use crate::packet::icmp::{ErrorFrame, Problem, Refused, emit_error};
 use crate::snapshot::{Endpoint, IcmpAnswers, Local, PoolKey, Service};
-use crate::types::{DeviceIndex, NeighborIndex, Protocol, ScopeId, Tick};
+use crate::types::{Address, DeviceIndex, NeighborIndex, Protocol, ScopeId, Tick};
+use alloc::collections::VecDeque;
 
 /// Errors that wait to be sent.
 pub(super) struct Problems {
@@ -147,7 +145,7 @@ impl Engine {
     }
 
     /// What adit is under an address of a network.
-    pub(super) fn owner(&self, scope: ScopeId, address: IpAddr) -> Option<Owner<'_>> {
+    pub(super) fn owner(&self, scope: ScopeId, address: Address) -> Option<Owner<'_>> {
         let snapshot = &self.generation.snapshot;
         match snapshot.local(scope, address)? {
             Local::Endpoint(index) => {

@@ -13,7 +13,7 @@ use crate::drop_reason::DropReason;
 use crate::flow::{State, Tallies};
 use crate::limits::BATCH_FRAMES_MAX;
 use crate::record::{Count, EndReason, FlowEvent, FlowRecord, Recording};
-use crate::types::{AccountIndex, Direction, FlowIndex, Tick};
+use crate::types::{AccountIndex, Address, Direction, FlowIndex, Tick};
 use crate::wire::ethernet::HEADER_BYTES;
 use crate::wire::ip::Ip;
 
@@ -70,6 +70,7 @@ impl Engine {
     fn append(&mut self, number: FlowIndex, event: FlowEvent) {
         let Some(flow) = self.flows.get(number) else { return };
         let Records { tallies, waiting, .. } = &mut self.records;
+        let ip = |(address, port): (Address, u16)| (address.ip(), port);
         let record = FlowRecord {
             event,
             at: self.latest,
@@ -77,8 +78,8 @@ impl Engine {
             last_seen: flow.last_seen,
             key: flow.key(),
             link: flow.link,
-            nat: flow.nat(),
-            backend: flow.backend(),
+            nat: ip(flow.nat()),
+            backend: ip(flow.backend()),
             traffic: tallies.traffic(number),
         };
         if waiting.len() < RECORDS_MAX {

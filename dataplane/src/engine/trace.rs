@@ -6,7 +6,7 @@
 use super::Engine;
 use crate::flow::FlowView;
 use crate::trace::{Filter, Sight};
-use crate::types::FlowIndex;
+use crate::types::{Address, FlowIndex};
 
 /// What is wanted, and how far the walk over all flows has come.
 #[derive(Default)]
@@ -35,17 +35,18 @@ impl Engine {
         let Some(provider) = self.generation.pools.pool(flow.pool) else { return true };
         let key = flow.key();
         let protocol = key.protocol as u8;
+        let ip = |(address, port): (Address, u16)| (address.ip(), port);
         let inside = Sight {
             scope: key.scope,
             protocol,
-            source: (key.client, key.client_port),
-            destination: (key.endpoint, key.endpoint_port),
+            source: ip((key.client, key.client_port)),
+            destination: ip((key.endpoint, key.endpoint_port)),
         };
         let outside = Sight {
             scope: provider.key().scope,
             protocol,
-            source: flow.nat(),
-            destination: flow.backend(),
+            source: ip(flow.nat()),
+            destination: ip(flow.backend()),
         };
         filter.wants_flow([inside, outside])
     }

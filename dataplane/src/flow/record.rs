@@ -4,15 +4,14 @@
 //! whole words. Addresses of IPv6 do not fit: a flow with any of them is *wide*, has all four of
 //! them beside its record ([`Addresses`]), and is never taken for one whose record says it all.
 
-use core::net::{IpAddr, Ipv6Addr};
 use core::ops::Deref;
 
 use super::State;
 use crate::packet::proxy::HEADER_BYTES_MAX;
 use crate::packet::{Change, FlowKey, PlainRewrite, PlainTuple, Rewrite, Tuple};
 use crate::types::{
-    AccountIndex, Direction, Family, FlowIndex, GenerationNumber, Hop, HopWord, Lease, LinkId,
-    NeighborIndex, PoolIndex, Protocol, ScopeId, Tick,
+    AccountIndex, Address, Direction, Family, FlowIndex, GenerationNumber, Hop, HopWord, Lease,
+    LinkId, NeighborIndex, PoolIndex, Protocol, ScopeId, Tick,
 };
 
 /// A two-way conversation between a client and a backend.
@@ -77,46 +76,23 @@ impl Mark {
 const _: () = assert!(size_of::<Flow>() == 64);
 const _: () = assert!(HEADER_BYTES_MAX < Mark::OWED as usize);
 
-/// The addresses of a wide flow, those of IPv4 as IPv6 has them (RFC 4291 2.5.5.2): client,
-/// endpoint, NAT IP, backend.
-pub type Addresses = [[u8; 16]; 4];
-
-fn addresses_of(key: &FlowKey, nat_ip: IpAddr, backend: IpAddr) -> Addresses {
-    [key.client, key.endpoint, nat_ip, backend].map(|address| match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
-        IpAddr::V6(address) => address.octets(),
-    })
-}
-
-fn unmapped(octets: [u8; 16]) -> IpAddr {
-    IpAddr::V6(Ipv6Addr::from(octets)).to_canonical()
-}
+/// The addresses of a wide flow, as [`Address::halves`] has them: client, endpoint, NAT IP, backend.
+pub type Addresses = [[u64; 2]; 4];
 
 impl Flow {
     /// A flow whose first packet arrived now from `client`.
     ///
-    /// Its addresses, if it is wide, come with it: they belong beside the record.
+    /// Its addresses, if it is wide, belong beside the record.
+    #[inline(always)]
     #[must_use]
-    pub fn open(
-        key: FlowKey,
-        lease: Lease,
-        backend: (IpAddr, u16),
-        client: Hop,
-    ) -> (Flow, Option<Addresses>) {
+    pub fn open(key: &FlowKey, lease: &Lease, backend: (Address, u16), client: Hop) -> Flow {
         let inside = key.plain();
         let outside = PlainTuple::of_any((lease.nat_ip, lease.port), backend);
-        let families = (key.family(), Family::of(backend.0));
-        let (mark, addresses) = match families {
-            (Family::V4, Family::V4) => (Mark::NOTHING, None),
-            _ => (Mark(Mark::WIDE), Some(addresses_of(&key, lease.nat_ip, backend.0))),
+        let (insert, change) = match (key.family(), backend.0.family()) {
+            (Family::V4, Family::V4) => (Mark::NOTHING, Change::of_plain(&inside, &outside)),
+            _ => (Mark(Mark::WIDE), change_of_wide(key, lease, backend)),
         };
-        let to = Tuple {
-            source: lease.nat_ip,
-            destination: backend.0,
-            source_port: lease.port,
-            destination_port: backend.1,
-        };
-        let flow = Flow {
+        Flow {
             inside,
             domain: key.domain(),
             pool: lease.pool,
@@ -127,12 +103,11 @@ impl Flow {
             client: client.into(),
             timeout_ticks: 1,
             link: LinkId(0),
-            change: Change::between(&Tuple::from(&key), &to),
+            change,
             neighbor: 0,
             state: State::opened(key.protocol),
-            insert: mark,
-        };
-        (flow, addresses)
+            insert,
+        }
     }
 
     /// Its protocol.
@@ -314,6 +289,17 @@ impl Flow {
     }
 }
 
+#[cold]
+fn change_of_wide(key: &FlowKey, lease: &Lease, backend: (Address, u16)) -> Change {
+    let to = Tuple {
+        source: lease.nat_ip,
+        destination: backend.0,
+        source_port: lease.port,
+        destination_port: backend.1,
+    };
+    Change::between(&Tuple::from(key), &to)
+}
+
 /// A live flow to be read: its record, and its addresses wherever they lie.
 #[derive(Clone, Copy, Debug)]
 pub struct FlowView<'a> {
@@ -346,24 +332,24 @@ impl<'a> FlowView<'a> {
         if !self.is_wide() {
             return key;
         }
-        let [client, endpoint, ..] = *self.addresses;
-        FlowKey { client: unmapped(client), endpoint: unmapped(endpoint), ..key }
+        let [client, endpoint, ..] = self.addresses.map(Address::of_halves);
+        FlowKey { client, endpoint, ..key }
     }
 
     /// The leased NAT IP and port.
     #[inline]
     #[must_use]
-    pub fn nat(&self) -> (IpAddr, u16) {
+    pub fn nat(&self) -> (Address, u16) {
         let (address, port) = self.record.outside.source();
-        (if self.is_wide() { unmapped(self.addresses[2]) } else { address.into() }, port)
+        (if self.is_wide() { Address::of_halves(self.addresses[2]) } else { address.into() }, port)
     }
 
     /// The backend's address and port.
     #[inline]
     #[must_use]
-    pub fn backend(&self) -> (IpAddr, u16) {
+    pub fn backend(&self) -> (Address, u16) {
         let (address, port) = self.record.outside.destination();
-        (if self.is_wide() { unmapped(self.addresses[3]) } else { address.into() }, port)
+        (if self.is_wide() { Address::of_halves(self.addresses[3]) } else { address.into() }, port)
     }
 
     /// What its packets in a direction become. One is the inverse of the other (I4).

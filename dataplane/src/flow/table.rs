@@ -14,7 +14,7 @@ use super::wheel::{Timer, Wheel};
 use crate::limits::FLOWS_PER_WORKER_MAX;
 use crate::packet::FlowKey;
 use crate::prefetch::{Part, prefetch};
-use crate::types::{Area, FlowIndex, Tick};
+use crate::types::{Address, Area, FlowIndex, Tick};
 
 /// Room for one flow: its number and its place in the index.
 #[derive(Clone, Copy, Debug)]
@@ -162,17 +162,15 @@ impl FlowTable {
         Some(Vacancy { flow, slot: self.index.empty_slot(hash)?, hash })
     }
 
-    /// Enters a flow, with its addresses if it is wide, where `vacancy` says, which was taken since
-    /// the last change of the table.
-    pub fn insert(
-        &mut self,
-        vacancy: Vacancy,
-        (flow, addresses): (Flow, Option<Addresses>),
-        now: Tick,
-    ) {
+    /// Enters a flow where `vacancy` says, which was taken since the last change of the table. Its
+    /// addresses (client, endpoint, NAT IP, backend) are kept if it is wide.
+    #[inline]
+    pub fn insert(&mut self, vacancy: Vacancy, flow: Flow, addresses: &[Address; 4], now: Tick) {
         let Vacancy { flow: number, slot, hash } = vacancy;
-        if let (Some(addresses), Some(place)) = (addresses, self.addresses.get_mut(number.slot())) {
-            *place = addresses;
+        if flow.is_wide()
+            && let Some(place) = self.addresses.get_mut(number.slot())
+        {
+            *place = addresses.map(Address::halves);
         }
         match self.flows.get_mut(number.slot()) {
             Some(record) => {

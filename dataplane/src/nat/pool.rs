@@ -10,13 +10,12 @@
 //! that may lag for an instant, and a lease that finds it wrong tries on.
 
 use alloc::boxed::Box;
-use core::net::IpAddr;
 
 use crate::limits::{BLOCKS_PER_POOL, PORT_FIRST, PORTS_PER_BLOCK, PORTS_PER_POOL, WORKERS_MAX};
 use crate::prefetch::prefetch;
 use crate::snapshot::PoolKey;
 use crate::sync::{AtomicU16, AtomicU32, AtomicU64, Ordering, Table, zeroed, zeroed_tables};
-use crate::types::{Area, FlowIndex, WorkerId, halves};
+use crate::types::{Address, Area, FlowIndex, WorkerId};
 
 const SUMMARY_WORDS: usize = BLOCKS_PER_POOL.div_ceil(64);
 
@@ -308,18 +307,11 @@ impl Pool {
 /// A start that nobody outside can guess.
 fn start(key: &PoolKey, seed: u64) -> u16 {
     let keys = crate::hash::Keys::new(seed);
-    let addresses = match (key.nat_ip, key.backend) {
-        (IpAddr::V4(nat_ip), IpAddr::V4(backend)) => {
-            u64::from(nat_ip.to_bits()) << 32 | u64::from(backend.to_bits())
-        }
-        (nat_ip, backend) => {
-            let fold = |address| {
-                let [high, low] = halves(address);
-                keys.hash(high, low)
-            };
-            keys.hash(fold(nat_ip), fold(backend))
-        }
+    let fold = |address: Address| {
+        let [high, low] = address.halves();
+        keys.hash(high, low)
     };
+    let addresses = keys.hash(fold(key.nat_ip), fold(key.backend));
     let hash = keys.hash(addresses, u64::from(key.protocol as u8));
     let position = (u128::from(hash) * PORTS_PER_POOL as u128) >> 64;
     u16::try_from(position).unwrap_or(0)
@@ -345,8 +337,8 @@ mod tests {
     fn pool(seed: u64) -> Pool {
         let key = PoolKey {
             scope: ScopeId(0),
-            nat_ip: IpAddr::from([10, 1, 0, 4]),
-            backend: IpAddr::from([10, 1, 0, 10]),
+            nat_ip: IpAddr::from([10, 1, 0, 4]).into(),
+            backend: IpAddr::from([10, 1, 0, 10]).into(),
             protocol: Protocol::Tcp,
         };
         Pool::new(key, seed)

@@ -260,7 +260,7 @@ impl Quoted {
         let quote = frame.get(self.start..self.start + self.kept)?;
         let mut own: ArrayVec<u8, TRANSLATED_QUOTE_BYTES_MAX> = quote.try_into().ok()?;
         let change = Change::between(&self.tuple, was);
-        let (IpAddr::V4(source), IpAddr::V4(destination)) = (was.source, was.destination) else {
+        let (IpAddr::V4(source), IpAddr::V4(destination)) = was.ips() else {
             return None;
         };
         let (head, rest) = own.split_at_mut_checked(ipv4::HEADER_BYTES_MIN)?;

@@ -1,11 +1,9 @@
 //! The key under which a flow's forward packets find it: its virtual network and 5-tuple.
 
-use core::net::IpAddr;
-
 use super::Packet;
 use crate::hash::Keys;
 use crate::types::{
-    Family, LinkId, OWNER_MULTIPLIER, Persistence, Protocol, ScopeId, WorkerId, folded, halves,
+    Address, Family, LinkId, OWNER_MULTIPLIER, Persistence, Protocol, ScopeId, WorkerId,
 };
 use crate::wire::plain::PlainTuple;
 
@@ -14,9 +12,9 @@ use crate::wire::plain::PlainTuple;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FlowKey {
     /// The client's address.
-    pub client: IpAddr,
+    pub client: Address,
     /// The endpoint's address.
-    pub endpoint: IpAddr,
+    pub endpoint: Address,
     /// The client's port.
     pub client_port: u16,
     /// The port of the endpoint that it talks to.
@@ -46,7 +44,7 @@ impl FlowKey {
     #[inline]
     #[must_use]
     pub const fn family(&self) -> Family {
-        Family::of(self.endpoint)
+        self.endpoint.family()
     }
 
     /// The hash under which the flow table has it: over the whole addresses, so that whoever may
@@ -66,8 +64,8 @@ impl FlowKey {
     /// Both addresses in one word: as they are, where they fit.
     #[inline(always)]
     fn address_hash(&self, keys: &Keys) -> u64 {
-        let fold = |address| {
-            let [high, low] = halves(address);
+        let fold = |address: Address| {
+            let [high, low] = address.halves();
             keys.hash(high, low)
         };
         match self.family() {
@@ -99,7 +97,7 @@ impl FlowKey {
     #[inline(always)]
     #[must_use]
     pub fn owner(&self, workers: u8) -> WorkerId {
-        let address = folded(self.client);
+        let address = self.client.folded();
         let mixed = address ^ address >> 16 ^ u32::from(self.client_port);
         let owner = (mixed.wrapping_mul(OWNER_MULTIPLIER) >> 16) % u32::from(workers.max(1));
         WorkerId(owner.to_le_bytes()[0])
@@ -149,11 +147,12 @@ pub fn hash_plain(keys: &Keys, tuple: &PlainTuple, domain: u32) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use core::net::Ipv4Addr;
 
     fn key(scope: u16, client_port: u16) -> FlowKey {
         FlowKey {
-            client: IpAddr::from([10, 0, 0, 10]),
-            endpoint: IpAddr::from([10, 0, 0, 5]),
+            client: Ipv4Addr::new(10, 0, 0, 10).into(),
+            endpoint: Ipv4Addr::new(10, 0, 0, 5).into(),
             client_port,
             endpoint_port: 443,
             scope: ScopeId(scope),
@@ -193,7 +192,7 @@ mod tests {
         let hash = |key: FlowKey, link, how| key.balance_hash(&keys, LinkId(link), how);
         let (one, other) = (key(0, 4000), FlowKey { endpoint_port: 80, ..key(0, 4001) });
         let udp = FlowKey { protocol: Protocol::Udp, ..one };
-        let elsewhere = FlowKey { client: IpAddr::from([10, 0, 0, 11]), ..one };
+        let elsewhere = FlowKey { client: Ipv4Addr::new(10, 0, 0, 11).into(), ..one };
         for (how, same_ports, same_protocol) in [
             (Persistence::None, false, false),
             (Persistence::SourceIp, true, true),
@@ -209,7 +208,7 @@ mod tests {
     #[test]
     fn every_bit_of_an_ipv6_address_counts() {
         let keys = Keys::new(1);
-        let address = |bits: u128| IpAddr::from(core::net::Ipv6Addr::from_bits(bits));
+        let address = |bits: u128| Address::from(core::net::Ipv6Addr::from_bits(bits));
         let base = 0x2001_0db8_0000_0000_0000_0000_0000_0005;
         let one = FlowKey { client: address(base ^ 1), endpoint: address(base), ..key(0, 4000) };
         for bit in 0..128 {

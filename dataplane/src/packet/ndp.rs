@@ -85,7 +85,9 @@ impl Ndp {
             && fixed[1] == 0
             && sum(header, message) == u16::MAX
             && !target.is_multicast()
-            && !source.is_multicast();
+            && !source.is_multicast()
+            // Neither may look like one of IPv4, which it would then be taken for.
+            && [target, source].iter().all(|address| address.to_ipv4_mapped().is_none());
         if !is_sound {
             return None;
         }

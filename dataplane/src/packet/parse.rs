@@ -7,13 +7,11 @@
 //! updated by difference, so what was wrong stays wrong (I6). Bounds: one pass over at most 60
 //! bytes of IPv4 header, or as many extension headers of IPv6 as [`ipv6::EXTENSIONS_MAX`] says.
 
-use core::net::IpAddr;
-
 use super::ndp;
 use super::rewrite::Tuple;
 use crate::device::{Checksum, Frame, FrameFault, Offload, SegmentationKind};
 use crate::drop_reason::DropReason;
-use crate::types::{Family, MacAddress, Protocol, is_nobodys};
+use crate::types::{Address, Family, MacAddress, Protocol};
 use crate::wire::checksum;
 use crate::wire::ethernet::{self, Ethernet};
 use crate::wire::ipv4::{self, Ipv4};
@@ -166,7 +164,7 @@ fn parse_ipv6(
     if ethernet.destination().is_group() {
         return Err(DropReason::MartianDestination);
     }
-    let addresses = (header.source().into(), header.destination().into());
+    let addresses = addresses_of(header)?;
     judge_addresses(addresses.0, addresses.1)?;
     let protocol = match protocol {
         ipv4::TCP => Protocol::Tcp,
@@ -178,10 +176,21 @@ fn parse_ipv6(
     parse_transport(&inside, body, offload, ethernet.source()).map(Parsed::Packet)
 }
 
+/// The addresses of an IPv6 packet, neither of which may look like one of IPv4: no packet may have
+/// such (RFC 4291 2.5.5.2).
+fn addresses_of(header: Ipv6<'_>) -> Result<(Address, Address), DropReason> {
+    let (source, destination) = (header.source().into(), header.destination().into());
+    match [source, destination].map(Address::family) {
+        [Family::V6, Family::V6] => Ok((source, destination)),
+        [Family::V4, _] => Err(DropReason::MartianSource),
+        [_, Family::V4] => Err(DropReason::MartianDestination),
+    }
+}
+
 /// What the headers in front of a transport header say.
 struct Inside {
     protocol: Protocol,
-    addresses: (IpAddr, IpAddr),
+    addresses: (Address, Address),
     /// Byte of the packet where the transport header begins.
     offset: usize,
     hops: u8,
@@ -197,7 +206,7 @@ fn parse_transport(
     station: MacAddress,
 ) -> Result<Packet, DropReason> {
     let Inside { protocol, addresses: (source, destination), offset, hops } = *inside;
-    let family = Family::of(destination);
+    let family = destination.family();
     let (flags, transport_header_bytes) = match protocol {
         Protocol::Tcp => judge_tcp(transport)?,
         Protocol::Udp => (judge_udp(transport)?, udp::HEADER_BYTES),
@@ -241,15 +250,15 @@ fn parse_transport(
     })
 }
 
-/// Addresses that nobody can have or that stand for many ([`is_nobodys`]).
+/// Addresses that nobody can have or that stand for many ([`Address::is_nobodys`]).
 ///
 /// # Errors
 /// They are such addresses.
 #[inline(always)]
-pub fn judge_addresses(source: IpAddr, destination: IpAddr) -> Result<(), DropReason> {
-    if is_nobodys(source) {
+pub fn judge_addresses(source: Address, destination: Address) -> Result<(), DropReason> {
+    if source.is_nobodys() {
         Err(DropReason::MartianSource)
-    } else if is_nobodys(destination) {
+    } else if destination.is_nobodys() {
         Err(DropReason::MartianDestination)
     } else if source == destination {
         Err(DropReason::Land)

@@ -8,7 +8,7 @@
 use core::net::IpAddr;
 
 use super::Tuple;
-use crate::types::{Family, LinkId, MacAddress, ProxyDialect};
+use crate::types::{Address, Family, LinkId, MacAddress, ProxyDialect};
 use crate::wire::{ethernet, ipv6, tcp};
 use arrayvec::ArrayVec;
 
@@ -41,20 +41,20 @@ pub const LOCAL: [u8; 16] = {
 pub fn header(
     dialect: ProxyDialect,
     link: LinkId,
-    client: (IpAddr, u16),
-    endpoint: (IpAddr, u16),
+    client: (Address, u16),
+    endpoint: (Address, u16),
 ) -> Header {
     let (kind, value) = tlv(dialect, link);
     let mut header = Header::new();
     header.extend(SIGNATURE);
     let mut addresses = ArrayVec::<u8, 32>::new();
     for address in [client.0, endpoint.0] {
-        match address {
+        match address.ip() {
             IpAddr::V4(address) => addresses.extend(address.octets()),
             IpAddr::V6(address) => addresses.extend(address.octets()),
         }
     }
-    let kind_of_address = match Family::of(client.0) {
+    let kind_of_address = match client.0.family() {
         Family::V4 => TCP_OVER_IPV4,
         Family::V6 => TCP_OVER_IPV6,
     };
@@ -187,7 +187,8 @@ mod tests {
         client: IpAddr,
         endpoint: IpAddr,
     ) -> Vec<u8> {
-        let header = header(dialect, LinkId(link), (client, 50_000), (endpoint, 443)).to_vec();
+        let header =
+            header(dialect, LinkId(link), (client.into(), 50_000), (endpoint.into(), 443)).to_vec();
         assert_eq!(header.len(), usize::from(length(dialect, Family::of(client))));
         header
     }

@@ -89,7 +89,7 @@ pub(super) fn begin(
     (from, to): (MacAddress, MacAddress),
 ) -> Option<PacketBuilderStep<IpHeaders>> {
     let builder = PacketBuilder::ethernet2(from.0, to.0);
-    match (tuple.source, tuple.destination) {
+    match tuple.ips() {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
             Some(builder.ipv4(source.octets(), destination.octets(), TTL))
         }

@@ -11,7 +11,7 @@ use core::net::IpAddr;
 use super::translate::translate;
 use super::{FlowKey, Packet};
 use crate::device::Frame;
-use crate::types::{Family, Protocol, halves};
+use crate::types::{Address, Family, Protocol};
 use crate::wire::checksum::Delta;
 use crate::wire::ethernet;
 use crate::wire::ipv4::Ipv4Mut;
@@ -23,9 +23,9 @@ use crate::wire::{tcp, udp};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tuple {
     /// Source address.
-    pub source: IpAddr,
+    pub source: Address,
     /// Destination address.
-    pub destination: IpAddr,
+    pub destination: Address,
     /// Source port.
     pub source_port: u16,
     /// Destination port.
@@ -37,7 +37,13 @@ impl Tuple {
     #[inline(always)]
     #[must_use]
     pub const fn family(&self) -> Family {
-        Family::of(self.destination)
+        self.destination.family()
+    }
+
+    /// Its addresses as the standard library has them, which the headers are built from.
+    #[must_use]
+    pub const fn ips(&self) -> (IpAddr, IpAddr) {
+        (self.source.ip(), self.destination.ip())
     }
 
     /// As it lies in packets of IPv4; of IPv6 the ports alone.
@@ -144,9 +150,8 @@ impl Change {
 }
 
 /// What comes into a sum with an address that was not in it, in the order of the packet.
-fn of_address(address: IpAddr) -> Delta {
-    let [high, low] = halves(address);
-    [high, low].into_iter().fold(Delta::default(), |sum, half| {
+fn of_address(address: Address) -> Delta {
+    address.halves().into_iter().fold(Delta::default(), |sum, half| {
         let [a, b, c, d, e, f, g, h] = half.to_be_bytes();
         let words = [[a, b, c, d], [e, f, g, h]].map(u32::from_ne_bytes);
         words.into_iter().fold(sum, |sum, word| sum.and(Delta::of_u32(0, word)))
@@ -196,7 +201,7 @@ impl Rewrite {
             return translate(frame, packet, &self.to);
         }
         let header = frame.bytes_mut().get_mut(ethernet::HEADER_BYTES..split)?;
-        match (self.to.source, self.to.destination) {
+        match self.to.ips() {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
                 let mut header = Ipv4Mut::of(header)?;
                 header.take_hop();

@@ -84,7 +84,7 @@ fn write_header(
     let hops = said.hops.checked_sub(1)?;
     let (ethernet, bytes) = frame.split_at_mut_checked(ethernet::HEADER_BYTES)?;
     let protocol = packet.protocol as u8;
-    let ethertype = match (to.source, to.destination) {
+    let ethertype = match to.ips() {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
             let total = u16::try_from(ipv4::HEADER_BYTES_MIN + body).ok()?;
             let mut header = Ipv4Mut::of(bytes)?;

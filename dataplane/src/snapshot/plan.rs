@@ -20,8 +20,8 @@ use super::{
 use crate::hash::FixedMap;
 use crate::limits::{BACKENDS_PER_RULE_MAX, DEVICES_MAX, NAT_IPS_MAX, POOLS_MAX};
 use crate::types::{
-    BackendIndex, DeviceIndex, Ending, EndpointIndex, Family, LinkId, NeighborIndex, Prefix,
-    Protocol, ScopeId, ScopedAddress, SecurityGroupIndex, ServiceIndex, Timeouts,
+    Address, BackendIndex, DeviceIndex, Ending, EndpointIndex, Family, LinkId, NeighborIndex,
+    Prefix, Protocol, ScopeId, ScopedAddress, SecurityGroupIndex, ServiceIndex, Timeouts,
 };
 /// Everything that a snapshot knows, as plain lists.
 #[derive(Clone, Debug, Default)]
@@ -228,7 +228,7 @@ pub(super) fn build(plan: Plan) -> Result<Snapshot, PlanError> {
     let services = with_reserves(services, &endpoints);
     let reserves = Reserves::of(endpoints.iter());
     let locals = builder.locals.iter();
-    let wide_locals = locals.filter(|(at, _)| Family::of(at.address) == Family::V6);
+    let wide_locals = locals.filter(|(at, _)| at.address.family() == Family::V6);
     let wide_locals: HashMap<_, _> = wide_locals.map(|(at, local)| (*at, *local)).collect();
     for at in wide_locals.keys() {
         if let Some(scope) = scopes.get_mut(at.scope.slot()) {
@@ -269,7 +269,7 @@ pub(super) fn build(plan: Plan) -> Result<Snapshot, PlanError> {
 #[derive(Default)]
 struct Builder {
     locals: HashMap<ScopedAddress, Local>,
-    by_nat_ip: HashMap<(ScopeId, IpAddr), ServiceIndex>,
+    by_nat_ip: HashMap<ScopedAddress, ServiceIndex>,
     backends: Vec<Backend>,
     backend_of: HashMap<ScopedAddress, BackendIndex>,
     next_hops: Vec<NextHop>,
@@ -312,7 +312,7 @@ impl Builder {
         let services = services.map(|(at, service)| {
             let at = ServiceIndex(index(at));
             self.service(plan, service, leaving(plan, at)).inspect(|built| {
-                let place = |nat_ip| ((built.scope, nat_ip), at);
+                let place = |nat_ip| (ScopedAddress::new(built.scope, nat_ip), at);
                 self.by_nat_ip.extend(built.all_nat_ips().map(place));
             })
         });
@@ -323,7 +323,7 @@ impl Builder {
         &mut self,
         plan: &Plan,
         service: &ServicePlan,
-        leaving: Vec<(IpAddr, NatIpState)>,
+        leaving: Vec<(Address, NatIpState)>,
     ) -> Result<Service, PlanError> {
         if service.nat_ips.len() > NAT_IPS_MAX || leaving.len() > NAT_IPS_MAX {
             return Err(PlanError::TooMany("NAT IPs of a service"));
@@ -331,8 +331,9 @@ impl Builder {
         if service.nat_ips.is_empty() {
             return Err(PlanError::Missing("NAT IP of a service"));
         }
-        let addresses = service.nat_ips.iter().chain(leaving.iter().map(|(address, _)| address));
-        let addresses: Vec<IpAddr> = addresses.copied().collect();
+        let nat_ips: Box<[Address]> = service.nat_ips.iter().copied().map(Address::from).collect();
+        let addresses = nat_ips.iter().chain(leaving.iter().map(|(address, _)| address));
+        let addresses: Vec<Address> = addresses.copied().collect();
         for &nat_ip in &addresses {
             self.claim(service.scope, nat_ip, Local::NatIp)?;
         }
@@ -349,7 +350,6 @@ impl Builder {
             by_port.push((key, index(rules.len())));
             rules.push(self.rule(plan, service, plan_rule, &addresses)?);
         }
-        let nat_ips = service.nat_ips.clone().into_boxed_slice();
         let (rules, by_port) = (rules.into_boxed_slice(), FixedMap::build(&by_port));
         let (scope, refusal, treatment) = (service.scope, service.refusal, service.treatment);
         let leaving = leaving.into_boxed_slice();
@@ -362,7 +362,7 @@ impl Builder {
         plan: &Plan,
         service: &ServicePlan,
         rule: &RulePlan,
-        nat_ips: &[IpAddr],
+        nat_ips: &[Address],
     ) -> Result<Rule, PlanError> {
         if rule.backends.len() > BACKENDS_PER_RULE_MAX {
             return Err(PlanError::TooMany("backends of a rule"));
@@ -372,9 +372,9 @@ impl Builder {
             .get(service.scope.slot())
             .ok_or(PlanError::Dangling("a service's virtual network", service.scope.slot()))?;
         let mut backends = Vec::with_capacity(rule.backends.len());
-        for &address in &rule.backends {
-            let family = Family::of(address);
-            let asker = service.nat_ips.iter().find(|nat_ip| Family::of(**nat_ip) == family);
+        for address in rule.backends.iter().copied().map(Address::from) {
+            let of_family = |nat_ip: &&IpAddr| Family::of(**nat_ip) == address.family();
+            let asker = service.nat_ips.iter().find(of_family);
             let asker = *asker.ok_or(PlanError::Missing("NAT IP of a backend's family"))?;
             let backend = self.backend(service.scope, scope, address, asker)?;
             if backends.contains(&backend) {
@@ -383,7 +383,7 @@ impl Builder {
             backends.push(backend);
             let (scope, protocol) = (service.scope, rule.protocol);
             let key = |&nat_ip| PoolKey { scope, nat_ip, backend: address, protocol };
-            let of_family = nat_ips.iter().filter(|nat_ip| Family::of(**nat_ip) == family);
+            let of_family = nat_ips.iter().filter(|nat_ip| nat_ip.family() == address.family());
             self.pool_keys.extend(of_family.map(key));
         }
         let Balance { persistence, udp_tracking, weights, drained } = &rule.balance;
@@ -395,7 +395,7 @@ impl Builder {
             spread: Spread::build(rule.backends.iter().copied().zip(weights)),
             persistence: *persistence,
             udp_tracking: *udp_tracking,
-            drained: drained.clone().into_boxed_slice(),
+            drained: drained.iter().copied().map(Address::from).collect(),
             backends: backends.into_boxed_slice(),
             timeouts: rule.timeouts,
             ending: rule.ending,
@@ -406,14 +406,14 @@ impl Builder {
         &mut self,
         scope_id: ScopeId,
         scope: &ScopePlan,
-        address: IpAddr,
+        address: Address,
         asker: IpAddr,
     ) -> Result<BackendIndex, PlanError> {
         let at = ScopedAddress { scope: scope_id, address };
         if let Some(&known) = self.backend_of.get(&at) {
             return Ok(known);
         }
-        let next_hop = self.next_hop(scope_id, next_hop_address(scope, address), asker)?;
+        let next_hop = self.next_hop(scope_id, next_hop_address(scope, address.ip()), asker)?;
         let backend = BackendIndex(index(self.backends.len()));
         self.backends.push(Backend { address, next_hop });
         self.backend_of.insert(at, backend);
@@ -426,7 +426,7 @@ impl Builder {
         address: IpAddr,
         asker: IpAddr,
     ) -> Result<NeighborIndex, PlanError> {
-        let at = ScopedAddress { scope, address };
+        let at = ScopedAddress::new(scope, address);
         if let Some(&known) = self.next_hop_of.get(&at) {
             return Ok(known);
         }
@@ -456,6 +456,7 @@ impl Builder {
             if links.insert(link, at).is_some() {
                 return Err(PlanError::Duplicate("link id", alloc::format!("{}", link.0)));
             }
+            let address = address.into();
             self.claim(scope, address, Local::Endpoint(EndpointIndex(index(at))))?;
             let quota = quotas.get(&link).copied().unwrap_or_default();
             let security = groups.get(&link).copied();
@@ -481,6 +482,7 @@ impl Builder {
             if scope.slot() >= plan.scopes.len() {
                 return Err(PlanError::Dangling("a probe's virtual network", scope.slot()));
             }
+            let address = address.into();
             let known = self.locals.get(&ScopedAddress { scope, address });
             if !matches!(known, Some(Local::NatIp | Local::ProbeSource)) {
                 self.claim(scope, address, Local::ProbeSource)?;
@@ -492,7 +494,7 @@ impl Builder {
         Ok(sources.into_boxed_slice())
     }
 
-    fn claim(&mut self, scope: ScopeId, address: IpAddr, local: Local) -> Result<(), PlanError> {
+    fn claim(&mut self, scope: ScopeId, address: Address, local: Local) -> Result<(), PlanError> {
         match self.locals.insert(ScopedAddress { scope, address }, local) {
             None => Ok(()),
             Some(_) => Err(PlanError::Duplicate("address", alloc::format!("{address}"))),
@@ -528,7 +530,7 @@ pub(super) fn with_reserves(
 
 fn locals(locals: &HashMap<ScopedAddress, Local>) -> FixedMap {
     let entry = |(at, local): (&ScopedAddress, &Local)| {
-        let IpAddr::V4(address) = at.address else { return None };
+        let IpAddr::V4(address) = at.address.ip() else { return None };
         let value = match *local {
             Local::Endpoint(endpoint) => endpoint.0,
             Local::NatIp => NAT_IP,
@@ -539,10 +541,10 @@ fn locals(locals: &HashMap<ScopedAddress, Local>) -> FixedMap {
     FixedMap::build(&locals.iter().filter_map(entry).collect::<Vec<_>>())
 }
 
-fn leaving(plan: &Plan, service: ServiceIndex) -> Vec<(IpAddr, NatIpState)> {
+fn leaving(plan: &Plan, service: ServiceIndex) -> Vec<(Address, NatIpState)> {
     let state = |is_closing| if is_closing { NatIpState::Closing } else { NatIpState::Draining };
     let of_service = plan.leaving_nat_ips.iter().filter(|leaving| leaving.service == service);
-    of_service.map(|leaving| (leaving.address, state(leaving.is_closing))).collect()
+    of_service.map(|leaving| (leaving.address.into(), state(leaving.is_closing))).collect()
 }
 
 /// A backend is its own next hop unless a route covers it; the longest prefix wins.

@@ -5,11 +5,9 @@
 //! that matches decides, and where none does the answer is no. Source ports are not looked at, as
 //! Azure reads them as `*` on endpoints.
 
+use crate::types::{Address, LinkId, Prefix, Protocol};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::net::IpAddr;
-
-use crate::types::{LinkId, Prefix, Protocol};
 
 /// What a rule does with what it matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,9 +59,9 @@ pub struct Dialling {
     /// TCP or UDP.
     pub protocol: Protocol,
     /// The client.
-    pub source: IpAddr,
+    pub source: Address,
     /// The endpoint.
-    pub destination: IpAddr,
+    pub destination: Address,
     /// Its port.
     pub port: u16,
 }
@@ -112,6 +110,7 @@ impl SecurityGroup {
 mod tests {
     use super::*;
     use alloc::vec;
+    use core::net::IpAddr;
 
     fn prefix(address: [u8; 4], length: u8) -> Prefix {
         Prefix::new(IpAddr::from(address), length).unwrap()
@@ -145,15 +144,15 @@ mod tests {
         let group = SecurityGroup::build(&SecurityGroupPlan { rules, links: Vec::new() });
         let dialling = Dialling {
             protocol: Protocol::Tcp,
-            source: IpAddr::from([10, 0, 1, 9]),
-            destination: IpAddr::from([10, 0, 0, 5]),
+            source: IpAddr::from([10, 0, 1, 9]).into(),
+            destination: IpAddr::from([10, 0, 0, 5]).into(),
             port: 8_100,
         };
         let priority = |dialling| group.decide(&dialling).map(|rule| rule.priority);
         assert_eq!(priority(dialling), Some(100));
         assert_eq!(priority(Dialling { port: 8_101, ..dialling }), Some(300));
         assert_eq!(priority(Dialling { protocol: Protocol::Udp, ..dialling }), Some(300));
-        let elsewhere = IpAddr::from([10, 0, 2, 9]);
+        let elsewhere = IpAddr::from([10, 0, 2, 9]).into();
         assert_eq!(priority(Dialling { source: elsewhere, ..dialling }), Some(300));
         assert_eq!(priority(Dialling { destination: elsewhere, ..dialling }), Some(300));
         let empty = SecurityGroup::build(&SecurityGroupPlan::default());

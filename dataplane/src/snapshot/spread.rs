@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use crate::hash::Keys;
-use crate::types::halves;
+use crate::types::{Address, Family};
 
 /// Steps of [`LOGARITHMS`].
 const STEPS: usize = 256;
@@ -109,9 +109,13 @@ impl Spread {
 
 /// The number that a backend draws by: its address, if that fits.
 fn seed_of(address: IpAddr) -> u64 {
-    match halves(address) {
-        [0, low] => low,
-        [high, low] => Keys::new(high).hash(high, low),
+    let address = Address::from(address);
+    match address.family() {
+        Family::V4 => address.last_word().into(),
+        Family::V6 => {
+            let [high, low] = address.halves();
+            Keys::new(high).hash(high, low)
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Addresses of both IP families: prefixes, and addresses of virtual networks.
+//! Addresses of both IP families in one type, prefixes, and addresses of virtual networks.
 
 use core::fmt;
 use core::hash::{Hash, Hasher};
@@ -55,55 +55,166 @@ impl Family {
     }
 }
 
-/// The two halves of an address, most significant first. One of IPv4 is a number below 2^32, which
-/// no IPv6 address that anybody may have is (see [`is_nobodys`]).
-#[inline]
-#[must_use]
-pub fn halves(address: IpAddr) -> [u64; 2] {
-    match address {
-        IpAddr::V4(address) => [0, u64::from(address.to_bits())],
-        IpAddr::V6(address) => {
-            let [a, b, c, d, e, f, g, h, rest @ ..] = address.octets();
-            [u64::from_be_bytes([a, b, c, d, e, f, g, h]), u64::from_be_bytes(rest)]
+/// An address of either family in two words, so that packets' addresses are copied and compared as
+/// numbers are. Those of IPv4 are there as IPv6 has them, `::ffff:a.b.c.d` (RFC 4291 2.5.5.2), which
+/// no packet of IPv6 may bring (see [`Address::is_nobodys`]).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Address {
+    high: u64,
+    low: u64,
+}
+
+/// What an address of IPv4 has above its 32 bits.
+const MAPPED: u64 = 0xffff << 32;
+
+impl Address {
+    /// The family.
+    #[inline(always)]
+    #[must_use]
+    pub const fn family(self) -> Family {
+        if self.high == 0 && self.low >> 32 == MAPPED >> 32 { Family::V4 } else { Family::V6 }
+    }
+
+    /// Its last 32 bits: all of it, if it is of IPv4.
+    #[inline(always)]
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half is what is wanted")]
+    pub const fn last_word(self) -> u32 {
+        self.low as u32
+    }
+
+    /// The address with these halves.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_halves([high, low]: [u64; 2]) -> Address {
+        Address { high, low }
+    }
+
+    /// Its two halves, most significant first.
+    #[inline(always)]
+    #[must_use]
+    pub const fn halves(self) -> [u64; 2] {
+        [self.high, self.low]
+    }
+
+    /// As the standard library has it.
+    #[inline]
+    #[must_use]
+    pub const fn ip(self) -> IpAddr {
+        match self.family() {
+            Family::V4 => IpAddr::V4(Ipv4Addr::from_bits(self.last_word())),
+            Family::V6 => IpAddr::V6(Ipv6Addr::from_bits(self.bits())),
+        }
+    }
+
+    /// Its sixteen bytes as IPv6 has them.
+    #[must_use]
+    pub const fn octets(self) -> [u8; 16] {
+        self.bits().to_be_bytes()
+    }
+
+    const fn bits(self) -> u128 {
+        (self.high as u128) << 64 | self.low as u128
+    }
+
+    /// In one word, which a kernel filter can compute as well: of IPv4 as it is, of IPv6 the xor of
+    /// its words. Many addresses have the same one.
+    #[inline(always)]
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "words are what is wanted")]
+    pub const fn folded(self) -> u32 {
+        match self.family() {
+            Family::V4 => self.last_word(),
+            Family::V6 => {
+                let mixed = self.high ^ self.low;
+                (mixed >> 32) as u32 ^ mixed as u32
+            }
+        }
+    }
+
+    /// Whether it can be no host's: for IPv4 RFC 1812 5.3.7, for IPv6 RFC 4291 2.4 to 2.7.
+    ///
+    /// What an IPv6 packet brings may look like an address of IPv4: the caller knows that it is
+    /// not.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_nobodys(self) -> bool {
+        match self.family() {
+            Family::V4 => {
+                let first = self.last_word() >> 24;
+                // 224/4 is multicast, 240/4 reserved and 255.255.255.255 in it.
+                first == 0 || first == 127 || first >= 224
+            }
+            // Unspecified, loopback, and others in the first 2^64 addresses, of which none is given
+            // to hosts (0000::/8, RFC 4291 2.4); multicast.
+            Family::V6 => self.high == 0 || self.high >> 56 == 0xff,
         }
     }
 }
 
-/// An address in one word, which a kernel filter can compute as well: one of IPv4 as it is, of IPv6
-/// the xor of its words. Many addresses have the same one.
-#[inline(always)]
-#[must_use]
-pub fn folded(address: IpAddr) -> u32 {
-    match address {
-        IpAddr::V4(address) => address.to_bits(),
-        IpAddr::V6(address) => {
-            let octets = address.octets();
-            let words = octets.as_chunks::<4>().0.iter();
-            words.fold(0, |mixed, word| mixed ^ u32::from_be_bytes(*word))
+impl From<Ipv4Addr> for Address {
+    #[inline(always)]
+    fn from(address: Ipv4Addr) -> Address {
+        Address { high: 0, low: MAPPED | u64::from(address.to_bits()) }
+    }
+}
+
+impl From<Ipv6Addr> for Address {
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "the halves are what is wanted")]
+    fn from(address: Ipv6Addr) -> Address {
+        let bits = address.to_bits();
+        Address { high: (bits >> 64) as u64, low: bits as u64 }
+    }
+}
+
+impl From<IpAddr> for Address {
+    #[inline]
+    fn from(address: IpAddr) -> Address {
+        match address {
+            IpAddr::V4(address) => address.into(),
+            IpAddr::V6(address) => address.into(),
         }
     }
 }
 
-/// Whether an address can be no host's: for IPv4 RFC 1812 5.3.7, for IPv6 RFC 4291 2.4 to 2.7.
-#[inline(always)]
-#[must_use]
-pub fn is_nobodys(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => {
-            let first = address.octets()[0];
-            // 224/4 is multicast, 240/4 reserved and 255.255.255.255 in it.
-            first == 0 || first == 127 || first >= 224
-        }
-        // Unspecified, loopback, and IPv4 addresses in the clothes of IPv6 ones are in the first
-        // 2^64 addresses, of which none is given to hosts (0000::/8, RFC 4291 2.4).
-        IpAddr::V6(address) => address.is_multicast() || halves(IpAddr::V6(address))[0] == 0,
+impl From<Address> for IpAddr {
+    #[inline]
+    fn from(address: Address) -> IpAddr {
+        address.ip()
+    }
+}
+
+impl From<[u8; 4]> for Address {
+    #[inline]
+    fn from(octets: [u8; 4]) -> Address {
+        Ipv4Addr::from(octets).into()
+    }
+}
+
+impl PartialEq<IpAddr> for Address {
+    #[inline]
+    fn eq(&self, other: &IpAddr) -> bool {
+        *self == Address::from(*other)
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.ip(), f)
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
 /// A prefix in canonical form: no address bit is set beyond its length.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Prefix {
-    address: IpAddr,
+    address: Address,
     length: u8,
 }
 
@@ -112,26 +223,28 @@ impl Prefix {
     /// it.
     #[must_use]
     pub fn new(address: IpAddr, length: u8) -> Option<Prefix> {
-        let is_canonical = match address {
-            IpAddr::V4(address) => length <= 32 && address.to_bits() & !mask_v4(length) == 0,
-            IpAddr::V6(address) => length <= 128 && address.to_bits() & !mask_v6(length) == 0,
-        };
-        is_canonical.then_some(Prefix { address, length })
+        let prefix = Prefix { address: address.into(), length };
+        let fits = length <= prefix.family().bits();
+        let is_canonical = || prefix.address.bits() & !prefix.mask() == 0;
+        (fits && is_canonical()).then_some(prefix)
     }
 
     /// Whether `address` lies within. None of another family does.
     #[inline]
     #[must_use]
-    pub fn contains(self, address: IpAddr) -> bool {
-        match (self.address, address) {
-            (IpAddr::V4(own), IpAddr::V4(address)) => {
-                address.to_bits() & mask_v4(self.length) == own.to_bits()
-            }
-            (IpAddr::V6(own), IpAddr::V6(address)) => {
-                address.to_bits() & mask_v6(self.length) == own.to_bits()
-            }
-            _ => false,
-        }
+    pub fn contains(self, address: impl Into<Address>) -> bool {
+        let address = address.into();
+        address.bits() & self.mask() == self.address.bits() && address.family() == self.family()
+    }
+
+    /// Which bits of an address, as [`Address`] has it, are fixed.
+    #[inline]
+    fn mask(self) -> u128 {
+        let length = match self.family() {
+            Family::V4 => 96 + u32::from(self.length),
+            Family::V6 => self.length.into(),
+        };
+        u128::MAX.checked_shl(128 - length).unwrap_or(0)
     }
 
     /// Whether the two share an address.
@@ -143,22 +256,20 @@ impl Prefix {
     /// The first address.
     #[must_use]
     pub fn address(self) -> IpAddr {
-        self.address
+        self.address.ip()
     }
 
     /// The last address; the broadcast address of an IPv4 subnet.
     #[must_use]
     pub fn last(self) -> IpAddr {
-        match self.address {
-            IpAddr::V4(own) => Ipv4Addr::from_bits(own.to_bits() | !mask_v4(self.length)).into(),
-            IpAddr::V6(own) => Ipv6Addr::from_bits(own.to_bits() | !mask_v6(self.length)).into(),
-        }
+        Address::from(Ipv6Addr::from_bits(self.address.bits() | !self.mask())).ip()
     }
 
     /// The family of its addresses.
+    #[inline]
     #[must_use]
-    pub fn family(self) -> Family {
-        Family::of(self.address)
+    pub const fn family(self) -> Family {
+        self.address.family()
     }
 
     /// How many leading bits are fixed.
@@ -166,16 +277,6 @@ impl Prefix {
     pub fn length(self) -> u8 {
         self.length
     }
-}
-
-#[inline]
-fn mask_v4(length: u8) -> u32 {
-    u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0)
-}
-
-#[inline]
-fn mask_v6(length: u8) -> u128 {
-    u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0)
 }
 
 impl fmt::Display for Prefix {
@@ -196,21 +297,26 @@ pub struct ScopedAddress {
     /// The virtual network.
     pub scope: ScopeId,
     /// The address in it.
-    pub address: IpAddr,
+    pub address: Address,
+}
+
+impl ScopedAddress {
+    /// Of an address of either family.
+    #[inline(always)]
+    #[must_use]
+    pub fn new(scope: ScopeId, address: impl Into<Address>) -> ScopedAddress {
+        ScopedAddress { scope, address: address.into() }
+    }
 }
 
 impl Hash for ScopedAddress {
-    /// One word for IPv4, instead of a slice of bytes with its length: a tenth of the instructions.
+    /// Two words, instead of a slice of bytes with its length: a tenth of the instructions.
     #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let scope = u64::from(self.scope.0) << 32;
-        match self.address {
-            IpAddr::V4(address) => state.write_u64(scope | u64::from(address.to_bits())),
-            IpAddr::V6(address) => {
-                state.write_u64(scope);
-                state.write_u128(address.to_bits());
-            }
-        }
+        let [high, low] = self.address.halves();
+        // No bit of the scope meets the 32 that addresses of IPv4 differ in.
+        state.write_u64(high);
+        state.write_u64(low ^ u64::from(self.scope.0) << 48);
     }
 }
 
@@ -247,15 +353,24 @@ mod tests {
     }
 
     #[test]
+    fn an_address_is_the_same_afterwards() {
+        for text in ["0.0.0.0", "10.0.0.5", "255.255.255.255", "::", "::1", "fd00::1", "ff02::1"] {
+            let packed = Address::from(address(text));
+            assert_eq!((packed.ip(), packed.to_string()), (address(text), text.to_owned()));
+            assert_eq!(packed.family(), Family::of(address(text)));
+        }
+    }
+
+    #[test]
     fn addresses_that_no_host_has() {
         for nobody in ["0.0.0.1", "127.0.0.1", "224.0.0.1", "255.255.255.255"] {
-            assert!(is_nobodys(address(nobody)), "{nobody}");
+            assert!(Address::from(address(nobody)).is_nobodys(), "{nobody}");
         }
-        for nobody in ["::", "::1", "::ffff:10.0.0.1", "ff02::1"] {
-            assert!(is_nobodys(address(nobody)), "{nobody}");
+        for nobody in ["::", "::1", "::10.0.0.1", "ff02::1"] {
+            assert!(Address::from(address(nobody)).is_nobodys(), "{nobody}");
         }
         for somebody in ["10.0.0.1", "fd00::1", "fe80::1", "64:ff9b::10.0.0.1", "2001:db8::5"] {
-            assert!(!is_nobodys(address(somebody)), "{somebody}");
+            assert!(!Address::from(address(somebody)).is_nobodys(), "{somebody}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What headers of both families of IP say alike, so that nobody asks which one it is.
 
-use core::net::IpAddr;
+use crate::types::Address;
 
 use super::checksum;
 use super::ipv4::{self, Ipv4, Ipv4Mut};
@@ -39,7 +39,7 @@ impl<'a> Ip<'a> {
 
     /// Source and destination.
     #[must_use]
-    pub fn addresses(self) -> (IpAddr, IpAddr) {
+    pub fn addresses(self) -> (Address, Address) {
         match self {
             Ip::V4(header) => (header.source().into(), header.destination().into()),
             Ip::V6(header) => (header.source().into(), header.destination().into()),

@@ -6,7 +6,9 @@
 //! matter. Every access is in bounds by its type. A view has no opinion: whether a frame is plain
 //! at all, [`Plain::is_plain`] tells.
 
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::Ipv4Addr;
+
+use crate::types::Address;
 
 /// Bytes that the view covers.
 pub const HEAD_BYTES: usize = 64;
@@ -270,14 +272,12 @@ impl PlainTuple {
         PlainTuple { words: words.map(u32::to_be) }
     }
 
-    /// From their values in either family: what does not fit is left out, and ports always fit.
+    /// From their values in either family: of an address of IPv6 what fits, which means nothing, and
+    /// ports always fit.
     #[inline(always)]
     #[must_use]
-    pub fn of_any(source: (IpAddr, u16), destination: (IpAddr, u16)) -> PlainTuple {
-        let narrow = |(address, port)| match address {
-            IpAddr::V4(address) => (address, port),
-            IpAddr::V6(_) => (Ipv4Addr::UNSPECIFIED, port),
-        };
+    pub fn of_any(source: (Address, u16), destination: (Address, u16)) -> PlainTuple {
+        let narrow = |(address, port): (Address, u16)| (address.last_word().into(), port);
         PlainTuple::new(narrow(source), narrow(destination))
     }
 

@@ -147,7 +147,7 @@ impl Ledger {
     /// A flow lives of which no packet has passed yet: the first one was too big.
     pub(super) fn know(&mut self, topology: &Topology, session: &Session) {
         let key = session.key;
-        let Some(endpoint) = topology.endpoint(key.scope, key.endpoint) else { return };
+        let Some(endpoint) = topology.endpoint(key.scope, key.endpoint.ip()) else { return };
         let outside = Outside {
             scope: topology.plan.services[endpoint.service.slot()].scope,
             nat: (session.nat_ip, session.nat_port),
@@ -156,9 +156,9 @@ impl Ledger {
         };
         let inside = Inside {
             scope: key.scope,
-            client: (key.client, key.client_port),
-            endpoint: (key.endpoint, key.endpoint_port),
-            station: mac_of(key.client),
+            client: (key.client.ip(), key.client_port),
+            endpoint: (key.endpoint.ip(), key.endpoint_port),
+            station: mac_of(key.client.ip()),
         };
         self.translations.entry(outside).or_insert(inside);
     }

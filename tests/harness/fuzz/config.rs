@@ -109,7 +109,7 @@ fn check_endpoints(config: &Config, snapshot: &Snapshot, registry: &Registry) {
         let local = snapshot.local(scope, endpoint.address);
         assert_eq!(local, Some(Local::Endpoint(EndpointIndex(at))));
         let compiled = snapshot.endpoint(EndpointIndex(at)).expect("every endpoint is there");
-        assert_eq!((compiled.scope, compiled.address), (scope, endpoint.address));
+        assert_eq!((compiled.scope, compiled.address.ip()), (scope, endpoint.address));
         assert_eq!(compiled.service.slot(), endpoint.service);
         assert_eq!(compiled.gate, config.initial_state(endpoint).gate());
     }

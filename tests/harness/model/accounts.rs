@@ -94,5 +94,5 @@ fn counted(engines: &[Engine], slot: AccountIndex) -> Traffic {
 fn carrier(key: &AccountKey) -> Option<Carrier> {
     let (backend, protocol) = key.towards?;
     let number = if protocol == Protocol::Tcp { TCP } else { UDP };
-    Some((key.link, backend, number))
+    Some((key.link, backend.ip(), number))
 }

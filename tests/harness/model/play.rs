@@ -19,7 +19,7 @@ use dataplane::nat::{Holder, Home};
 use dataplane::packet::FlowKey;
 use dataplane::record::{EndReason, FlowEvent, FlowRecord, Recording};
 use dataplane::snapshot::Snapshot;
-use dataplane::types::{DeviceIndex, FlowIndex, Instant, Tick, WorkerId};
+use dataplane::types::{Address, DeviceIndex, FlowIndex, Instant, Tick, WorkerId};
 
 use super::accounts::Bases;
 use super::choices::{Choice, SQUATTER, Seen};
@@ -91,8 +91,8 @@ struct Look<'a> {
 }
 
 fn key_of(key: &FlowKey) -> Key {
-    let client = (key.client, key.client_port);
-    (key.scope.0, key.protocol as u8, client, (key.endpoint, key.endpoint_port))
+    let client = (key.client.ip(), key.client_port);
+    (key.scope.0, key.protocol as u8, client, (key.endpoint.ip(), key.endpoint_port))
 }
 
 fn choice_of(session: &Session) -> Choice {
@@ -113,7 +113,8 @@ impl Seen for Look<'_> {
         let mut flows = (0..extent).filter_map(flow);
         let (flow, number) = flows
             .find(|(flow, _)| key_of(&flow.key()) == *key && flow.state != FlowState::Resting)?;
-        Some((Choice { nat: flow.nat(), backend: flow.backend() }, number))
+        let ip = |(address, port): (Address, u16)| (address.ip(), port);
+        Some((Choice { nat: ip(flow.nat()), backend: ip(flow.backend()) }, number))
     }
 
     fn resets(&self, key: &Key) -> bool {
@@ -127,7 +128,7 @@ impl Seen for Look<'_> {
         let mut flows = (0..extent).filter_map(|at| self.engine.flows().get(FlowIndex(at)));
         flows.any(|flow| {
             flow.state == FlowState::Resting
-                && flow.nat() == (*nat_ip, *port)
+                && flow.nat() == ((*nat_ip).into(), *port)
                 && flow.backend().0 == *backend
                 && flow.key().protocol as u8 == *protocol
         })
@@ -249,7 +250,7 @@ impl<'r> Play<'r> {
         self.compare()?;
         for pool in self.generation.pools.iter() {
             let key = pool.key();
-            let key = (key.scope.0, key.nat_ip, key.backend, key.protocol as u8);
+            let key = (key.scope.0, key.nat_ip.ip(), key.backend.ip(), key.protocol as u8);
             let leased = (pool.leased() as usize, pool.count_leases() as usize);
             let expected = self.model.leased(key);
             agree("the leases of a pool", &(expected, expected), &leased)?;
@@ -518,7 +519,7 @@ impl<'r> Play<'r> {
         let mut pools = self.generation.pools.iter();
         let wanted = pools.find(|pool| {
             let key = pool.key();
-            (key.scope.0, key.nat_ip, key.backend, key.protocol as u8)
+            (key.scope.0, key.nat_ip.ip(), key.backend.ip(), key.protocol as u8)
                 == (scope, nat_ip, backend, protocol)
         });
         let Some(pool) = wanted else { return };

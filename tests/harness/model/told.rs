@@ -36,8 +36,8 @@ impl Model {
             began: tick(flow.began),
             last_seen: tick(flow.last_seen),
             key: FlowKey {
-                client: client.0,
-                endpoint: endpoint.0,
+                client: client.0.into(),
+                endpoint: endpoint.0.into(),
                 client_port: client.1,
                 endpoint_port: endpoint.1,
                 scope: ScopeId(scope),

@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use libc::sock_filter;
 
 use crate::limits::{PORT_FIRST, PORTS_PER_BLOCK};
-use crate::types::{OWNER_MULTIPLIER, WorkerId, folded};
+use crate::types::{Address, OWNER_MULTIPLIER, WorkerId};
 
 /// Addresses that fit behind jumps of eight bits.
 const NAT_IPS_MAX: usize = 200;
@@ -65,7 +65,7 @@ const IPV6: Layout = Layout { source: &[8, 12, 16, 20], destination: &[24, 28, 3
 pub(super) fn program(workers: u8, members: &[WorkerId], nat_ips: &[IpAddr]) -> Vec<sock_filter> {
     let of_family = |is_ipv4| {
         let own = nat_ips.iter().filter(move |nat_ip| nat_ip.is_ipv4() == is_ipv4);
-        own.take(NAT_IPS_MAX).map(|nat_ip| folded(*nat_ip)).collect::<Vec<_>>()
+        own.take(NAT_IPS_MAX).map(|nat_ip| Address::from(*nat_ip).folded()).collect::<Vec<_>>()
     };
     let mut ipv4 = plain_ipv4_only();
     ipv4.extend(owner(&IPV4, workers, members, &of_family(true)));
@@ -130,7 +130,7 @@ fn plain_ipv6_only() -> Vec<sock_filter> {
     ]
 }
 
-/// The xor of these words of the packet, as [`folded`] computes it.
+/// The xor of these words of the packet, as [`Address::folded`] computes it.
 fn load(words: &[u32]) -> Vec<sock_filter> {
     let mut program = Vec::new();
     for (at, word) in words.iter().enumerate() {
