@@ -30,7 +30,7 @@ fn ask(world: &World, tenant: DeviceIndex, from: Socket, payload: &[u8]) -> harn
 /// What identifies a flow on both sides.
 fn mappings(world: &World) -> BTreeMap<(u16, Socket), (Socket, Socket)> {
     let mapping = |flow: &Session| {
-        let inside = (flow.key.scope.0, (flow.key.client, flow.key.client_port));
+        let inside = (flow.key.scope.0, (flow.key.client.ip(), flow.key.client_port));
         let outside = ((flow.nat_ip, flow.nat_port), (flow.backend, flow.backend_port));
         (inside, outside)
     };

@@ -66,9 +66,9 @@ fn chosen(world: &World, protocol: Protocol, seed: u64, client: Socket) -> IpAdd
     let link = world.topology.plan.endpoints[0].link;
     let port = if protocol == Protocol::Tcp { 443 } else { 53 };
     let key = FlowKey {
-        client: client.0,
+        client: client.0.into(),
         client_port: client.1,
-        endpoint: ENDPOINT,
+        endpoint: ENDPOINT.into(),
         endpoint_port: port,
         scope: ScopeId(0),
         protocol,
@@ -76,7 +76,7 @@ fn chosen(world: &World, protocol: Protocol, seed: u64, client: Socket) -> IpAdd
     let hash = key.balance_hash(&Keys::new(!seed), link, Persistence::None);
     let service = snapshot.service(ServiceIndex(0)).expect("there is a service");
     let rule = service.rule(protocol, port).expect("there is a rule");
-    lb::choose(snapshot, rule, hash).expect("there are backends").address
+    lb::choose(snapshot, rule, hash).expect("there are backends").address.ip()
 }
 
 fn fill_eight_by_two(protocol: Protocol) {
@@ -181,7 +181,7 @@ fn reset_connections_give_every_port_back_after_the_closing_timeout() {
     let mut world = World::with(topology, config(1, 70_000));
     world.pour(Flood::new(A, Protocol::Tcp), clients(0, 64_512), |_, _| {});
     for session in world.sessions() {
-        let from = (session.key.client, session.key.client_port);
+        let from = (session.key.client.ip(), session.key.client_port);
         let reset = Shape::tcp(from, (ENDPOINT, 443), flags::RST);
         world.arrive(A, &reset.to_station(world.topology.station(A)).encode());
     }
@@ -216,9 +216,9 @@ fn a_port_is_used_again_only_after_all_others() {
 
 fn owner((client, client_port): Socket, workers: u8) -> usize {
     let key = FlowKey {
-        client,
+        client: client.into(),
         client_port,
-        endpoint: ENDPOINT,
+        endpoint: ENDPOINT.into(),
         endpoint_port: 53,
         scope: ScopeId(0),
         protocol: Protocol::Udp,
@@ -261,13 +261,13 @@ fn answers_that_arrive_at_the_wrong_worker_are_handed_over_and_delivered() {
     // The checker compares passing packets with those it saw: let it see these flows.
     let sessions = world.sessions();
     for session in &sessions {
-        let from = (session.key.client, session.key.client_port);
+        let from = (session.key.client.ip(), session.key.client_port);
         let ask = Shape::udp(from, (ENDPOINT, 53), b"ask").to_station(world.topology.station(A));
         world.arrive_at(owner(from, 2), A, &[ask.encode()]);
     }
     world.left.clear();
     for session in &sessions {
-        let client = (session.key.client, session.key.client_port);
+        let client = (session.key.client.ip(), session.key.client_port);
         let from = (session.backend, session.backend_port);
         let answer = Shape::udp(from, (session.nat_ip, session.nat_port), b"answer");
         let answer = answer.to_station(world.topology.station(P)).encode();

@@ -186,8 +186,8 @@ fn rfc6888_req10_flows_leases_and_drops_can_be_read() {
     let mut world = world();
     let flow = Flow::open(&mut world, TCP, B, CLIENT_SOCKET);
     let [session] = &world.sessions()[..] else { panic!("one flow") };
-    assert_eq!((session.key.client, session.key.client_port), flow.client);
-    assert_eq!((session.key.endpoint, session.key.endpoint_port), flow.endpoint);
+    assert_eq!((session.key.client.ip(), session.key.client_port), flow.client);
+    assert_eq!((session.key.endpoint.ip(), session.key.endpoint_port), flow.endpoint);
     assert_eq!((session.nat_ip, session.nat_port), flow.nat);
     assert_eq!((session.backend, session.backend_port), flow.backend);
     assert_eq!(session.key.scope.0, B.0);
