@@ -94,7 +94,7 @@ fn a_probe_leaves_by_the_next_hop_of_its_backend() {
     let mut frame = Frame::new();
     let packet = Shape::tcp((OWN, 512), (backend(1), 8080), flags::SYN).encode();
     frame.fill(&packet.bytes);
-    let to = |address| ScopedAddress { scope: PROVIDER, address };
+    let to = |address: IpAddr| ScopedAddress::new(PROVIDER, address);
     let engine = &world.engines[0];
     assert_eq!(engine.send_probe(to(backend(1)), &mut frame), Some(P));
     assert_eq!(frame.bytes()[..6], mac_of(backend(1)).octets());

@@ -117,9 +117,9 @@ fn a_flood_pushes_nobody_out_of_his_reserve() {
 
 fn owner(device: DeviceIndex, (client, client_port): Socket, workers: u8) -> usize {
     let key = FlowKey {
-        client,
+        client: client.into(),
         client_port,
-        endpoint: ENDPOINT,
+        endpoint: ENDPOINT.into(),
         endpoint_port: 53,
         scope: ScopeId(device.0),
         protocol: Protocol::Udp,

@@ -111,7 +111,7 @@ fn a_pool_that_was_wanted_survives_one_more_change() {
     let [with, without] = [&with[..], &without[..]].map(Topology::with_backends);
     let (home, flow) = (Home::new(WorkerId(0), 1), FlowIndex(7));
     let (scope, protocol) = (ScopeId(P.0), Protocol::Tcp);
-    let key = PoolKey { scope, nat_ip: NAT_IP, backend: backend(0), protocol };
+    let key = PoolKey { scope, nat_ip: NAT_IP.into(), backend: backend(0).into(), protocol };
     let old = Generation::first(with.snapshot(), 1);
     let at = old.pools.find(&key).expect("it may be leased from");
     let leased = |generation: &Generation| {

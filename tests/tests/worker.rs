@@ -582,8 +582,8 @@ fn questions_are_answered_by_the_worker_that_knows() {
     crew.device("a", 0).arrive(crew.syn(A, client));
     crew.settle();
     let key = FlowKey {
-        client: client.0,
-        endpoint: ENDPOINT,
+        client: client.0.into(),
+        endpoint: ENDPOINT.into(),
         client_port: client.1,
         endpoint_port: 443,
         scope: ScopeId(A.0),
@@ -631,9 +631,9 @@ fn requests_leave_by_the_provider_device_only() {
 #[test]
 fn the_connections_of_one_client_spread_over_workers() {
     const CONNECTIONS: u16 = 1_000;
-    let owner = |client, client_port, workers| {
+    let owner = |client: IpAddr, client_port, workers| {
         let (protocol, scope) = (Protocol::Tcp, ScopeId(0));
-        let (endpoint, endpoint_port) = (ENDPOINT, 443);
+        let (client, endpoint, endpoint_port) = (client.into(), ENDPOINT.into(), 443);
         let key = FlowKey { client, endpoint, client_port, endpoint_port, scope, protocol };
         usize::from(key.owner(workers).0)
     };

@@ -158,7 +158,7 @@ impl Engine {
                 let key = FlowKey::of(scope, packet);
                 let hash = key.hash(&self.table_keys);
                 let forward = Forward { packet: *packet, key, hash, endpoint };
-                (self.forward(&forward, frame, now)?, Some(key), Direction::Forward)
+                (self.forward(forward, frame, now)?, Some(key), Direction::Forward)
             }
             // Probes send and want no fragments.
             Local::ProbeSource => return Err(DropReason::UnsolicitedFromProvider),
@@ -173,7 +173,7 @@ impl Engine {
                 let pool = pool.ok_or(DropReason::UnsolicitedFromProvider)?;
                 let back = Return { packet: *packet, pool };
                 let holder = self.holder(&back);
-                let verdict = self.back(&back, arrival, frame, now)?;
+                let verdict = self.back(back, arrival, frame, now)?;
                 let flow = holder.and_then(|holder| self.flows.get(holder.flow));
                 (verdict, flow.map(|flow| flow.key()), Direction::Return)
             }

@@ -54,7 +54,7 @@ impl Engine {
             Local::Endpoint(endpoint) => {
                 let key = FlowKey::of(scope, &packet);
                 let hash = key.hash(&self.table_keys);
-                self.forward(&Forward { packet, key, hash, endpoint }, frame, now)
+                self.forward(Forward { packet, key, hash, endpoint }, frame, now)
             }
             Local::ProbeSource => self.hear_probed(scope, &packet),
             // Ports below those that are leased: nobody's but the prober's.
@@ -70,14 +70,14 @@ impl Engine {
                 };
                 let pool = self.generation.pools.find(&key);
                 let pool = pool.ok_or(DropReason::UnsolicitedFromProvider)?;
-                self.back(&Return { packet, pool }, arrival, frame, now)
+                self.back(Return { packet, pool }, arrival, frame, now)
             }
         }
     }
 
     pub(super) fn forward(
         &mut self,
-        forward: &Forward,
+        mut forward: Forward,
         frame: &mut Frame,
         now: Tick,
     ) -> Result<Verdict, DropReason> {
@@ -86,7 +86,7 @@ impl Engine {
             return Ok(Verdict::HandOver(owner));
         }
         let packet = &forward.packet;
-        let found = self.live_flow(forward, now)?;
+        let found = self.live_flow(&forward, now)?;
         let number = match found {
             Some(number) => {
                 if opens(packet) {
@@ -94,7 +94,7 @@ impl Engine {
                 }
                 number
             }
-            None => self.admit(forward, now)?,
+            None => self.admit(&forward, now)?,
         };
         let client = Hop { device: frame.ingress, mac: packet.station };
         self.notice_client(number, client);
@@ -118,7 +118,8 @@ impl Engine {
             return Ok(Verdict::Consume);
         }
         let bytes = packet_bytes(frame);
-        let packet = &rewrite.apply(frame, packet).ok_or(DropReason::Internal)?;
+        rewrite.apply(frame, &mut forward.packet).ok_or(DropReason::Internal)?;
+        let packet = &forward.packet;
         if packet.flags.any(TcpFlags::SYN) {
             self.clamp_segments(number, frame, packet);
         }
@@ -162,13 +163,13 @@ impl Engine {
 
     pub(super) fn back(
         &mut self,
-        back: &Return,
+        mut back: Return,
         arrival: Arrival,
         frame: &mut Frame,
         now: Tick,
     ) -> Result<Verdict, DropReason> {
         let packet = &back.packet;
-        let holder = self.holder(back).ok_or(DropReason::UnsolicitedFromProvider)?;
+        let holder = self.holder(&back).ok_or(DropReason::UnsolicitedFromProvider)?;
         if holder.worker != self.worker {
             // A lease that changed hands on the way is over; nobody chases it round the workers.
             return match arrival {
@@ -200,7 +201,8 @@ impl Engine {
         self.touch(number, Direction::Return, packet, now)?;
         self.lend(number);
         let bytes = packet_bytes(frame);
-        let packet = &rewrite.apply(frame, packet).ok_or(DropReason::Internal)?;
+        rewrite.apply(frame, &mut back.packet).ok_or(DropReason::Internal)?;
+        let packet = &back.packet;
         if packet.flags.any(TcpFlags::SYN) {
             self.clamp_segments(number, frame, packet);
         }

@@ -180,10 +180,10 @@ pub struct Rewrite {
 const HOP: Delta = Delta::of_u16(u16::from_ne_bytes([1, 0]), 0);
 
 impl Rewrite {
-    /// Applies the rewrite to the frame that `packet` was parsed from, and says what the packet is
-    /// now. `None` if it was not, or is too large for the other family: the frame then dies.
+    /// Applies the rewrite to the frame that `packet` was parsed from, which is then what the packet
+    /// is now. `None` if it was not, or is too large for the other family: the frame then dies.
     #[must_use]
-    pub fn apply(&self, frame: &mut Frame, packet: &Packet) -> Option<Packet> {
+    pub fn apply(&self, frame: &mut Frame, packet: &mut Packet) -> Option<()> {
         let split = usize::from(packet.transport_offset);
         let transport = frame.bytes_mut().get_mut(split..)?;
         let checksum_at = match packet.protocol {
@@ -196,10 +196,11 @@ impl Rewrite {
         field.copy_from_slice(&changed.to_ne_bytes());
         transport[..2].copy_from_slice(&self.to.source_port.to_be_bytes());
         transport[2..4].copy_from_slice(&self.to.destination_port.to_be_bytes());
-        let leaves = Packet { tuple: self.to, ..*packet };
         if packet.tuple.family() != self.to.family() {
-            return translate(frame, packet, &self.to);
+            *packet = translate(frame, packet, &self.to)?;
+            return Some(());
         }
+        packet.tuple = self.to;
         let header = frame.bytes_mut().get_mut(ethernet::HEADER_BYTES..split)?;
         match self.to.ips() {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
@@ -216,7 +217,7 @@ impl Rewrite {
             }
             _ => return None,
         }
-        Some(leaves)
+        Some(())
     }
 }
 

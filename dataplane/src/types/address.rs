@@ -68,6 +68,20 @@ pub struct Address {
 const MAPPED: u64 = 0xffff << 32;
 
 impl Address {
+    /// From the standard library's type.
+    #[inline(always)]
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "the halves are what is wanted")]
+    pub const fn of(ip: IpAddr) -> Address {
+        match ip {
+            IpAddr::V4(address) => Address { high: 0, low: MAPPED | address.to_bits() as u64 },
+            IpAddr::V6(address) => {
+                let bits = address.to_bits();
+                Address { high: (bits >> 64) as u64, low: bits as u64 }
+            }
+        }
+    }
+
     /// The family.
     #[inline(always)]
     #[must_use]
@@ -155,26 +169,21 @@ impl Address {
 impl From<Ipv4Addr> for Address {
     #[inline(always)]
     fn from(address: Ipv4Addr) -> Address {
-        Address { high: 0, low: MAPPED | u64::from(address.to_bits()) }
+        Address::of(IpAddr::V4(address))
     }
 }
 
 impl From<Ipv6Addr> for Address {
     #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "the halves are what is wanted")]
     fn from(address: Ipv6Addr) -> Address {
-        let bits = address.to_bits();
-        Address { high: (bits >> 64) as u64, low: bits as u64 }
+        Address::of(IpAddr::V6(address))
     }
 }
 
 impl From<IpAddr> for Address {
-    #[inline]
+    #[inline(always)]
     fn from(address: IpAddr) -> Address {
-        match address {
-            IpAddr::V4(address) => address.into(),
-            IpAddr::V6(address) => address.into(),
-        }
+        Address::of(address)
     }
 }
 

@@ -8,15 +8,19 @@ use dataplane::snapshot::{
     Balance, DeviceKind, DevicePlan, EndpointPlan, Gate, Plan, PoolKey, Refusal, RulePlan,
     ScopePlan, ServicePlan, Snapshot, Timeouts, Treatment,
 };
-use dataplane::types::{Ending, LinkId, Prefix, Protocol, ScopeId, ServiceIndex};
+use dataplane::types::{Address, Ending, LinkId, Prefix, Protocol, ScopeId, ServiceIndex};
 
 pub(crate) const ENDPOINT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 5));
 pub(crate) const NAT_IP: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 1, 0, 4));
 pub(crate) const BACKEND: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 1, 0, 10));
 
 /// The one pool that can be leased from.
-pub(crate) const POOL: PoolKey =
-    PoolKey { scope: ScopeId(1), nat_ip: NAT_IP, backend: BACKEND, protocol: Protocol::Tcp };
+pub(crate) const POOL: PoolKey = PoolKey {
+    scope: ScopeId(1),
+    nat_ip: Address::of(NAT_IP),
+    backend: Address::of(BACKEND),
+    protocol: Protocol::Tcp,
+};
 
 // Built once: a model runs its test thousands of times.
 static WITH_POOL: LazyLock<Snapshot> = LazyLock::new(|| build(true));

@@ -212,9 +212,9 @@ fn syns(owner: u8, count: usize) -> Vec<Vec<u8>> {
     let is_owned = |port: &u16| {
         let key = FlowKey {
             scope: ScopeId(0),
-            client: CLIENT,
+            client: CLIENT.into(),
             client_port: *port,
-            endpoint: ENDPOINT,
+            endpoint: ENDPOINT.into(),
             endpoint_port: 443,
             protocol: Protocol::Tcp,
         };

@@ -1,12 +1,11 @@
 //! The ports of a pool: all 65,536 numbers, block by block and port by port, against a plain set.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
 use dataplane::limits::{BLOCKS_PER_POOL, PORT_FIRST, PORTS_PER_BLOCK, PORTS_PER_POOL};
 use dataplane::nat::{Holder, Home, Pool};
 use dataplane::snapshot::PoolKey;
-use dataplane::types::{FlowIndex, Protocol, ScopeId, WorkerId};
+use dataplane::types::{Address, FlowIndex, Protocol, ScopeId, WorkerId};
 
 /// A pool with the set of what is free in it.
 struct Watched {
@@ -19,8 +18,8 @@ impl Watched {
     fn new(seed: u64, workers: u8) -> Watched {
         let key = PoolKey {
             scope: ScopeId(0),
-            nat_ip: IpAddr::from([10, 1, 0, 4]),
-            backend: IpAddr::from([10, 1, 0, 10]),
+            nat_ip: Address::from([10, 1, 0, 4]),
+            backend: Address::from([10, 1, 0, 10]),
             protocol: Protocol::Udp,
         };
         Watched {
