@@ -9,7 +9,7 @@ use crate::types::{Address, ScopeId};
 ///
 /// # Errors
 /// Nothing: the packet never leaves.
-#[inline]
+#[inline(always)]
 pub fn classify(
     snapshot: &Snapshot,
     scope: ScopeId,

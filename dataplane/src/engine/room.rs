@@ -135,17 +135,23 @@ impl Engine {
     }
 
     /// Whether a newcomer may have a port of the service, if so many more were free.
+    #[inline(always)]
     fn may_have_port(
         &self,
         (service, grant): (&Service, &Grant),
         standing: Standing,
         more: usize,
     ) -> bool {
+        let is_free = standing == Standing::Reserved || service.reserves.is_empty();
+        is_free || self.leaves_reserves((service, grant), more)
+    }
+
+    #[cold]
+    fn leaves_reserves(&self, (service, grant): (&Service, &Grant), more: usize) -> bool {
         let Generation { pools, usages, .. } = &*self.generation;
         let flows = |link| usages.find(link).map_or(0, Usage::flows);
-        let free = || pools.free(service, grant.backend.address, grant.protocol) + more;
-        let is_free = standing == Standing::Reserved || service.reserves.is_empty();
-        is_free || service.reserves.leave(free(), flows)
+        let free = pools.free(service, grant.backend.address, grant.protocol) + more;
+        service.reserves.leave(free, flows)
     }
 
     /// A free port, if the newcomer may have it.
