@@ -76,7 +76,8 @@ impl Mark {
 const _: () = assert!(size_of::<Flow>() == 64);
 const _: () = assert!(HEADER_BYTES_MAX < Mark::OWED as usize);
 
-/// The addresses of a wide flow, as [`Address::halves`] has them: client, endpoint, NAT IP, backend.
+/// The addresses of a wide flow, as [`Address::halves`] has them: client, endpoint, NAT IP and
+/// backend.
 pub type Addresses = [[u64; 2]; 4];
 
 impl Flow {

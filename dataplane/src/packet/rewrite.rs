@@ -180,8 +180,8 @@ pub struct Rewrite {
 const HOP: Delta = Delta::of_u16(u16::from_ne_bytes([1, 0]), 0);
 
 impl Rewrite {
-    /// Applies the rewrite to the frame that `packet` was parsed from, which is then what the packet
-    /// is now. `None` if it was not, or is too large for the other family: the frame then dies.
+    /// Applies the rewrite to the frame that `packet` was parsed from, and to `packet`. `None` if
+    /// it was not, or is too large for the other family: the frame then dies.
     #[must_use]
     pub fn apply(&self, frame: &mut Frame, packet: &mut Packet) -> Option<()> {
         let split = usize::from(packet.transport_offset);

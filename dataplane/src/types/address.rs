@@ -55,9 +55,10 @@ impl Family {
     }
 }
 
-/// An address of either family in two words, so that packets' addresses are copied and compared as
-/// numbers are. Those of IPv4 are there as IPv6 has them, `::ffff:a.b.c.d` (RFC 4291 2.5.5.2), which
-/// no packet of IPv6 may bring (see [`Address::is_nobodys`]).
+/// An address of either family in two words, so that it is copied and compared as a number is.
+///
+/// One of IPv4 is as IPv6 has it, `::ffff:a.b.c.d` (RFC 4291 2.5.5.2). Whoever makes one of what a
+/// packet of IPv6 brings has to refuse those: they would else be taken for one of IPv4.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Address {
     high: u64,
@@ -147,9 +148,6 @@ impl Address {
     }
 
     /// Whether it can be no host's: for IPv4 RFC 1812 5.3.7, for IPv6 RFC 4291 2.4 to 2.7.
-    ///
-    /// What an IPv6 packet brings may look like an address of IPv4: the caller knows that it is
-    /// not.
     #[inline(always)]
     #[must_use]
     pub const fn is_nobodys(self) -> bool {

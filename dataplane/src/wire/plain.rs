@@ -272,8 +272,8 @@ impl PlainTuple {
         PlainTuple { words: words.map(u32::to_be) }
     }
 
-    /// From their values in either family: of an address of IPv6 what fits, which means nothing, and
-    /// ports always fit.
+    /// From their values in either family. Of an address of IPv6 that is its last word, which means
+    /// nothing; ports always fit.
     #[inline(always)]
     #[must_use]
     pub fn of_any(source: (Address, u16), destination: (Address, u16)) -> PlainTuple {
