@@ -299,6 +299,7 @@ fn plan(capacity: usize) -> Plan {
         protocol: Protocol::Udp,
         port: PORT,
         backend_port: BACKEND_PORT,
+        floating: None,
         backends: (0..backends).map(|at| Ipv4Addr::from_bits(0x0a01_0004 + at).into()).collect(),
         balance: Balance::default(),
         timeouts: Timeouts::default(),

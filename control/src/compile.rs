@@ -140,6 +140,7 @@ fn rules(
             protocol,
             port: rule.frontend_port,
             backend_port: rule.backend_port,
+            floating: rule.floating,
             backends: pool.addresses().collect(),
             balance: Balance {
                 drained: registry.drains().drained(&balancer.name, &pool.name),
@@ -154,6 +155,7 @@ fn rules(
         protocol: rule.protocol,
         port: rule.frontend_port,
         backend_port: rule.backend_port,
+        floating: rule.floating,
         backends: vec![rule.backend_address],
         balance: Balance::default(),
         timeouts: service.flows.timeouts(&rule.lifetime),

@@ -162,7 +162,11 @@ fn of_security_group(all: &mut Resources, group: &NetworkSecurityGroup) {
 
 fn of_balancer(all: &mut Resources, config: &Config, balancer: &LoadBalancer) {
     let own = |name: &dyn std::fmt::Display| format!("{}/{name}", balancer.name);
-    let values = [("virtual_network", network_name(config, balancer.virtual_network))];
+    let frontend = balancer.frontend.map_or_else(String::new, |frontend| frontend.to_string());
+    let values = [
+        ("virtual_network", network_name(config, balancer.virtual_network)),
+        ("frontend_ip_address", frontend),
+    ];
     all.insert(("load_balancer", balancer.name.to_string()), BTreeMap::from(values));
     for pool in &balancer.pools {
         let drain = pool.drain.map_or_else(String::new, |drain| drain.as_secs().to_string());
@@ -185,6 +189,7 @@ fn of_balancer(all: &mut Resources, config: &Config, balancer: &LoadBalancer) {
             ("frontend_port", rule.frontend_port.to_string()),
             ("backend_port", rule.backend_port.to_string()),
             ("backend_address_pool", pool.unwrap_or_default()),
+            ("enable_floating_ip", rule.floating.is_some().to_string()),
             ("load_distribution", format!("{:?}", rule.persistence)),
             ("enable_connection_tracking", format!("{:?}", rule.udp_tracking)),
             ("idle_timeout", format!("{:?}", rule.lifetime.idle_timeout)),
@@ -210,6 +215,7 @@ fn of_balancer(all: &mut Resources, config: &Config, balancer: &LoadBalancer) {
             ("protocol", rule.protocol.name().to_owned()),
             ("frontend_port", rule.frontend_port.to_string()),
             ("backend", format!("{}:{}", rule.backend_address, rule.backend_port)),
+            ("enable_floating_ip", rule.floating.is_some().to_string()),
             ("idle_timeout", format!("{:?}", rule.lifetime.idle_timeout)),
             ("enable_tcp_reset", format!("{:?}", rule.lifetime.tcp_reset)),
         ]);

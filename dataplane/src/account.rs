@@ -125,7 +125,7 @@ fn is_wanted(snapshot: &Snapshot, key: &AccountKey) -> bool {
     let Some(endpoint) = snapshot.endpoint_of_link(key.link) else { return false };
     let serves = |towards| {
         let service = snapshot.service(endpoint.service);
-        service.is_some_and(|service| snapshot.serves(service, towards))
+        service.is_some_and(|service| service.is_served_by(towards))
     };
     key.towards.is_none_or(serves)
 }
@@ -141,7 +141,7 @@ fn wanted(snapshot: &Snapshot) -> Vec<AccountKey> {
             break;
         }
         let Some(service) = snapshot.service(service) else { continue };
-        wanted.extend(snapshot.served_by(service).map(|towards| of(link, Some(towards))));
+        wanted.extend(service.serving().iter().map(|&towards| of(link, Some(towards))));
     }
     wanted
 }

@@ -5,6 +5,7 @@
 //! live flow is never evicted; idle ones leave by a timer wheel with bounded work (I8). Picks no
 //! backend, leases no port, reads no configuration.
 
+mod beside;
 mod index;
 mod insertion;
 mod record;
@@ -14,7 +15,7 @@ mod tally;
 mod wheel;
 
 pub use insertion::{Insertions, Underway};
-pub use record::{Addresses, Flow, FlowView, Insert};
+pub use record::{Flow, FlowView, Insert, Serving};
 pub use state::State;
 pub use table::{FlowTable, Vacancy};
 pub use tally::Tallies;

@@ -25,6 +25,7 @@ mod tests {
             protocol: Protocol::Tcp,
             port: 80,
             backend_port: 8080,
+            floating: None,
             backends: backends.to_vec(),
             balance: Balance { weights: weights.to_vec(), ..Balance::default() },
             timeouts: Timeouts::default(),

@@ -1,12 +1,12 @@
-//! Port leases: which (NAT IP, port) towards which backend is held by which flow (I2).
+//! Port leases: which (NAT IP, port) towards whom is held by which flow (I2).
 //!
-//! There is one [`Pool`] for each (NAT IP, backend, protocol), with a lease for every port from
-//! 1024 to 65,535. Pools are shared by all workers and outlive the generation that made them; a
-//! lease is one atomic claim on a bitmap. Blocks of 64 ports are a worker's home by their number,
-//! so that workers do not meet on a bitmap word (and a kernel filter can steer returning packets by
-//! their port); when its home is full a worker leases from anybody's, so that no
-//! port is ever out of reach. Who holds a port is read from the port's own entry: the return path
-//! needs no hash.
+//! There is one [`Pool`] for each (NAT IP, target, protocol), with a lease for every port from 1024
+//! to 65,535; the target is a backend, or a frontend that floats before its backends. Pools are
+//! shared by all workers and outlive the generation that made them; a lease is one atomic claim on
+//! a bitmap. Blocks of 64 ports are a worker's home by their number, so that workers do not meet on
+//! a bitmap word (and a kernel filter can steer returning packets by their port); when its home is
+//! full a worker leases from anybody's, so that no port is ever out of reach. Who holds a port is
+//! read from the port's own entry: the return path needs no hash.
 //!
 //! Knows no bytes and no flows: a holder is a number that the engine understands.
 
@@ -114,13 +114,13 @@ impl Pools {
         Some(PoolIndex(slot as u16))
     }
 
-    /// Leases a port of one of the service's NAT IPs towards a backend: of two that `hash` picks
+    /// Leases a port of one of the service's NAT IPs towards a target: of two that `hash` picks
     /// the one with fewer leases, and when that has none left, of two others that have some. `None`
     /// if none has.
     pub fn lease(
         &self,
         service: &Service,
-        backend: Address,
+        target: Address,
         protocol: Protocol,
         hash: u64,
         (home, flow): (&Home, FlowIndex),
@@ -129,11 +129,11 @@ impl Pools {
             let port = pool.lease(home, flow)?;
             Some(Lease { pool: index, nat_ip: pool.key().nat_ip, port })
         };
-        let preferred = self.preferred(service, backend, protocol, hash)?;
+        let preferred = self.preferred(service, target, protocol, hash)?;
         // Another worker may take its last port meanwhile.
         lease(preferred).or_else(|| {
             let mut all = 0..service.nat_ips.len();
-            all.find_map(|at| self.towards(service, at, (backend, protocol)).and_then(lease))
+            all.find_map(|at| self.towards(service, at, (target, protocol)).and_then(lease))
         })
     }
 
@@ -142,11 +142,11 @@ impl Pools {
     pub fn preferred(
         &self,
         service: &Service,
-        backend: Address,
+        target: Address,
         protocol: Protocol,
         hash: u64,
     ) -> Option<(PoolIndex, &Pool)> {
-        let find = |position: usize| self.towards(service, position, (backend, protocol));
+        let find = |position: usize| self.towards(service, position, (target, protocol));
         let of_two = |(one, other): (usize, usize)| {
             let (one, other) = (find(one), find(other));
             let leased =
@@ -168,32 +168,32 @@ impl Pools {
         })
     }
 
-    /// Ports that are free towards a backend, over all of the service's NAT IPs.
+    /// Ports that are free towards a target, over all of the service's NAT IPs.
     #[must_use]
-    pub fn free(&self, service: &Service, backend: Address, protocol: Protocol) -> usize {
+    pub fn free(&self, service: &Service, target: Address, protocol: Protocol) -> usize {
         let positions = 0..service.nat_ips.len();
-        let pools = positions.filter_map(|at| self.towards(service, at, (backend, protocol)));
+        let pools = positions.filter_map(|at| self.towards(service, at, (target, protocol)));
         pools.map(|(_, pool)| PORTS_PER_POOL.saturating_sub(pool.leased() as usize)).sum()
     }
 
     /// Counts a newcomer that found no port of any of the service's NAT IPs, with each of them.
-    pub fn refuse(&self, service: &Service, backend: Address, protocol: Protocol) {
+    pub fn refuse(&self, service: &Service, target: Address, protocol: Protocol) {
         for position in 0..service.nat_ips.len() {
-            if let Some((_, pool)) = self.towards(service, position, (backend, protocol)) {
+            if let Some((_, pool)) = self.towards(service, position, (target, protocol)) {
                 pool.refuse();
             }
         }
     }
 
-    /// The pool of a service's NAT IP towards a backend.
+    /// The pool of a service's NAT IP towards a target.
     fn towards(
         &self,
         service: &Service,
         position: usize,
-        (backend, protocol): (Address, Protocol),
+        (target, protocol): (Address, Protocol),
     ) -> Option<(PoolIndex, &Pool)> {
         let nat_ip = *service.nat_ips.get(position)?;
-        let index = self.find(&PoolKey { scope: service.scope, nat_ip, backend, protocol })?;
+        let index = self.find(&PoolKey { scope: service.scope, nat_ip, target, protocol })?;
         Some((index, self.pool(index)?))
     }
 

@@ -157,8 +157,10 @@ pub struct FlowRecord {
     pub link: LinkId,
     /// The NAT IP and the leased port.
     pub nat: (IpAddr, u16),
-    /// The backend's address and port.
-    pub backend: (IpAddr, u16),
+    /// The backend's own address.
+    pub backend: IpAddr,
+    /// What its packets are addressed to, which is the same unless a frontend floats; and the port.
+    pub target: (IpAddr, u16),
     /// What it carried, as far as that is recorded.
     pub traffic: Traffic,
 }

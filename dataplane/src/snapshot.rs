@@ -106,6 +106,8 @@ pub struct Service {
     pub refusal: Refusal,
     /// What it does with what is not plain traffic that fits.
     pub treatment: Treatment,
+    /// Backends and the protocols that they serve, sorted.
+    serving: Box<[(Address, Protocol)]>,
     rules: Box<[Rule]>,
     /// Positions in `rules`, by protocol and port.
     by_port: FixedMap,
@@ -150,6 +152,18 @@ impl Service {
         self.nat_ips.iter().copied().chain(leaving)
     }
 
+    /// Its backends with the protocols that they serve, each once, in ascending order.
+    #[must_use]
+    pub fn serving(&self) -> &[(Address, Protocol)] {
+        &self.serving
+    }
+
+    /// Whether a backend serves it with a protocol.
+    #[must_use]
+    pub fn is_served_by(&self, backend: (Address, Protocol)) -> bool {
+        self.serving.binary_search(&backend).is_ok()
+    }
+
     /// The rule for a port of the endpoint: the one that names it, or else the one for all ports of
     /// the protocol.
     #[inline]
@@ -169,6 +183,8 @@ impl Service {
 pub struct Rule {
     /// Port that the backends listen on; [`ANY_PORT`]: the one that was dialled.
     pub backend_port: u16,
+    /// The frontend's address, if it floats: backends get packets that are addressed to it.
+    pub floating: Option<Address>,
     /// The pool, in the order of the plan; [`Rule::spread`] names positions in it.
     pub backends: Box<[BackendIndex]>,
     /// Spreads hashes over those of `backends` that take new flows.
@@ -191,6 +207,13 @@ impl Rule {
     #[must_use]
     pub fn port_behind(&self, dialled: u16) -> u16 {
         if self.backend_port == ANY_PORT { dialled } else { self.backend_port }
+    }
+
+    /// What packets to a backend are addressed to.
+    #[inline]
+    #[must_use]
+    pub fn target(&self, backend: Address) -> Address {
+        self.floating.unwrap_or(backend)
     }
 }
 
@@ -215,15 +238,16 @@ pub struct NextHop {
 }
 
 /// What one port pool is for. Its leases are disjoint from every other pool's (I2). Both addresses
-/// are of one family.
+/// are of one family. Backends behind a frontend that floats share a pool: their answers all come
+/// from the frontend's address, so that the port alone tells whose they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PoolKey {
     /// The provider's virtual network.
     pub scope: ScopeId,
     /// Whose ports are leased.
     pub nat_ip: Address,
-    /// Towards whom.
-    pub backend: Address,
+    /// What packets are addressed to: a backend, or a frontend that floats.
+    pub target: Address,
     /// TCP and UDP ports are different ports.
     pub protocol: Protocol,
 }
@@ -234,11 +258,11 @@ impl PoolKey {
     #[must_use]
     pub fn words(&self) -> Option<(u64, u32)> {
         let domain = u32::from(self.scope.0) << 8 | self.protocol as u32;
-        match self.backend.family() {
+        match self.target.family() {
             Family::V4 => Some(Self::words_of(
                 domain,
                 self.nat_ip.last_word().into(),
-                self.backend.last_word().into(),
+                self.target.last_word().into(),
             )),
             Family::V6 => None,
         }
@@ -247,8 +271,8 @@ impl PoolKey {
     /// The same, from scope and protocol in one word, as a packet has them (`FlowKey::domain`).
     #[inline(always)]
     #[must_use]
-    pub fn words_of(domain: u32, nat_ip: Ipv4Addr, backend: Ipv4Addr) -> (u64, u32) {
-        (u64::from(nat_ip.to_bits()) << 32 | u64::from(backend.to_bits()), domain)
+    pub fn words_of(domain: u32, nat_ip: Ipv4Addr, target: Ipv4Addr) -> (u64, u32) {
+        (u64::from(nat_ip.to_bits()) << 32 | u64::from(target.to_bits()), domain)
     }
 }
 
@@ -472,36 +496,9 @@ impl Snapshot {
         &self.next_hops
     }
 
-    /// The backends of a service with the protocols that they serve, each once.
-    pub fn served_by(&self, service: &Service) -> impl Iterator<Item = (Address, Protocol)> {
-        // Each of them has a pool with each of the service's NAT IPs of its family, which are its
-        // alone.
-        let firsts = [Family::V4, Family::V6].map(|family| first_of(service, family));
-        firsts.into_iter().flatten().flat_map(move |nat_ip| {
-            let of = (service.scope, nat_ip);
-            let first = self.pool_keys.partition_point(|key| (key.scope, key.nat_ip) < of);
-            let keys = self.pool_keys.get(first..).unwrap_or_default().iter();
-            let own = keys.take_while(move |key| (key.scope, key.nat_ip) == of);
-            own.map(|key| (key.backend, key.protocol))
-        })
-    }
-
-    /// Whether a backend serves a service with a protocol.
-    #[must_use]
-    pub fn serves(&self, service: &Service, (backend, protocol): (Address, Protocol)) -> bool {
-        let Some(nat_ip) = first_of(service, backend.family()) else { return false };
-        let key = PoolKey { scope: service.scope, nat_ip, backend, protocol };
-        self.pool_keys.binary_search(&key).is_ok()
-    }
-
     /// Every port pool that some rule can lease from, sorted.
     #[must_use]
     pub fn pool_keys(&self) -> &[PoolKey] {
         &self.pool_keys
     }
-}
-
-/// The first NAT IP of a family that a service has.
-fn first_of(service: &Service, family: Family) -> Option<Address> {
-    service.nat_ips.iter().copied().find(|nat_ip| nat_ip.family() == family)
 }

@@ -8,6 +8,7 @@ mod collector;
 mod connections;
 mod decisions;
 mod ending;
+mod floating;
 mod gate;
 mod icmp;
 mod idle;
@@ -57,6 +58,7 @@ pub(crate) fn all() -> Vec<Case> {
         connections::CASES,
         topologies::CASES,
         balance::CASES,
+        floating::CASES,
         gate::CASES,
         ending::CASES,
         nat_ips::CASES,

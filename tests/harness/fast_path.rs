@@ -111,7 +111,7 @@ pub fn check(engines: &[Engine], memory: &Memory) -> Result<(), String> {
             let at = |(address, port): (Address, u16)| SocketAddrV4::new(v4(address.ip()), port);
             let client = at((key.client, key.client_port));
             let endpoint = at((key.endpoint, key.endpoint_port));
-            let (nat, backend) = (at(flow.nat()), at(flow.backend()));
+            let (nat, backend) = (at(flow.nat()), at(flow.target()));
             let (arrives, leaves) = (course(&shortcut.key.arrives), course(&shortcut.leaves));
             let forward = arrives == [client, endpoint]
                 && leaves == [nat, backend]

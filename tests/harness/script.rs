@@ -9,6 +9,7 @@
 //! `guard NET PRIORITY allow|deny tcp|udp|any PREFIX PORT-PORT`,
 //! `timeouts OPENING ESTABLISHED CLOSING UDP` (seconds), `gate NET
 //! approved|pending|rejected|disconnected`, `remove-endpoint NET`, `add-endpoint NET LINK [IP]`,
+//! `floating IP|none` (what backends see as the destination),
 //! `space NET PREFIX` (one more),
 //! `remove-rule PORT`, `remove-device NET`, `add-device NET NAME`, `route PREFIX ROUTER`, `mtu NET
 //! BYTES`, `resets`, `hold-down TIME`, `refuse reset|silent`, `echo NET on|off`, `mss
@@ -267,7 +268,10 @@ impl Runner {
                 topology.plan.services[0].treatment =
                     treatment.unwrap_or_else(|why| self.fail(why));
             }
-            ("weights" | "drained" | "untracked-udp" | "persistence" | "ha-ports", _) => {
+            (
+                "weights" | "drained" | "untracked-udp" | "persistence" | "ha-ports" | "floating",
+                _,
+            ) => {
                 let rules = &mut topology.plan.services[0].rules;
                 balance::change(rules, verb, words).unwrap_or_else(|why| self.fail(why));
             }

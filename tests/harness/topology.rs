@@ -107,6 +107,19 @@ impl Topology {
         leaving.push(LeavingPlan { service: ServiceIndex(0), address, is_closing });
     }
 
+    /// The stations that packets for an address of a network may go to: its next hop's, or if the
+    /// address floats, those of all backends that may be meant.
+    #[must_use]
+    pub fn stations_of(&self, scope: ScopeId, target: IpAddr) -> Vec<MacAddr> {
+        let services = self.plan.services.iter().filter(|service| service.scope == scope);
+        let rules = services.flat_map(|service| &service.rules);
+        let floating = rules.filter(|rule| rule.floating == Some(target));
+        let mut hosts: Vec<IpAddr> =
+            floating.flat_map(|rule| rule.backends.iter().copied()).collect();
+        hosts.push(target);
+        hosts.into_iter().map(|host| crate::encode::mac_of(self.next_hop(scope, host))).collect()
+    }
+
     /// Sets how many flows a tenant's endpoints shall get and may have.
     pub fn set_quota(&mut self, tenant: DeviceIndex, quota: Quota) {
         let endpoints = self.plan.endpoints.iter();
@@ -259,6 +272,7 @@ fn service(scope: u16, nat_ip: IpAddr) -> ServicePlan {
         protocol,
         port,
         backend_port,
+        floating: None,
         backends: (0..3).map(backend).collect(),
         balance: Balance::default(),
         timeouts: Timeouts::default(),

@@ -87,7 +87,7 @@ fn fill_eight_by_two(protocol: Protocol) {
     let generation = Arc::clone(&world.generation);
     let left_of = |address: IpAddr| -> usize {
         let mine = |pool: &&dataplane::nat::Pool| {
-            pool.key().backend == address && pool.key().protocol == protocol
+            pool.key().target == address && pool.key().protocol == protocol
         };
         let pools = generation.pools.iter().filter(mine);
         pools.map(|pool| PORTS - pool.leased() as usize).sum()

@@ -111,7 +111,7 @@ fn a_pool_that_was_wanted_survives_one_more_change() {
     let [with, without] = [&with[..], &without[..]].map(Topology::with_backends);
     let (home, flow) = (Home::new(WorkerId(0), 1), FlowIndex(7));
     let (scope, protocol) = (ScopeId(P.0), Protocol::Tcp);
-    let key = PoolKey { scope, nat_ip: NAT_IP.into(), backend: backend(0).into(), protocol };
+    let key = PoolKey { scope, nat_ip: NAT_IP.into(), target: backend(0).into(), protocol };
     let old = Generation::first(with.snapshot(), 1);
     let at = old.pools.find(&key).expect("it may be leased from");
     let leased = |generation: &Generation| {
@@ -131,7 +131,7 @@ fn a_pool_that_was_wanted_survives_one_more_change() {
     assert!(late.release(port, Holder { worker: WorkerId(0), flow }));
     let gone = third.next(without.snapshot(), 1);
     assert_eq!(leased(&gone), None, "unwanted before and after, and nothing is leased");
-    assert!(gone.pools.iter().all(|pool| pool.key().backend == backend(1)));
+    assert!(gone.pools.iter().all(|pool| pool.key().target == backend(1)));
 }
 
 /// A late worker learns at once that a connection is rejected and that its NAT IP is no longer

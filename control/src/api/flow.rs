@@ -33,6 +33,9 @@ pub struct Session {
     pub nat_port: u16,
     /// The backend.
     pub backend: IpAddr,
+    /// What packets to it are addressed to, if that is a frontend that floats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub floating_ip: Option<IpAddr>,
     /// The port of the backend.
     pub backend_port: u16,
     /// What the flow is doing.
@@ -76,6 +79,9 @@ pub struct Owner {
     pub nat_port: u16,
     /// The backend.
     pub backend: IpAddr,
+    /// What packets to it are addressed to, if that is a frontend that floats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub floating_ip: Option<IpAddr>,
     /// The port of the backend.
     pub backend_port: u16,
     /// When the flow began (RFC 3339), if that is recorded.

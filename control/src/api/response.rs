@@ -599,6 +599,9 @@ pub struct Rule {
     pub frontend_port: u16,
     /// The port that backends listen on; 0: the one that was dialled.
     pub backend_port: u16,
+    /// What packets to backends are addressed to, if the frontend floats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub floating_ip: Option<IpAddr>,
     /// What decides about the backend: `Default`, `SourceIP` or `SourceIPProtocol`.
     pub load_distribution: String,
     /// Whether UDP flows stay with their backend when the pool changes.

@@ -387,6 +387,7 @@ fn service(service: &Service) -> String {
             RuleKind::LoadBalancing => printable(&rule.load_distribution),
             RuleKind::InboundNat => "inbound NAT".to_owned(),
         };
+        let backends = backends.join(", ");
         rules.row([
             rule.name.clone(),
             rule.protocol.to_string(),
@@ -394,7 +395,7 @@ fn service(service: &Service) -> String {
             port(rule.backend_port),
             rule.idle_timeout_seconds.to_string(),
             by,
-            backends.join(", "),
+            rule.floating_ip.map_or(backends.clone(), |to| format!("{to} floats to {backends}")),
         ]);
     }
     text.push_str(&rules.render("There is no rule."));
@@ -491,7 +492,7 @@ pub(super) fn sessions(sessions: &[Session], more: u64) -> String {
             session.endpoint.clone().unwrap_or_else(|| "-".to_owned()),
             socket(session.endpoint_address, session.endpoint_port),
             socket(session.nat_ip, session.nat_port),
-            socket(session.backend, session.backend_port),
+            backend_socket(session.backend, session.floating_ip, session.backend_port),
             session.state.clone(),
             format!("{:.1}s", session.idle_seconds),
             format!("{:.1}s", session.expires_in_seconds),
@@ -505,6 +506,14 @@ pub(super) fn sessions(sessions: &[Session], more: u64) -> String {
         put(&mut text, format_args!("{more} more: narrow the filter or raise --limit"));
     }
     text
+}
+
+/// Where a flow is served; behind a frontend that floats also what its packets are addressed to.
+fn backend_socket(backend: IpAddr, floating_ip: Option<IpAddr>, port: u16) -> String {
+    match floating_ip {
+        None => format!("{backend}:{port}"),
+        Some(target) => format!("{backend} as {target}:{port}"),
+    }
 }
 
 fn owners(owners: &[Owner]) -> String {
@@ -526,7 +535,7 @@ fn owners(owners: &[Owner]) -> String {
             owner.link_id.to_string(),
             or_dash(&owner.private_link_service),
             socket(owner.nat_ip, owner.nat_port),
-            socket(owner.backend, owner.backend_port),
+            backend_socket(owner.backend, owner.floating_ip, owner.backend_port),
             or_dash(&owner.began),
             or_dash(&owner.ended),
         ]);

@@ -100,6 +100,9 @@ pub struct Rule {
     pub frontend_port: u16,
     /// The port that backends listen on; 0, which is the one that was dialled, as before.
     pub backend_port: u16,
+    /// The frontend's address, if it floats: packets to backends are addressed to it, and to the
+    /// port that was dialled.
+    pub floating: Option<IpAddr>,
     /// Position of its pool in the load balancer.
     pub pool: usize,
     /// Position of its probe in the load balancer.
@@ -146,6 +149,8 @@ pub struct InboundNatRule {
     pub backend_address: IpAddr,
     /// The port that it listens on, not 0.
     pub backend_port: u16,
+    /// The frontend's address, if it floats.
+    pub floating: Option<IpAddr>,
     /// How long its flows live.
     pub lifetime: Lifetime,
 }

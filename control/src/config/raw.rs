@@ -118,6 +118,7 @@ pub(super) struct RawLoadBalancer {
     pub(super) name: Option<Text>,
     pub(super) virtual_network: Option<Text>,
     pub(super) sku: Option<Text>,
+    pub(super) frontend_ip_address: Option<Text>,
     pub(super) pools: Vec<RawPool>,
     pub(super) rules: Vec<RawRule>,
     pub(super) inbound_nat_rules: Vec<RawInboundNatRule>,
@@ -152,6 +153,7 @@ pub(super) struct RawRule {
     pub(super) load_distribution: Option<Text>,
     pub(super) enable_connection_tracking: Option<Located<bool>>,
     pub(super) probe: Option<Text>,
+    pub(super) enable_floating_ip: Option<Located<bool>>,
     pub(super) lifetime: RawLifetime,
     pub(super) place: Place,
 }
@@ -163,6 +165,7 @@ pub(super) struct RawInboundNatRule {
     pub(super) frontend_port: Option<Located<i64>>,
     pub(super) backend_ip_address: Option<Text>,
     pub(super) backend_port: Option<Located<i64>>,
+    pub(super) enable_floating_ip: Option<Located<bool>>,
     pub(super) lifetime: RawLifetime,
     pub(super) place: Place,
 }
@@ -397,6 +400,7 @@ fn load_balancer(mut section: Section<'_, '_>) -> RawLoadBalancer {
         name: section.required("name"),
         virtual_network: section.required("virtual_network"),
         sku: section.optional("sku"),
+        frontend_ip_address: section.optional("frontend_ip_address"),
         pools: all(&mut section, "backend_address_pool", |mut pool| RawPool {
             name: pool.required("name"),
             backends: backends(&mut pool),
@@ -421,6 +425,7 @@ fn rule(mut section: Section<'_, '_>) -> RawRule {
         load_distribution: section.optional("load_distribution"),
         enable_connection_tracking: section.optional("enable_connection_tracking"),
         probe: section.optional("probe"),
+        enable_floating_ip: section.optional("enable_floating_ip"),
         lifetime: lifetime(&mut section),
         place: section.finish(),
     }
@@ -449,6 +454,7 @@ fn inbound_nat_rule(mut section: Section<'_, '_>) -> RawInboundNatRule {
         frontend_port: section.required("frontend_port"),
         backend_ip_address: section.required("backend_ip_address"),
         backend_port: section.required("backend_port"),
+        enable_floating_ip: section.optional("enable_floating_ip"),
         lifetime: lifetime(&mut section),
         place: section.finish(),
     }

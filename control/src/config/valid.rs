@@ -182,6 +182,8 @@ pub struct LoadBalancer {
     pub name: Name,
     /// The provider's virtual network.
     pub virtual_network: usize,
+    /// The address of its frontend, if it is said: only backends behind one that floats see it.
+    pub frontend: Option<IpAddr>,
     /// Its backend pools.
     pub pools: Vec<Pool>,
     /// Its rules; no two have the same protocol and frontend port.

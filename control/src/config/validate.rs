@@ -8,6 +8,7 @@ mod address;
 mod balancer;
 mod consumer;
 mod family;
+mod floating;
 mod network;
 mod probe;
 mod provider;
@@ -60,6 +61,7 @@ pub(super) fn validate(raw: &RawConfig, errors: Vec<ConfigError>) -> Result<Chec
     if let Some(config) = &config {
         errors.extend(quota::sums(config, raw));
         errors.extend(family::judge(config, raw));
+        errors.extend(floating::judge(config, raw));
     }
     match config {
         Some(config) if errors.is_empty() => Ok(Checked { config, warnings }),

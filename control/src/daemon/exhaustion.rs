@@ -19,7 +19,7 @@ use crate::state::Registry;
 /// Time between two lines about the same backend.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// The provider's virtual network, backend and protocol.
+/// The provider's virtual network, the backend or the frontend that floats, and protocol.
 type Way = (ScopeId, IpAddr, Protocol);
 
 /// What was said last.
@@ -119,7 +119,7 @@ impl Exhaustion {
         for pool in generation.pools.iter().filter(|pool| pool.refused() > 0) {
             let key = pool.key();
             // Each of the NAT IPs that a newcomer found dry has counted it.
-            let count = counted.entry((key.scope, key.backend.ip(), key.protocol)).or_default();
+            let count = counted.entry((key.scope, key.target.ip(), key.protocol)).or_default();
             *count = pool.refused().max(*count);
         }
         self.ways.retain(|way, _| counted.contains_key(way));
@@ -128,7 +128,7 @@ impl Exhaustion {
             let (scope, backend, protocol) = way;
             let pools = generation.pools.iter().filter(|pool| pool.refused() > 0);
             let keys = pools.map(dataplane::nat::Pool::key);
-            let its = keys.filter(|key| (key.scope, key.backend.ip(), key.protocol) == way);
+            let its = keys.filter(|key| (key.scope, key.target.ip(), key.protocol) == way);
             let nat_ips = its.map(|key| key.nat_ip.ip()).collect();
             let want = Want::Port { nat_ips, backend, protocol: protocol.into() };
             let virtual_network = network_name(registry, scope).into();

@@ -50,7 +50,7 @@ impl Controller {
         let generation = self.generation();
         let FlowKey { scope, client: backend, endpoint: nat_ip, protocol, .. } = key;
         let pools = &generation.pools;
-        let pool = pools.find(&PoolKey { scope, nat_ip, backend, protocol });
+        let pool = pools.find(&PoolKey { scope, nat_ip, target: backend, protocol });
         let pool = pool.and_then(|pool| pools.pool(pool));
         let holder = pool.and_then(|pool| pool.holder(key.endpoint_port));
         let worker = holder.map_or_else(|| key.owner(workers), |holder| holder.worker).0;

@@ -224,6 +224,7 @@ fn event(record: &FlowRecord, clocks: Clocks, names: &Known) -> FlowEvent {
         link_id: record.link.0,
         nat: record.nat,
         backend: record.backend,
+        target: record.target,
         traffic: record.traffic,
     }
 }

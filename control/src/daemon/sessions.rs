@@ -6,6 +6,7 @@
 //! the walk may or may not be listed.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -73,6 +74,7 @@ impl Names {
             nat_ip: session.nat_ip,
             nat_port: session.nat_port,
             backend: session.backend,
+            floating_ip: floating(session),
             backend_port: session.backend_port,
             state: session.state.name().to_owned(),
             idle_seconds: session.idle.as_secs_f64(),
@@ -80,6 +82,11 @@ impl Names {
             worker,
         }
     }
+}
+
+/// What packets to a session's backend are addressed to, if that is a frontend.
+pub(super) fn floating(session: &engine::Session) -> Option<IpAddr> {
+    (session.target != session.backend).then_some(session.target)
 }
 
 /// What to let through, and the names for it.
@@ -102,7 +109,9 @@ impl Lens {
             && filter.client.is_none_or(|client| key.client == client)
             && filter.client_port.is_none_or(|port| key.client_port == port)
             && filter.endpoint_port.is_none_or(|port| key.endpoint_port == port)
-            && filter.backend.is_none_or(|backend| session.backend == backend)
+            && filter
+                .backend
+                .is_none_or(|backend| [session.backend, session.target].contains(&backend))
             && filter.backend_port.is_none_or(|port| session.backend_port == port)
             && filter.nat_ip.is_none_or(|nat_ip| session.nat_ip == nat_ip)
             && filter.nat_port.is_none_or(|port| session.nat_port == port)

@@ -112,7 +112,7 @@ impl Controller {
         };
         let keys = || self.generation().pools.iter().map(Pool::key);
         let nat_ips = || keys().map(|key| key.nat_ip.ip()).collect();
-        let backends = || keys().map(|key| key.backend.ip()).collect();
+        let backends = || keys().map(|key| key.target.ip()).collect();
         Ok(Filter {
             protocol: asked.protocol.map(Into::into),
             scope: scope.transpose()?,

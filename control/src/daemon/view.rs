@@ -371,6 +371,7 @@ fn rules(
                 protocol: protocol.into(),
                 frontend_port: rule.frontend_port,
                 backend_port: rule.backend_port,
+                floating_ip: rule.floating,
                 load_distribution: distribution(rule.persistence).to_owned(),
                 enable_connection_tracking: rule.udp_tracking == UdpTracking::On,
                 backends: backends.collect(),
@@ -395,6 +396,7 @@ fn rules(
             protocol: rule.protocol.into(),
             frontend_port: rule.frontend_port,
             backend_port: rule.backend_port,
+            floating_ip: rule.floating,
             load_distribution: distribution(Persistence::None).to_owned(),
             enable_connection_tracking: false,
             backends: vec![backend],
@@ -526,18 +528,22 @@ fn nat_ports(
     let nat_ips = service.nat_ips.iter().map(|nat_ip| nat_ip.address);
     let nat_ips = nat_ips.chain(leaving.map(|leaving| leaving.address));
     let nat_ips: Vec<Address> = nat_ips.map(Address::from).collect();
-    let mut add = |protocol, backends: &mut dyn Iterator<Item = IpAddr>| {
-        for backend in backends.map(Address::from) {
-            let key = |&nat_ip| PoolKey { scope, nat_ip, backend, protocol };
+    let mut add = |protocol, targets: &mut dyn Iterator<Item = IpAddr>| {
+        for target in targets.map(Address::from) {
+            let key = |&nat_ip| PoolKey { scope, nat_ip, target, protocol };
             keys.extend(nat_ips.iter().map(key));
         }
     };
     for rule in &balancer.rules {
         let Some(pool) = balancer.pools.get(rule.pool) else { continue };
-        rule.protocol.each().iter().for_each(|&protocol| add(protocol, &mut pool.addresses()));
+        let target = |backend| rule.floating.unwrap_or(backend);
+        for &protocol in rule.protocol.each() {
+            add(protocol, &mut pool.addresses().map(target));
+        }
     }
     for rule in &balancer.inbound_nat_rules {
-        add(rule.protocol, &mut std::iter::once(rule.backend_address));
+        let target = rule.floating.unwrap_or(rule.backend_address);
+        add(rule.protocol, &mut std::iter::once(target));
     }
     keys.sort_unstable();
     keys.dedup();
@@ -545,7 +551,7 @@ fn nat_ports(
         let pool = generation.pools.pool(generation.pools.find(&key)?)?;
         Some(api::NatPorts {
             nat_ip: key.nat_ip.ip(),
-            backend: key.backend.ip(),
+            backend: key.target.ip(),
             protocol: key.protocol.into(),
             leased: pool.leased(),
             ports: u32::try_from(PORTS_PER_POOL).unwrap_or(u32::MAX),

@@ -7,11 +7,13 @@ use std::thread;
 
 use dataplane::engine;
 use dataplane::nat::Holder;
+use dataplane::snapshot::{PoolKey, Snapshot};
 
 use super::controller::Controller;
 use super::directory::Known;
 use super::recorder::{LOOK, now};
 use super::server::Daemon;
+use super::sessions::floating;
 use crate::api::{ErrorCode, Failure, Owner, Response, SessionId, Suspect};
 use crate::config::suggest;
 use crate::moment::Moment;
@@ -30,19 +32,31 @@ struct Facts {
     backends: BTreeSet<IpAddr>,
 }
 
+/// Who may be meant by the target of a pool: itself, and if that is a frontend that floats, any
+/// backend of the NAT IP's service.
+fn behind(snapshot: &Snapshot, key: PoolKey) -> Vec<IpAddr> {
+    let is_backend = snapshot.backend_at(key.scope, key.target).is_some();
+    let service = snapshot.service_of_nat_ip(key.scope, key.nat_ip).filter(|_| !is_backend);
+    let backends = service.into_iter().flat_map(|service| service.serving().iter());
+    let mut all = vec![key.target.ip()];
+    all.extend(backends.map(|&(backend, _)| backend.ip()));
+    all
+}
+
 impl Controller {
     fn facts(&self, sighting: &Sighting) -> Facts {
         let (nat_ip, nat_port) = sighting.nat;
         let pools = || self.generation().pools.iter().map(|pool| (pool, pool.key()));
+        let snapshot = &self.generation().snapshot;
         let of_nat_ip = || pools().filter(|(_, key)| key.nat_ip == nat_ip);
         let wanted = of_nat_ip().filter(|(_, key)| {
             let is_protocol = sighting.protocol.is_none_or(|wanted| wanted == key.protocol.into());
-            key.backend == sighting.backend && is_protocol
+            is_protocol && behind(snapshot, *key).contains(&sighting.backend)
         });
         Facts {
             holders: wanted.filter_map(|(pool, _)| pool.holder(nat_port)).collect(),
             nat_ips: pools().map(|(_, key)| key.nat_ip.ip()).collect(),
-            backends: of_nat_ip().map(|(_, key)| key.backend.ip()).collect(),
+            backends: of_nat_ip().flat_map(|(_, key)| behind(snapshot, key)).collect(),
         }
     }
 }
@@ -145,7 +159,7 @@ fn is_seen(session: &engine::Session, sighting: &Sighting, now: Moment) -> bool 
     let is_its = (session.nat_ip, session.nat_port) == sighting.nat;
     is_its
         && was_there
-        && session.backend == sighting.backend
+        && [session.backend, session.target].contains(&sighting.backend)
         && sighting.is_of(session.key.protocol.into(), session.backend_port)
 }
 
@@ -167,6 +181,7 @@ fn live(session: &engine::Session, worker: u8, names: &Known, now: Moment) -> Ow
         nat_ip: session.nat_ip,
         nat_port: session.nat_port,
         backend: session.backend,
+        floating_ip: floating(session),
         backend_port: session.backend_port,
         began: session.age.map(|age| now.before(age).rfc3339()),
         ended: None,
@@ -189,8 +204,9 @@ impl From<&FlowEvent> for Owner {
             private_link_service: flow.service.as_ref().map(ToString::to_string),
             nat_ip: flow.nat.0,
             nat_port: flow.nat.1,
-            backend: flow.backend.0,
-            backend_port: flow.backend.1,
+            backend: flow.backend,
+            floating_ip: flow.floating_ip(),
+            backend_port: flow.target.1,
             began: Some(flow.began.rfc3339()),
             ended: Some(flow.at.rfc3339()),
         }

@@ -31,7 +31,7 @@ impl Default for Memory {
 pub(crate) struct Sighting {
     /// The NAT IP and its port.
     pub(crate) nat: (IpAddr, u16),
-    /// The backend.
+    /// The backend, or what packets to it are addressed to.
     pub(crate) backend: IpAddr,
     /// Its port, if it is known.
     pub(crate) backend_port: Option<u16>,
@@ -49,9 +49,9 @@ impl Sighting {
     }
 
     fn shows(&self, flow: &FlowEvent) -> bool {
-        let is_its = flow.nat == self.nat && flow.backend.0 == self.backend;
+        let is_its = flow.nat == self.nat && [flow.backend, flow.target.0].contains(&self.backend);
         let was_there = self.at.is_none_or(|at| (flow.began..=flow.at).contains(&at));
-        is_its && was_there && self.is_of(flow.protocol, flow.backend.1)
+        is_its && was_there && self.is_of(flow.protocol, flow.target.1)
     }
 }
 
@@ -126,7 +126,7 @@ mod tests {
 
     fn sighting() -> Sighting {
         let FlowEvent { nat, backend, .. } = flow(None);
-        Sighting { nat, backend: backend.0, backend_port: None, protocol: None, at: None }
+        Sighting { nat, backend, backend_port: None, protocol: None, at: None }
     }
 
     fn ends(found: &[FlowEvent]) -> Vec<u64> {

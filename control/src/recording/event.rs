@@ -40,7 +40,10 @@ pub(crate) struct FlowEvent {
     pub(crate) endpoint_address: (IpAddr, u16),
     pub(crate) link_id: u32,
     pub(crate) nat: (IpAddr, u16),
-    pub(crate) backend: (IpAddr, u16),
+    /// The backend's own address.
+    pub(crate) backend: IpAddr,
+    /// What its packets are addressed to: the same, or a frontend that floats.
+    pub(crate) target: (IpAddr, u16),
     /// What it carried.
     pub(crate) traffic: Traffic,
 }
@@ -87,6 +90,11 @@ impl Serialize for Event {
 }
 
 impl FlowEvent {
+    /// What packets to its backend are addressed to, if that is a frontend.
+    pub(crate) fn floating_ip(&self) -> Option<IpAddr> {
+        (self.target.0 != self.backend).then_some(self.target.0)
+    }
+
     fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
         map.serialize_entry("time", &self.at.rfc3339())?;
         let event = if self.why.is_none() { "flow_began" } else { "flow_ended" };
@@ -105,8 +113,11 @@ impl FlowEvent {
         map.serialize_entry("service", &self.service.as_deref())?;
         map.serialize_entry("nat_ip", &self.nat.0)?;
         map.serialize_entry("nat_port", &self.nat.1)?;
-        map.serialize_entry("backend", &self.backend.0)?;
-        map.serialize_entry("backend_port", &self.backend.1)?;
+        map.serialize_entry("backend", &self.backend)?;
+        if let Some(floating) = self.floating_ip() {
+            map.serialize_entry("floating_ip", &floating)?;
+        }
+        map.serialize_entry("backend_port", &self.target.1)?;
         if self.why.is_some() {
             let Traffic { forward, back } = self.traffic;
             map.serialize_entry("began", &self.began.rfc3339())?;
@@ -167,7 +178,8 @@ pub(super) mod tests {
             endpoint_address: (IpAddr::from([10, 0, 0, 5]), 443),
             link_id: 0x2000_0001,
             nat: (IpAddr::from([10, 1, 0, 4]), 1_024),
-            backend: (IpAddr::from([10, 1, 0, 10]), 8_443),
+            backend: IpAddr::from([10, 1, 0, 10]),
+            target: (IpAddr::from([10, 1, 0, 10]), 8_443),
             traffic,
         }
     }

@@ -276,7 +276,7 @@ fn records_of(event: &Event) -> Vec<(u16, Vec<u8>)> {
         Event::Flow(flow) => {
             let is_end = flow.why.is_some();
             let subject = if is_end { Subject::SessionDelete } else { Subject::SessionCreate };
-            let (inside, outside) = (Family::of(flow.client.0), Family::of(flow.backend.0));
+            let (inside, outside) = (Family::of(flow.client.0), Family::of(flow.target.0));
             vec![(Template { subject, inside, outside }.id(), flow_record(flow))]
         }
         Event::Refused(refused) => refused_records(refused),
@@ -284,7 +284,7 @@ fn records_of(event: &Event) -> Vec<(u16, Vec<u8>)> {
 }
 
 fn flow_record(flow: &FlowEvent) -> Vec<u8> {
-    let is_wide = flow.client.0.is_ipv6() || flow.backend.0.is_ipv6();
+    let is_wide = flow.client.0.is_ipv6() || flow.target.0.is_ipv6();
     let event = match (flow.why.is_some(), is_wide) {
         (false, false) => nat_event::SESSION_CREATE,
         (true, false) => nat_event::SESSION_DELETE,
@@ -297,7 +297,7 @@ fn flow_record(flow: &FlowEvent) -> Vec<u8> {
     record.extend(u32::from(flow.scope).to_be_bytes());
     record.extend(flow.link_id.to_be_bytes());
     record.push(number_of(flow.protocol));
-    for (address, port) in [flow.client, flow.endpoint_address, flow.nat, flow.backend] {
+    for (address, port) in [flow.client, flow.endpoint_address, flow.nat, flow.target] {
         push_address(&mut record, address);
         record.extend(port.to_be_bytes());
     }

@@ -162,6 +162,9 @@ impl<'e> Composer<'e> {
             let at = balancer.virtual_network;
             let all = all.chain(translated);
             self.claims.extend(all.map(|ip| ((at, ip), "a backend".to_owned())));
+            let frontend = balancer.frontend.into_iter();
+            let owner = |ip| ((at, ip), format!("the frontend of {}", balancer.name));
+            self.claims.extend(frontend.map(owner));
         }
         for service in services {
             let Some(balancer) = load_balancers.get(service.load_balancer) else { continue };
@@ -242,6 +245,9 @@ impl<'e> Composer<'e> {
                     self.claim(network, address, backend)?;
                 }
             }
+        }
+        if let Some(address) = balancer.floating(frontend) {
+            self.claim(network, address, format!("the frontend {frontend} of {name}"))?;
         }
         let load_balancer = balancer::load_balancer(balancer, name, frontend, network);
         self.config.load_balancers.push(load_balancer);

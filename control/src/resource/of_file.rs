@@ -113,11 +113,11 @@ impl Shown<'_> {
     fn balancer(&self, balancer: &LoadBalancer) -> Option<Resource> {
         let network = self.network_at(balancer.virtual_network)?;
         let subnet = SubnetKey { network: self.key(network.name.as_str()), subnet: subnet_name(0) };
-        let name = FRONTEND.to_owned();
+        let (name, address) = (FRONTEND.to_owned(), balancer.frontend);
         let rules = balancer.rules.iter().map(|rule| balancer::rule(balancer, rule));
         Some(Resource::Balancer(Arc::new(Balancer {
             head: self.head(balancer.name.as_str()),
-            frontends: vec![Frontend { name, subnet, address: None, is_static: false }],
+            frontends: vec![Frontend { name, subnet, address, is_static: address.is_some() }],
             pools: balancer.pools.iter().map(balancer::pool).collect(),
             rules: rules.collect::<Option<_>>()?,
             probes: balancer.probes.iter().map(balancer::probe).collect(),

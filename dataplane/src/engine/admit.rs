@@ -9,13 +9,13 @@ use super::explain::{Found, Witness};
 use super::path::{Forward, opens};
 use crate::classify::judge_source;
 use crate::drop_reason::DropReason;
-use crate::flow::Flow;
+use crate::flow::{Flow, Serving};
 use crate::generation::Generation;
 use crate::lb;
 use crate::packet::FlowKey;
 use crate::snapshot::{Access, Backend, Dialling, Endpoint, Gate, Quota, Rule, Snapshot};
 use crate::types::{
-    DeviceIndex, EndpointIndex, FlowIndex, Hop, LinkId, MacAddress, Persistence, Protocol,
+    Address, DeviceIndex, EndpointIndex, FlowIndex, Hop, LinkId, MacAddress, Persistence, Protocol,
     ServiceIndex, Tick, Timeouts,
 };
 
@@ -57,6 +57,8 @@ pub(super) struct Grant {
     pub(super) link: LinkId,
     pub(super) service: ServiceIndex,
     pub(super) backend: Backend,
+    /// What packets to the backend are addressed to.
+    pub(super) target: Address,
     backend_port: u16,
     timeouts: Timeouts,
     pub(super) quota: Quota,
@@ -73,15 +75,16 @@ impl Engine {
         // Where the client is, the caller notes: it does so for every packet.
         let nowhere = Hop { device: DeviceIndex(0), mac: MacAddress::ZERO };
         let FlowKey { client, endpoint, .. } = forward.key;
-        let backend = (grant.backend.address, grant.backend_port);
-        let mut flow = Flow::open(&forward.key, &lease, backend, nowhere);
+        let (backend, target, port) = (grant.backend.address, grant.target, grant.backend_port);
+        let serving = Serving { backend, target, port };
+        let mut flow = Flow::open(&forward.key, &lease, &serving, nowhere);
         flow.set_neighbor(grant.backend.next_hop);
         flow.link = grant.link;
-        flow.account = self.generation.accounts.find(grant.link, backend.0, forward.key.protocol);
+        flow.account = self.generation.accounts.find(grant.link, backend, forward.key.protocol);
         flow.generation = self.generation.number;
         flow.last_seen = now;
         flow.timeout_ticks = flow.state.timeout_ticks(&grant.timeouts);
-        let addresses = [client, endpoint, lease.nat_ip, backend.0];
+        let addresses = [client, endpoint, lease.nat_ip, target, backend];
         self.flows.insert(vacancy, flow, &addresses, now);
         self.record_begin(vacancy.flow(), now);
         self.owe_header(vacancy.flow());
@@ -117,10 +120,11 @@ impl Engine {
             self.choose(&self.generation, rule, key, link).ok_or_else(|| no_backend(rule))?;
         witness.hear(Found::Backend(&backend));
         let (backend_port, timeouts) = (rule.port_behind(key.endpoint_port), rule.timeouts);
+        let target = rule.target(backend.address);
         // NAT IPs share the flows of a client even where one backend serves them all.
         let hash = key.balance_hash(&self.balance_keys, link, Persistence::None);
         let (protocol, quota) = (key.protocol, endpoint.quota);
-        Ok(Grant { link, service, backend, backend_port, timeouts, quota, protocol, hash })
+        Ok(Grant { link, service, backend, target, backend_port, timeouts, quota, protocol, hash })
     }
 
     /// The backend that a new flow would have under a configuration.

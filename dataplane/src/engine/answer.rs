@@ -149,7 +149,7 @@ impl Engine {
         }
         let rule = rule_of(&self.generation, &flow)?;
         let mut backends = rule.backends.iter().filter_map(|&backend| snapshot.backend(backend));
-        let backend = backends.find(|backend| backend.address == flow.backend().0)?;
+        let backend = backends.find(|backend| backend.address == flow.backend())?;
         self.generation.neighbors.lookup(backend.next_hop)
     }
 

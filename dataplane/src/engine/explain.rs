@@ -241,7 +241,7 @@ impl Engine {
         let renewal = judge(&self.generation, flow, Holder { worker: self.worker, flow: number })?;
         seen.rule = Some(RuleChoice::of(renewal.rule, key.endpoint_port));
         let (nat_ip, port) = flow.nat();
-        let (address, _) = flow.backend();
+        let address = flow.backend();
         seen.backend = Some(Backend { address, next_hop: renewal.neighbor });
         let leased = self.generation.pools.pool(flow.pool).map_or(0, Pool::leased);
         seen.nat = Some(NatChoice { nat_ip: nat_ip.ip(), port: Some(port), free: free(leased) });
@@ -259,8 +259,8 @@ impl Engine {
         seen.displaces = self.foresee_way(grant, hash, now)?;
         let Generation { snapshot, pools, .. } = &*self.generation;
         let service = snapshot.service(grant.service).ok_or(DropReason::Internal)?;
-        let (backend, protocol) = (grant.backend.address, grant.protocol);
-        if let Some((_, pool)) = pools.preferred(service, backend, protocol, grant.hash) {
+        let (target, protocol) = (grant.target, grant.protocol);
+        if let Some((_, pool)) = pools.preferred(service, target, protocol, grant.hash) {
             let (nat_ip, free) = (pool.key().nat_ip, free(pool.leased()));
             seen.nat = Some(NatChoice { nat_ip: nat_ip.ip(), port: None, free });
         }
@@ -284,15 +284,15 @@ impl Engine {
     }
 
     fn foresee_back(&self, now: Tick, seen: &mut Explanation) -> Result<(), DropReason> {
-        let FlowKey { scope, client: backend, endpoint: nat_ip, protocol, .. } = seen.key;
-        let (pools, key) = (&self.generation.pools, PoolKey { scope, nat_ip, backend, protocol });
+        let FlowKey { scope, client: target, endpoint: nat_ip, protocol, .. } = seen.key;
+        let (pools, key) = (&self.generation.pools, PoolKey { scope, nat_ip, target, protocol });
         let unsolicited = DropReason::UnsolicitedFromProvider;
         let pool = pools.find(&key).and_then(|pool| pools.pool(pool)).ok_or(unsolicited)?;
         let holder = pool.holder(seen.key.endpoint_port).ok_or(unsolicited)?;
         let flow = self.flows.get(holder.flow).filter(|_| holder.worker == self.worker);
         let is_seen = |flow: &FlowView<'_>| self.seen(holder.flow, flow, now).is_some();
         let flow = flow.filter(is_seen).ok_or(unsolicited)?;
-        if flow.backend() != (seen.key.client, seen.key.client_port) {
+        if flow.target() != (seen.key.client, seen.key.client_port) {
             return Err(DropReason::BackendMismatch);
         }
         self.foresee_flow(holder.flow, now, seen)?;

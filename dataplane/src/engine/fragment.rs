@@ -166,7 +166,7 @@ impl Engine {
                 let key = PoolKey {
                     scope,
                     nat_ip: destination,
-                    backend: packet.tuple.source,
+                    target: packet.tuple.source,
                     protocol: packet.protocol,
                 };
                 let pool = self.generation.pools.find(&key);

@@ -148,8 +148,8 @@ impl Engine {
     ) -> Result<Found, DropReason> {
         let Quoted { tuple, protocol, .. } = *quoted;
         let pools = &self.generation.pools;
-        let (nat_ip, backend) = (tuple.source, tuple.destination);
-        if let Some(pool) = pools.find(&PoolKey { scope, nat_ip, backend, protocol }) {
+        let (nat_ip, target) = (tuple.source, tuple.destination);
+        if let Some(pool) = pools.find(&PoolKey { scope, nat_ip, target, protocol }) {
             let holder = pools.pool(pool).and_then(|pool| pool.holder(tuple.source_port));
             let holder = holder.ok_or(DropReason::IcmpUnmatched)?;
             return Ok(Found { holder, sent: Direction::Forward });

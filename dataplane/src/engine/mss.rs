@@ -34,7 +34,7 @@ impl Engine {
                     mtu.saturating_sub(u32::from(address.family().header_bytes()) + TCP_BYTES)
                 };
                 let client = fits(client, flow.key().client);
-                let bytes = client.min(fits(backend, flow.backend().0));
+                let bytes = client.min(fits(backend, flow.backend()));
                 Some(u16::try_from(bytes).unwrap_or(u16::MAX))
             }
         }

@@ -65,7 +65,7 @@ impl Engine {
                 let key = PoolKey {
                     scope,
                     nat_ip: packet.tuple.destination,
-                    backend: packet.tuple.source,
+                    target: packet.tuple.source,
                     protocol: packet.protocol,
                 };
                 let pool = self.generation.pools.find(&key);
@@ -186,7 +186,7 @@ impl Engine {
         if flow.nat() != (tuple.destination, tuple.destination_port) {
             return Err(DropReason::Internal);
         }
-        if flow.backend() != (tuple.source, tuple.source_port) {
+        if flow.target() != (tuple.source, tuple.source_port) {
             return Err(DropReason::BackendMismatch);
         }
         self.revalidate(number, now)?;

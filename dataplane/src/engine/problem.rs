@@ -136,7 +136,7 @@ impl Engine {
                 let key = PoolKey {
                     scope,
                     nat_ip: tuple.destination,
-                    backend: tuple.source,
+                    target: tuple.source,
                     protocol: refused.protocol,
                 };
                 generation.pools.find(&key).is_some()
@@ -174,8 +174,8 @@ impl Engine {
                 self.mtu_towards(self.flows.get(flow)?.neighbor())?
             }
             Local::NatIp => {
-                let (nat_ip, backend) = (tuple.destination, tuple.source);
-                let key = PoolKey { scope, nat_ip, backend, protocol };
+                let (nat_ip, target) = (tuple.destination, tuple.source);
+                let key = PoolKey { scope, nat_ip, target, protocol };
                 let pool = self.generation.pools.pool(self.generation.pools.find(&key)?)?;
                 let holder = pool.holder(tuple.destination_port)?;
                 let client = self.flows.get(holder.flow)?.client()?;

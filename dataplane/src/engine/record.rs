@@ -79,7 +79,8 @@ impl Engine {
             key: flow.key(),
             link: flow.link,
             nat: ip(flow.nat()),
-            backend: ip(flow.backend()),
+            backend: flow.backend().ip(),
+            target: ip(flow.target()),
             traffic: tallies.traffic(number),
         };
         if waiting.len() < RECORDS_MAX {

@@ -43,23 +43,24 @@ pub(super) fn judge<'a>(
     let service = snapshot.service(endpoint.service).ok_or(DropReason::Internal)?;
     let rule = service.rule(key.protocol, key.endpoint_port).ok_or(DropReason::EndpointRemoved)?;
     let state = service.nat_ip(flow.nat().0).ok_or(DropReason::NatIpRemoved)?;
-    let (address, port) = flow.backend();
+    let (backend, (target, port)) = (flow.backend(), flow.target());
     let mut backends = rule.backends.iter().filter_map(|&backend| snapshot.backend(backend));
     let port_behind = rule.port_behind(key.endpoint_port);
-    let backend = backends.find(|backend| backend.address == address && port_behind == port);
-    let backend = backend.ok_or(DropReason::BackendRemoved)?;
+    let is_addressed = rule.target(backend) == target && port_behind == port;
+    let found = backends.find(|known| known.address == backend && is_addressed);
+    let found = found.ok_or(DropReason::BackendRemoved)?;
     if !has_lease(generation, service, flow, holder) {
         return Err(DropReason::NatIpRemoved);
     }
     if state == NatIpState::Closing {
         return Err(DropReason::NatIpDrained);
     }
-    if rule.drained.contains(&address) {
+    if rule.drained.contains(&backend) {
         return Err(DropReason::BackendDrained);
     }
     let device_scope = flow.client().and_then(|hop| snapshot.device_scope(hop.device));
     let keeps_client = device_scope == Some(key.scope);
-    Ok(Renewal { rule, neighbor: backend.next_hop, keeps_client })
+    Ok(Renewal { rule, neighbor: found.next_hop, keeps_client })
 }
 
 /// Whether a flow's NAT IP is its service's, and its port leased to it. The same addresses in
@@ -72,7 +73,7 @@ pub(super) fn has_lease(
     holder: Holder,
 ) -> bool {
     let ((nat_ip, nat_port), protocol) = (flow.nat(), flow.protocol());
-    let key = PoolKey { scope: service.scope, nat_ip, backend: flow.backend().0, protocol };
+    let key = PoolKey { scope: service.scope, nat_ip, target: flow.target().0, protocol };
     let pool = generation.pools.pool(flow.pool).filter(|pool| pool.key() == key);
     let is_leased = pool.is_some_and(|pool| pool.holder(nat_port) == Some(holder));
     is_leased && service.nat_ip(nat_ip).is_some()
@@ -147,7 +148,7 @@ impl Engine {
         let is_pinned = key.protocol == Protocol::Tcp || rule.udp_tracking == UdpTracking::On;
         let stays = || {
             let chosen = self.choose(under, rule, &key, flow.link);
-            chosen.is_some_and(|backend| backend.address == flow.backend().0)
+            chosen.is_some_and(|backend| backend.address == flow.backend())
         };
         !is_pinned && !stays()
     }

@@ -72,7 +72,7 @@ impl Engine {
         }
         let generation = Arc::clone(&self.generation);
         let service = generation.snapshot.service(grant.service).ok_or(DropReason::Internal)?;
-        let (backend, protocol) = (grant.backend.address, grant.protocol);
+        let (target, protocol) = (grant.target, grant.protocol);
         let frees_port = frees_port(&generation, service, grant);
         let is_freed = |flow: &Flow| {
             frees_port(flow)
@@ -86,10 +86,10 @@ impl Engine {
             None
         };
         leased.ok_or_else(|| {
-            if generation.pools.free(service, backend, protocol) > 0 {
+            if generation.pools.free(service, target, protocol) > 0 {
                 return DropReason::RoomReserved;
             }
-            generation.pools.refuse(service, backend, protocol);
+            generation.pools.refuse(service, target, protocol);
             DropReason::NatPortsExhausted
         })
     }
@@ -150,7 +150,7 @@ impl Engine {
     fn leaves_reserves(&self, (service, grant): (&Service, &Grant), more: usize) -> bool {
         let Generation { pools, usages, .. } = &*self.generation;
         let flows = |link| usages.find(link).map_or(0, Usage::flows);
-        let free = pools.free(service, grant.backend.address, grant.protocol) + more;
+        let free = pools.free(service, grant.target, grant.protocol) + more;
         service.reserves.leave(free, flows)
     }
 
@@ -163,11 +163,11 @@ impl Engine {
     ) -> Result<Option<Lease>, DropReason> {
         let Generation { snapshot, pools, .. } = &*self.generation;
         let service = snapshot.service(grant.service).ok_or(DropReason::Internal)?;
-        let (backend, protocol) = (grant.backend.address, grant.protocol);
+        let (target, protocol) = (grant.target, grant.protocol);
         if !self.may_have_port((service, grant), standing, 0) {
             return Ok(None);
         }
-        let lease = pools.lease(service, backend, protocol, grant.hash, (&self.home, flow));
+        let lease = pools.lease(service, target, protocol, grant.hash, (&self.home, flow));
         // Other workers may have leased meanwhile: looked at again, as if it were not leased yet.
         Ok(lease.filter(|lease| {
             let stays = self.may_have_port((service, grant), standing, 1);
@@ -205,7 +205,7 @@ impl Engine {
             displaces = true;
         }
         let service = generation.snapshot.service(grant.service).ok_or(DropReason::Internal)?;
-        let free = generation.pools.free(service, grant.backend.address, grant.protocol);
+        let free = generation.pools.free(service, grant.target, grant.protocol);
         if free > 0 && self.may_have_port((service, grant), standing, 0) {
             return Ok(displaces);
         }
@@ -218,12 +218,12 @@ impl Engine {
     }
 }
 
-/// Whether a flow's end would free a port of the service's NAT IPs towards a backend.
+/// Whether a flow's end would free a port of the service's NAT IPs towards the newcomer's target.
 fn frees_port(generation: &Generation, service: &Service, grant: &Grant) -> impl Fn(&Flow) -> bool {
-    let (backend, protocol) = (grant.backend.address, grant.protocol);
+    let (target, protocol) = (grant.target, grant.protocol);
     move |flow| {
         let Some(key) = generation.pools.pool(flow.pool).map(Pool::key) else { return false };
-        let is_way = (key.scope, key.backend, key.protocol) == (service.scope, backend, protocol);
+        let is_way = (key.scope, key.target, key.protocol) == (service.scope, target, protocol);
         is_way && service.nat_ips.contains(&key.nat_ip)
     }
 }

@@ -23,9 +23,11 @@ pub struct Session {
     pub nat_ip: IpAddr,
     /// The leased port.
     pub nat_port: u16,
-    /// The backend's address.
+    /// The backend's own address.
     pub backend: IpAddr,
-    /// The backend's port.
+    /// What packets to it are addressed to: the same, or the address of a frontend that floats.
+    pub target: IpAddr,
+    /// The port there.
     pub backend_port: u16,
     /// What it is doing.
     pub state: State,
@@ -43,7 +45,7 @@ impl Session {
     pub(super) fn of(number: FlowIndex, flow: FlowView<'_>, last_seen: Tick, now: Tick) -> Session {
         let duration = |ticks: u32| Duration::from_nanos(u64::from(ticks) * Tick::NANOS);
         let (nat_ip, nat_port) = flow.nat();
-        let (backend, backend_port) = flow.backend();
+        let (backend, (target, backend_port)) = (flow.backend(), flow.target());
         let idle_ticks = now.since(last_seen);
         Session {
             number,
@@ -52,6 +54,7 @@ impl Session {
             nat_ip: nat_ip.ip(),
             nat_port,
             backend: backend.ip(),
+            target: target.ip(),
             backend_port,
             state: flow.state,
             age: None,

@@ -46,7 +46,7 @@ impl Engine {
             scope: provider.key().scope,
             protocol,
             source: ip(flow.nat()),
-            destination: ip(flow.backend()),
+            destination: ip(flow.target()),
         };
         filter.wants_flow([inside, outside])
     }

@@ -3,11 +3,15 @@
 //! Addresses and ports are kept as they lie in packets, so that they are compared and stored as
 //! whole words. Addresses of IPv6 do not fit: a flow with any of them is *wide*, has all four of
 //! them beside its record ([`Addresses`]), and is never taken for one whose record says it all.
+//! Nor does the backend's own address fit where its packets are addressed to a frontend that
+//! *floats*: it lies beside the record too, and no packet needs it.
 
+use core::fmt;
 use core::ops::Deref;
 
 use super::State;
-use crate::packet::proxy::HEADER_BYTES_MAX;
+use super::beside::Beside;
+use crate::packet::proxy::{HEADER_BYTES_MAX, HEADER_BYTES_MIN};
 use crate::packet::{Change, FlowKey, PlainRewrite, PlainTuple, Rewrite, Tuple};
 use crate::types::{
     AccountIndex, Address, Direction, Family, FlowIndex, GenerationNumber, Hop, HopWord, Lease,
@@ -57,42 +61,64 @@ pub enum Insert {
     Bytes(u8),
 }
 
-/// An [`Insert`] in the lower seven bits, whether the flow is wide in the upper one; or that the
-/// record is no flow's.
+/// An [`Insert`] in the lower six bits; whether the frontend floats and whether the flow is wide in
+/// the upper two; or that the record is no flow's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Mark(u8);
 
 impl Mark {
     const NOTHING: Mark = Mark(0);
-    const OWED: u8 = 126;
+    const OWED: u8 = 1;
+    /// Stands for a header of [`HEADER_BYTES_MIN`]; those above it for longer ones.
+    const SENT: u8 = 2;
     const VACANT: Mark = Mark(255);
+    const FLOATS: u8 = 64;
     const WIDE: u8 = 128;
 
     const fn insert(self) -> u8 {
-        self.0 & !Mark::WIDE
+        self.0 & !(Mark::WIDE | Mark::FLOATS)
     }
 }
 
+/// Bytes of headers, as a record has them.
+#[expect(clippy::cast_possible_truncation, reason = "headers are short")]
+const BYTES_MIN: u8 = HEADER_BYTES_MIN as u8;
+#[expect(clippy::cast_possible_truncation, reason = "headers are short")]
+const BYTES_MAX: u8 = HEADER_BYTES_MAX as u8;
+
 const _: () = assert!(size_of::<Flow>() == 64);
-const _: () = assert!(HEADER_BYTES_MAX < Mark::OWED as usize);
+const _: () = assert!(HEADER_BYTES_MAX - HEADER_BYTES_MIN + (Mark::SENT as usize) < 63);
 
 /// The addresses of a wide flow, as [`Address::halves`] has them: client, endpoint, NAT IP and
-/// backend.
-pub type Addresses = [[u64; 2]; 4];
+/// target.
+pub(super) type Addresses = [[u64; 2]; 4];
+
+/// Who serves a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Serving {
+    /// The backend's own address.
+    pub backend: Address,
+    /// What its packets are addressed to: the same, or the address of a frontend that floats.
+    pub target: Address,
+    /// The port there.
+    pub port: u16,
+}
 
 impl Flow {
     /// A flow whose first packet arrived now from `client`.
     ///
-    /// Its addresses, if it is wide, belong beside the record.
+    /// Its addresses, if it is wide, belong beside the record, and if it floats its backend's.
     #[inline(always)]
     #[must_use]
-    pub fn open(key: &FlowKey, lease: &Lease, backend: (Address, u16), client: Hop) -> Flow {
+    pub fn open(key: &FlowKey, lease: &Lease, serving: &Serving, client: Hop) -> Flow {
+        let Serving { backend, target, port } = *serving;
         let inside = key.plain();
-        let outside = PlainTuple::of_any((lease.nat_ip, lease.port), backend);
-        let (insert, change) = match (key.family(), backend.0.family()) {
-            (Family::V4, Family::V4) => (Mark::NOTHING, Change::of_plain(&inside, &outside)),
-            _ => (Mark(Mark::WIDE), change_of_wide(key, lease, backend)),
+        let outside = PlainTuple::of_any((lease.nat_ip, lease.port), (target, port));
+        let (wide, change) = match (key.family(), target.family()) {
+            (Family::V4, Family::V4) => (0, Change::of_plain(&inside, &outside)),
+            _ => (Mark::WIDE, change_of_wide(key, lease, (target, port))),
         };
+        let floats = if backend == target { 0 } else { Mark::FLOATS };
         Flow {
             inside,
             domain: key.domain(),
@@ -107,7 +133,7 @@ impl Flow {
             change,
             neighbor: 0,
             state: State::opened(key.protocol),
-            insert,
+            insert: Mark(wide | floats),
         }
     }
 
@@ -216,7 +242,7 @@ impl Flow {
     #[inline(always)]
     #[must_use]
     pub fn is_plain(&self) -> bool {
-        self.insert == Mark::NOTHING
+        self.insert.0 & !Mark::FLOATS == Mark::NOTHING.0
     }
 
     /// Whether its addresses lie beside its record.
@@ -224,6 +250,14 @@ impl Flow {
     #[must_use]
     pub fn is_wide(&self) -> bool {
         self.insert.0 & Mark::WIDE != 0
+    }
+
+    /// Whether its backend's packets are addressed to a frontend, and its own address lies beside
+    /// its record.
+    #[inline]
+    #[must_use]
+    pub fn floats(&self) -> bool {
+        self.insert.0 & Mark::FLOATS != 0
     }
 
     /// Whether adit puts nothing in front of the bytes that the client sends.
@@ -241,7 +275,7 @@ impl Flow {
             mark => match mark.insert() {
                 0 => Insert::Nothing,
                 Mark::OWED => Insert::Owed,
-                bytes => Insert::Bytes(bytes),
+                sent => Insert::Bytes(sent - Mark::SENT + BYTES_MIN),
             },
         }
     }
@@ -251,9 +285,9 @@ impl Flow {
         let insert = match insert {
             Insert::Nothing => 0,
             Insert::Owed => Mark::OWED,
-            Insert::Bytes(bytes) => bytes.min(Mark::OWED - 1),
+            Insert::Bytes(bytes) => bytes.clamp(BYTES_MIN, BYTES_MAX) - BYTES_MIN + Mark::SENT,
         };
-        self.insert = Mark(self.insert.0 & Mark::WIDE | insert);
+        self.insert = Mark(self.insert.0 & (Mark::WIDE | Mark::FLOATS) | insert);
     }
 
     /// Ends it; the record is vacant from now on and remembers the one that was vacant before.
@@ -302,11 +336,17 @@ fn change_of_wide(key: &FlowKey, lease: &Lease, backend: (Address, u16)) -> Chan
 }
 
 /// A live flow to be read: its record, and its addresses wherever they lie.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct FlowView<'a> {
     record: &'a Flow,
-    /// Meaningless if it is not wide.
-    addresses: &'a Addresses,
+    number: FlowIndex,
+    beside: &'a Beside,
+}
+
+impl fmt::Debug for FlowView<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.record, f)
+    }
 }
 
 impl Deref for FlowView<'_> {
@@ -319,10 +359,15 @@ impl Deref for FlowView<'_> {
 }
 
 impl<'a> FlowView<'a> {
-    /// Of a record and what lies beside it.
+    /// Of a record, its number, and what lies beside all of them.
     #[inline(always)]
-    pub(super) fn new(record: &'a Flow, addresses: &'a Addresses) -> FlowView<'a> {
-        FlowView { record, addresses }
+    pub(super) fn new(record: &'a Flow, number: FlowIndex, beside: &'a Beside) -> FlowView<'a> {
+        FlowView { record, number, beside }
+    }
+
+    /// Client, endpoint, NAT IP and target; meaningless if it is not wide.
+    fn addresses(&self) -> [Address; 4] {
+        self.beside.addresses(self.number).map(Address::of_halves)
     }
 
     /// Scope and 5-tuple on the client's side: the forward key.
@@ -333,7 +378,7 @@ impl<'a> FlowView<'a> {
         if !self.is_wide() {
             return key;
         }
-        let [client, endpoint, ..] = self.addresses.map(Address::of_halves);
+        let [client, endpoint, ..] = self.addresses();
         FlowKey { client, endpoint, ..key }
     }
 
@@ -342,15 +387,26 @@ impl<'a> FlowView<'a> {
     #[must_use]
     pub fn nat(&self) -> (Address, u16) {
         let (address, port) = self.record.outside.source();
-        (if self.is_wide() { Address::of_halves(self.addresses[2]) } else { address.into() }, port)
+        (if self.is_wide() { self.addresses()[2] } else { address.into() }, port)
     }
 
-    /// The backend's address and port.
+    /// What packets to the backend are addressed to, and its answers come from: its own address, or
+    /// that of a frontend that floats; and the port.
     #[inline]
     #[must_use]
-    pub fn backend(&self) -> (Address, u16) {
+    pub fn target(&self) -> (Address, u16) {
         let (address, port) = self.record.outside.destination();
-        (if self.is_wide() { Address::of_halves(self.addresses[3]) } else { address.into() }, port)
+        (if self.is_wide() { self.addresses()[3] } else { address.into() }, port)
+    }
+
+    /// The backend's own address.
+    #[inline]
+    #[must_use]
+    pub fn backend(&self) -> Address {
+        match self.floats() {
+            true => Address::of_halves(self.beside.backend(self.number)),
+            false => self.target().0,
+        }
     }
 
     /// What its packets in a direction become. One is the inverse of the other (I4).
@@ -361,7 +417,7 @@ impl<'a> FlowView<'a> {
         let to = match direction {
             Direction::Forward => {
                 let ((source, source_port), (destination, destination_port)) =
-                    (self.nat(), self.backend());
+                    (self.nat(), self.target());
                 Tuple { source, destination, source_port, destination_port }
             }
             Direction::Return => Tuple::from(&self.key()).inverse(),

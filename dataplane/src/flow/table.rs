@@ -3,17 +3,18 @@
 //!
 //! [`FlowTable::vacancy`] reserves nothing; it says where the next flow would go, so that a port
 //! can be leased in its name before [`FlowTable::insert`], which cannot fail. Memory: 64 bytes a
-//! record, 8 of index, 1.5 of timer, and 64 more for a flow with an IPv6 address on either side;
-//! fixed at start, touched as it is used.
+//! record, 8 of index, 1.5 of timer, and 64 more for a flow with an IPv6 address on either side, 16
+//! for one whose frontend floats; fixed at start, touched as it is used.
 
 use alloc::vec::Vec;
 
+use super::beside::Beside;
 use super::index::{EmptySlot, Index};
-use super::record::{Addresses, Flow, FlowView};
+use super::record::{Flow, FlowView};
 use super::wheel::{Timer, Wheel};
 use crate::limits::FLOWS_PER_WORKER_MAX;
 use crate::packet::FlowKey;
-use crate::prefetch::{Part, prefetch};
+use crate::prefetch::prefetch;
 use crate::types::{Address, Area, FlowIndex, Tick};
 
 /// Room for one flow: its number and its place in the index.
@@ -35,8 +36,8 @@ impl Vacancy {
 /// See the module's documentation.
 pub struct FlowTable {
     flows: Vec<Flow>,
-    /// Addresses of wide flows, at the places of their records.
-    addresses: Part<[Addresses]>,
+    /// What does not fit into some of the records.
+    beside: Beside,
     /// The record that became vacant last; each vacant record names the one before it.
     vacant: Option<FlowIndex>,
     live: usize,
@@ -52,7 +53,7 @@ impl FlowTable {
         let capacity = capacity.clamp(1, FLOWS_PER_WORKER_MAX);
         FlowTable {
             flows: Vec::with_capacity(capacity),
-            addresses: Part::zeroed_slice(capacity),
+            beside: Beside::new(capacity),
             vacant: None,
             live: 0,
             index: Index::new(capacity),
@@ -133,7 +134,7 @@ impl FlowTable {
     #[must_use]
     pub fn get(&self, flow: FlowIndex) -> Option<FlowView<'_>> {
         let record = self.flows.get(flow.slot()).filter(|flow| flow.is_live())?;
-        Some(FlowView::new(record, self.addresses.get(flow.slot())?))
+        Some(FlowView::new(record, flow, &self.beside))
     }
 
     /// A live flow by its number, to be changed; not its key.
@@ -162,15 +163,14 @@ impl FlowTable {
         Some(Vacancy { flow, slot: self.index.empty_slot(hash)?, hash })
     }
 
-    /// Enters a flow where `vacancy` says, which was taken since the last change of the table. Its
-    /// addresses (client, endpoint, NAT IP, backend) are kept if it is wide.
+    /// Enters a flow where `vacancy` says, which was taken since the last change of the table. Of
+    /// its addresses (client, endpoint, NAT IP, target, backend) those are kept that its record
+    /// lacks.
     #[inline]
-    pub fn insert(&mut self, vacancy: Vacancy, flow: Flow, addresses: &[Address; 4], now: Tick) {
+    pub fn insert(&mut self, vacancy: Vacancy, flow: Flow, addresses: &[Address; 5], now: Tick) {
         let Vacancy { flow: number, slot, hash } = vacancy;
-        if flow.is_wide()
-            && let Some(place) = self.addresses.get_mut(number.slot())
-        {
-            *place = addresses.map(Address::halves);
+        if flow.is_wide() || flow.floats() {
+            self.beside.note(number, &flow, addresses);
         }
         match self.flows.get_mut(number.slot()) {
             Some(record) => {

@@ -70,7 +70,7 @@ impl Home {
     }
 }
 
-/// The leases of one (NAT IP, backend, protocol). See the module's documentation.
+/// The leases of one (NAT IP, target, protocol). See the module's documentation.
 pub struct Pool {
     key: PoolKey,
     leased: AtomicU32,
@@ -311,7 +311,7 @@ fn start(key: &PoolKey, seed: u64) -> u16 {
         let [high, low] = address.halves();
         keys.hash(high, low)
     };
-    let addresses = keys.hash(fold(key.nat_ip), fold(key.backend));
+    let addresses = keys.hash(fold(key.nat_ip), fold(key.target));
     let hash = keys.hash(addresses, u64::from(key.protocol as u8));
     let position = (u128::from(hash) * PORTS_PER_POOL as u128) >> 64;
     u16::try_from(position).unwrap_or(0)
@@ -338,7 +338,7 @@ mod tests {
         let key = PoolKey {
             scope: ScopeId(0),
             nat_ip: IpAddr::from([10, 1, 0, 4]).into(),
-            backend: IpAddr::from([10, 1, 0, 10]).into(),
+            target: IpAddr::from([10, 1, 0, 10]).into(),
             protocol: Protocol::Tcp,
         };
         Pool::new(key, seed)

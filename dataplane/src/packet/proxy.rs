@@ -15,6 +15,9 @@ use arrayvec::ArrayVec;
 /// Bytes of the longest header.
 pub const HEADER_BYTES_MAX: usize = 78;
 
+/// No header has fewer bytes: signature, command, length, and addresses of IPv4.
+pub const HEADER_BYTES_MIN: usize = 28;
+
 /// A header.
 pub type Header = ArrayVec<u8, HEADER_BYTES_MAX>;
 

@@ -141,6 +141,9 @@ pub struct RulePlan {
     pub port: u16,
     /// Port of the backends; [`super::ANY_PORT`]: the one that was dialled.
     pub backend_port: u16,
+    /// The frontend's address in the provider's virtual network, of the family of the backends, if
+    /// it floats: packets to backends are addressed to it.
+    pub floating: Option<IpAddr>,
     /// Addresses of the backends in the provider's virtual network, without duplicates: all that
     /// may serve flows, also those that take no new ones.
     pub backends: Vec<IpAddr>,
@@ -340,6 +343,7 @@ impl Builder {
         let mut rules = Vec::with_capacity(service.rules.len());
         let mut by_port = Vec::with_capacity(service.rules.len());
         let mut known = BTreeSet::new();
+        let mut serving = BTreeSet::new();
         for plan_rule in &service.rules {
             let RulePlan { protocol, port, .. } = *plan_rule;
             let key = rule_key(protocol, port);
@@ -348,13 +352,26 @@ impl Builder {
                 return Err(PlanError::Duplicate("rule", which));
             }
             by_port.push((key, index(rules.len())));
+            let backends = plan_rule.backends.iter().copied().map(Address::from);
+            serving.extend(backends.map(|backend| (backend, protocol)));
             rules.push(self.rule(plan, service, plan_rule, &addresses)?);
         }
         let (rules, by_port) = (rules.into_boxed_slice(), FixedMap::build(&by_port));
         let (scope, refusal, treatment) = (service.scope, service.refusal, service.treatment);
         let leaving = leaving.into_boxed_slice();
         let reserves = Reserves::default();
-        Ok(Service { scope, nat_ips, leaving, reserves, refusal, treatment, rules, by_port })
+        let serving = serving.into_iter().collect();
+        Ok(Service {
+            scope,
+            nat_ips,
+            leaving,
+            reserves,
+            refusal,
+            treatment,
+            serving,
+            rules,
+            by_port,
+        })
     }
 
     fn rule(
@@ -373,6 +390,10 @@ impl Builder {
             .ok_or(PlanError::Dangling("a service's virtual network", service.scope.slot()))?;
         let mut backends = Vec::with_capacity(rule.backends.len());
         for address in rule.backends.iter().copied().map(Address::from) {
+            let target = rule.floating.map_or(address, Address::from);
+            if target.family() != address.family() {
+                return Err(PlanError::Missing("floating address of a backend's family"));
+            }
             let of_family = |nat_ip: &&IpAddr| Family::of(**nat_ip) == address.family();
             let asker = service.nat_ips.iter().find(of_family);
             let asker = *asker.ok_or(PlanError::Missing("NAT IP of a backend's family"))?;
@@ -382,7 +403,7 @@ impl Builder {
             }
             backends.push(backend);
             let (scope, protocol) = (service.scope, rule.protocol);
-            let key = |&nat_ip| PoolKey { scope, nat_ip, backend: address, protocol };
+            let key = |&nat_ip| PoolKey { scope, nat_ip, target, protocol };
             let of_family = nat_ips.iter().filter(|nat_ip| nat_ip.family() == address.family());
             self.pool_keys.extend(of_family.map(key));
         }
@@ -392,6 +413,7 @@ impl Builder {
         let weights = weights.ok_or(PlanError::Missing("weight of a backend"))?;
         Ok(Rule {
             backend_port: rule.backend_port,
+            floating: rule.floating.map(Address::from),
             spread: Spread::build(rule.backends.iter().copied().zip(weights)),
             persistence: *persistence,
             udp_tracking: *udp_tracking,

@@ -18,7 +18,7 @@ pub(crate) const BACKEND: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 1, 0, 10));
 pub(crate) const POOL: PoolKey = PoolKey {
     scope: ScopeId(1),
     nat_ip: Address::of(NAT_IP),
-    backend: Address::of(BACKEND),
+    target: Address::of(BACKEND),
     protocol: Protocol::Tcp,
 };
 
@@ -42,6 +42,7 @@ fn build(with_pool: bool) -> Snapshot {
         protocol: Protocol::Tcp,
         port: 443,
         backend_port: 8080,
+        floating: None,
         backends: if with_pool { vec![BACKEND] } else { Vec::new() },
         balance: Balance::default(),
         timeouts: Timeouts::default(),

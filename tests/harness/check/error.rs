@@ -45,8 +45,7 @@ pub(super) fn check(ledger: &Ledger, passage: &Passage<'_>) -> bool {
         assert_eq!(output.to_mac, station);
     } else {
         assert_eq!(outer, (nat.0, backend.0), "I1: in the NAT IP's name");
-        let next_hop = topology.next_hop(egress, backend.0);
-        assert_eq!(output.to_mac, crate::encode::mac_of(next_hop));
+        assert!(topology.stations_of(egress, backend.0).contains(&output.to_mac));
     }
     true
 }

@@ -30,7 +30,7 @@ pub(super) fn check(
             live += 1;
             unanswered += u64::from(flow.state.is_embryonic());
             let (nat_ip, nat_port) = flow.nat();
-            let (backend, backend_port) = flow.backend();
+            let (target, target_port) = flow.target();
             let protocol: Protocol = flow.key().protocol;
             let holder = Holder { worker, flow: number };
             let pool = engine.generation().pools.pool(flow.pool);
@@ -46,14 +46,14 @@ pub(super) fn check(
                 continue;
             }
             let pool = pool.expect("I2: a live flow's pool exists");
-            let tuple = (pool.key().scope, nat_ip, nat_port, backend, protocol);
+            let tuple = (pool.key().scope, nat_ip, nat_port, target, protocol);
             assert!(tuples.insert(tuple), "I2: two live flows share {tuple:?}");
-            let of_pool = (pool.key().nat_ip, pool.key().backend, pool.key().protocol);
-            assert_eq!(of_pool, (nat_ip, backend, protocol), "I2: the lease's pool");
+            let of_pool = (pool.key().nat_ip, pool.key().target, pool.key().protocol);
+            assert_eq!(of_pool, (nat_ip, target, protocol), "I2: the lease's pool");
             assert_eq!(
                 pool.holder(nat_port),
                 Some(holder),
-                "I3: the return key {tuple:?}:{backend_port} names its flow"
+                "I3: the return key {tuple:?}:{target_port} names its flow"
             );
             let found = engine.flows().lookup(&flow.key(), flow.key().hash(&keys));
             match flow.state {

@@ -114,11 +114,19 @@ impl Ledger {
         let all_ports = |rule: &&RulePlan| (rule.protocol as u8, rule.port) == (input.protocol, 0);
         let rule = rule.or_else(|| service.rules.iter().find(all_ports));
         let rule = rule.expect("I1: a rule covers it");
-        assert!(rule.backends.contains(&output.destination), "I1: its backend");
+        match rule.floating {
+            None => assert!(rule.backends.contains(&output.destination), "I1: its backend"),
+            Some(frontend) => assert_eq!(output.destination, frontend, "I1: its frontend"),
+        }
         let port_behind = if rule.port == 0 { input.destination_port } else { rule.backend_port };
         assert_eq!(output.destination_port, port_behind);
-        let next_hop = topology.next_hop(egress, output.destination);
-        assert_eq!(output.to_mac, mac_of(next_hop), "it went to its next hop");
+        let mut stations = match rule.floating {
+            None => vec![output.destination],
+            Some(_) => rule.backends.clone(),
+        }
+        .into_iter()
+        .map(|backend| mac_of(topology.next_hop(egress, backend)));
+        assert!(stations.any(|station| station == output.to_mac), "it went to its next hop");
         self.learn(input, output, (scope, egress));
     }
 
@@ -151,7 +159,7 @@ impl Ledger {
         let outside = Outside {
             scope: topology.plan.services[endpoint.service.slot()].scope,
             nat: (session.nat_ip, session.nat_port),
-            backend: (session.backend, session.backend_port),
+            backend: (session.target, session.backend_port),
             protocol: key.protocol as u8,
         };
         let inside = Inside {

@@ -21,7 +21,7 @@ impl Model {
     /// A packet of so many bytes was translated.
     pub(super) fn account(&mut self, key: &Key, direction: Direction, bytes: u64) {
         let flow = &self.flows[key];
-        let carrier = (flow.link, flow.choice.backend.0, flow.protocol);
+        let carrier = (flow.link, flow.choice.backend, flow.protocol);
         let [packets, sum] = &mut self.carried.entry(carrier).or_default()[direction as usize];
         *packets += 1;
         *sum += bytes;

@@ -25,11 +25,12 @@ const ANSWER_TICKS: u64 = 100;
 /// A worker that is none of the model's: it holds what is squatted.
 pub(super) const SQUATTER: WorkerId = WorkerId(63);
 
-/// What adit chose for a flow: scope of the provider, NAT IP and port, backend.
+/// What adit chose for a flow: NAT IP and port, backend, and what its packets are addressed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Choice {
     pub(super) nat: Socket,
-    pub(super) backend: Socket,
+    pub(super) backend: IpAddr,
+    pub(super) target: Socket,
 }
 
 /// What a full table gives up first: an expired flow, or a port whose rest is over.
@@ -41,20 +42,20 @@ enum Old {
 /// Where a port is wanted: any of the service's NAT IPs will do.
 struct Way<'a> {
     service: &'a ServicePlan,
-    backend: IpAddr,
+    target: IpAddr,
     protocol: u8,
 }
 
 impl Way<'_> {
     fn pool(&self, nat_ip: IpAddr) -> PoolKey {
-        (self.service.scope.0, nat_ip, self.backend, self.protocol)
+        (self.service.scope.0, nat_ip, self.target, self.protocol)
     }
 
     /// Whether the flow holds such a port.
     fn is_of(&self, flow: &Flow) -> bool {
-        let Choice { nat, backend } = flow.choice;
+        let Choice { nat, target, .. } = flow.choice;
         (flow.provider, flow.protocol) == (self.service.scope.0, self.protocol)
-            && backend.0 == self.backend
+            && target.0 == self.target
             && self.service.nat_ips.contains(&nat.0)
     }
 }
@@ -115,7 +116,11 @@ impl Model {
         seen: &dyn Seen,
     ) -> Result<(Choice, u32), DropReason> {
         let link = newcomer.link;
-        let way = |backend: IpAddr| Way { service, backend, protocol: key.1 };
+        let way = |backend: IpAddr| Way {
+            service,
+            target: rule.floating.unwrap_or(backend),
+            protocol: key.1,
+        };
         let (set, affinity) = (takers(rule), affinity(rule, &key));
         let earlier = self.backends.get(&(link, affinity)).cloned();
         let before = earlier.as_ref().filter(|(same, _)| *same == set).map(|(_, backend)| *backend);
@@ -140,9 +145,10 @@ impl Model {
         let towards = match before {
             Some(backend) => Some(backend),
             None if refused => set.keys().copied().find(is_dry),
-            None => seen.choice(&key).map(|(choice, _)| choice.backend.0),
+            None => seen.choice(&key).map(|(choice, _)| choice.backend),
         };
-        let way = way(towards.ok_or(DropReason::Internal)?);
+        let towards = towards.ok_or(DropReason::Internal)?;
+        let way = way(towards);
         if !may_take(self, &way) {
             self.give_way(worker, |model, flow| gives_way(model, &way, flow));
             if !may_take(self, &way) {
@@ -153,17 +159,18 @@ impl Model {
             }
         }
         let (chosen, number) = seen.choice(&key).ok_or(DropReason::Internal)?;
-        let Choice { nat, backend } = chosen;
-        let allowed = set.contains_key(&backend.0)
-            && earlier.is_none_or(|earlier| may_follow(&earlier, (&set, backend.0)))
-            && backend == (way.backend, port_behind(rule, &key))
+        let Choice { nat, backend, target } = chosen;
+        let allowed = set.contains_key(&backend)
+            && earlier.is_none_or(|earlier| may_follow(&earlier, (&set, backend)))
+            && backend == towards
+            && target == (way.target, port_behind(rule, &key))
             && service.nat_ips.contains(&nat.0)
             && nat.1 >= 1024
             && self.is_free(way.pool(nat.0), nat.1);
         if !allowed {
             self.complain(format!("{chosen:?} may not be chosen for {key:?}"));
         }
-        self.backends.insert((link, affinity), (set, backend.0));
+        self.backends.insert((link, affinity), (set, backend));
         Ok((chosen, number))
     }
 
@@ -179,7 +186,7 @@ impl Model {
             return true;
         }
         let before = self.backends.get(&(flow.link, affinity(&rule, key)));
-        let is_same = before.is_some_and(|(same, chosen)| *same == set && *chosen == backend.0);
+        let is_same = before.is_some_and(|(same, chosen)| *same == set && *chosen == backend);
         let stays = match seen.choice(key) {
             Some((choice, _)) => choice.backend == backend,
             // It moved; or it stayed, and its time was over under the new configuration at once.
@@ -200,7 +207,7 @@ impl Model {
         let rule = self.rule_of(key);
         let is_pinned =
             rule.protocol == Protocol::Tcp || rule.balance.udp_tracking == UdpTracking::On;
-        !is_pinned && !takers(&rule).contains_key(&flow.choice.backend.0)
+        !is_pinned && !takers(&rule).contains_key(&flow.choice.backend)
     }
 
     pub(super) fn is_free(&self, pool: PoolKey, port: u16) -> bool {

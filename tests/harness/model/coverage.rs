@@ -19,6 +19,8 @@ pub struct Coverage {
     pub(super) worlds: u64,
     /// Packets that had to wait for their next hop.
     pub(super) held: u64,
+    /// Flows that began before a frontend that floats.
+    pub(super) floated: u64,
     /// Answers to health probes.
     pub(super) taken_up: u64,
     /// What engines counted.
@@ -61,6 +63,7 @@ impl Coverage {
         self.worlds += other.worlds;
         self.held += other.held;
         self.taken_up += other.taken_up;
+        self.floated += other.floated;
         self.counters.add(&other.counters);
         for (event, count) in &other.told {
             *self.told.entry(*event).or_default() += count;
@@ -79,6 +82,7 @@ impl Coverage {
             ("originated", counters.originated),
             ("had to wait", self.held),
             ("taken up", self.taken_up),
+            ("floated", self.floated),
             ("handed_over", counters.handed_over),
             ("taken_over", counters.taken_over),
             ("flows_opened", counters.flows_opened),

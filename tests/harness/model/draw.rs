@@ -12,7 +12,9 @@ use pnet_base::MacAddr;
 
 use super::op::{Arrive, Op, Rings, WorldShape};
 use super::rules::{Key, Model};
-use super::setup::{ENDPOINTS, KNOBS, Knob, RULES, backend, link, nat_ip, probe_source, router};
+use super::setup::{
+    ENDPOINTS, KNOBS, Knob, RULES, TARGETS, backend, link, nat_ip, probe_source, router,
+};
 use crate::address::plus;
 use crate::encode::{ArpShape, Shape, Sum, TCP, UDP, flags, mac_of};
 use crate::random::Random;
@@ -263,7 +265,7 @@ impl Draw {
             // From where nobody was asked: another port of the backend, another host. Or to where
             // health probes come from.
             (at @ (1..=3), Some((_, choice))) => {
-                let mut from = choice.backend;
+                let mut from = choice.target;
                 match at {
                     1 => from.1 ^= 1,
                     3 => {}
@@ -407,7 +409,7 @@ impl Draw {
         Op::Squat {
             service: random.word() % 2,
             nat_ip: random.word() % 3,
-            backend: random.word() % 4,
+            backend: random.word() % TARGETS,
             protocol,
             left: random.below(4),
         }

@@ -7,6 +7,7 @@ use dataplane::snapshot::{Ending, Refusal};
 use dataplane::types::{DeviceIndex, LinkId};
 use pnet_base::MacAddr;
 
+use super::choices::Choice;
 use super::choices::Seen;
 use super::expect::Socket;
 use super::form::{self, Form, Mac, Packet};
@@ -24,7 +25,7 @@ const PROBES: [u32; 2] = [0x2000_0000, 0xa000_0000];
 pub(super) struct Rest {
     pub(super) worker: usize,
     pub(super) until: u64,
-    pub(super) backend: Socket,
+    pub(super) target: Socket,
     pub(super) link: LinkId,
 }
 
@@ -146,7 +147,7 @@ impl Model {
         let flow = &self.flows[key];
         let (pool, port, worker) = (flow.pool(), flow.choice.nat.1, flow.worker);
         let rest =
-            Rest { worker, until: self.now + rests, backend: flow.choice.backend, link: flow.link };
+            Rest { worker, until: self.now + rests, target: flow.choice.target, link: flow.link };
         self.remove(key, why);
         if rests > 0 {
             self.resting.insert((pool, port), rest);
@@ -204,14 +205,14 @@ impl Model {
         let endpoint = endpoints.find(|endpoint| endpoint.link == flow.link)?;
         let service = &view.plan.services[endpoint.service.slot()];
         let rule = rule_for(service, key)?;
-        let backend = flow.choice.backend;
-        rule.backends.contains(&backend.0).then_some(())?;
+        let Choice { nat, backend, target } = flow.choice;
+        rule.backends.contains(&backend).then_some(())?;
         // Its NAT IP may be somebody else's by now.
         has_nat_ip(&view.plan, endpoint.service.slot(), flow.choice.nat.0)?;
         (service.scope.0 == flow.provider).then_some(())?;
-        let next_hop = (service.scope.0, view.next_hop(service.scope.0, backend.0));
+        let next_hop = (service.scope.0, view.next_hop(service.scope.0, backend));
         let (device, mac) = view.hops.lookup(next_hop)?;
         let link = self.workers[flow.worker].links.get(&device)?;
-        Some((device, own(flow.choice.nat, backend, (link.mac.0, mac))))
+        Some((device, own(nat, target, (link.mac.0, mac))))
     }
 }

@@ -163,7 +163,7 @@ impl Model {
     /// A client repeats its SYN: if the backend has not answered, it may be elsewhere by now.
     pub(super) fn suspect_backend(&mut self, worker: usize, key: &Key) {
         let flow = &self.flows[key];
-        let (scope, backend) = (flow.provider, flow.choice.backend.0);
+        let (scope, backend) = (flow.provider, flow.choice.backend);
         if !flow.state.is_opening() {
             return;
         }

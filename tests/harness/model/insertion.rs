@@ -343,11 +343,11 @@ impl Model {
         if flow.worker != worker || flow.state.is_reset() || !is_underway || !is_judged {
             return None;
         }
-        let (view, backend) = (self.view(worker), flow.choice.backend);
-        let next_hop = (flow.provider, view.next_hop(flow.provider, backend.0));
+        let (view, choice) = (self.view(worker), flow.choice);
+        let next_hop = (flow.provider, view.next_hop(flow.provider, choice.backend));
         let (device, mac) = view.hops.lookup(next_hop)?;
         let link = self.workers[worker].links.get(&device)?;
-        Some((device, own(flow.choice.nat, backend, (link.mac.0, mac))))
+        Some((device, own(choice.nat, choice.target, (link.mac.0, mac))))
     }
 
     /// adit has ended the flow.

@@ -27,7 +27,7 @@ use super::coverage::Coverage;
 use super::expect::same_frame;
 use super::op::{Arrive, Op, Rings, WorldShape};
 use super::rules::{Key, Model, PoolKey};
-use super::setup::{Setup, backend, link, link_of_station, nat_ip};
+use super::setup::{Setup, link, link_of_station, nat_ip, target};
 use crate::encode::{Image, mac_of};
 use crate::fast_path::{Memory, check};
 use crate::script::packet::Described;
@@ -98,7 +98,8 @@ fn key_of(key: &FlowKey) -> Key {
 fn choice_of(session: &Session) -> Choice {
     Choice {
         nat: (session.nat_ip, session.nat_port),
-        backend: (session.backend, session.backend_port),
+        backend: session.backend,
+        target: (session.target, session.backend_port),
     }
 }
 
@@ -114,7 +115,8 @@ impl Seen for Look<'_> {
         let (flow, number) = flows
             .find(|(flow, _)| key_of(&flow.key()) == *key && flow.state != FlowState::Resting)?;
         let ip = |(address, port): (Address, u16)| (address.ip(), port);
-        Some((Choice { nat: ip(flow.nat()), backend: ip(flow.backend()) }, number))
+        let (nat, backend, target) = (ip(flow.nat()), flow.backend().ip(), ip(flow.target()));
+        Some((Choice { nat, backend, target }, number))
     }
 
     fn resets(&self, key: &Key) -> bool {
@@ -123,13 +125,13 @@ impl Seen for Look<'_> {
         flows.any(|flow| key_of(&flow.key()) == *key && flow.state == FlowState::Resetting)
     }
 
-    fn rests(&self, ((_, nat_ip, backend, protocol), port): &(PoolKey, u16)) -> bool {
+    fn rests(&self, ((_, nat_ip, target, protocol), port): &(PoolKey, u16)) -> bool {
         let extent = u32::try_from(self.engine.flows().extent()).unwrap();
         let mut flows = (0..extent).filter_map(|at| self.engine.flows().get(FlowIndex(at)));
         flows.any(|flow| {
             flow.state == FlowState::Resting
                 && flow.nat() == ((*nat_ip).into(), *port)
-                && flow.backend().0 == *backend
+                && flow.target().0 == *target
                 && flow.key().protocol as u8 == *protocol
         })
     }
@@ -236,7 +238,7 @@ impl<'r> Play<'r> {
             Op::Deliver => self.deliver()?,
             Op::Squat { service, nat_ip: at, backend: to, protocol, left } => {
                 let scope = self.setup.plan().services[*service as usize].scope.0;
-                self.squat((scope, nat_ip(*service, *at), backend(*to), *protocol as u8), *left);
+                self.squat((scope, nat_ip(*service, *at), target(*to), *protocol as u8), *left);
             }
         }
         self.drain()?;
@@ -250,7 +252,7 @@ impl<'r> Play<'r> {
         self.compare()?;
         for pool in self.generation.pools.iter() {
             let key = pool.key();
-            let key = (key.scope.0, key.nat_ip.ip(), key.backend.ip(), key.protocol as u8);
+            let key = (key.scope.0, key.nat_ip.ip(), key.target.ip(), key.protocol as u8);
             let leased = (pool.leased() as usize, pool.count_leases() as usize);
             let expected = self.model.leased(key);
             agree("the leases of a pool", &(expected, expected), &leased)?;
@@ -285,11 +287,11 @@ impl<'r> Play<'r> {
         let client = (shape.source, shape.source_port);
         let endpoint = (shape.destination, shape.destination_port);
         let key = (scope, shape.protocol, client, endpoint);
-        let (_, Choice { nat, backend }) = self.model.translations.get(&key)?;
+        let (_, Choice { nat, backend, target }) = self.model.translations.get(&key)?;
         let mut answer = shape.clone();
-        (answer.source, answer.source_port) = *backend;
+        (answer.source, answer.source_port) = *target;
         (answer.destination, answer.destination_port) = *nat;
-        answer.from_mac = mac_of(backend.0);
+        answer.from_mac = mac_of(*backend);
         Some(Described::Ipv4(answer, *fault))
     }
 
@@ -515,12 +517,12 @@ impl<'r> Play<'r> {
     }
 
     /// Another worker, which plays no other part, leases what is left of a pool but a few ports.
-    fn squat(&mut self, (scope, nat_ip, backend, protocol): PoolKey, left: usize) {
+    fn squat(&mut self, (scope, nat_ip, target, protocol): PoolKey, left: usize) {
         let mut pools = self.generation.pools.iter();
         let wanted = pools.find(|pool| {
             let key = pool.key();
-            (key.scope.0, key.nat_ip.ip(), key.backend.ip(), key.protocol as u8)
-                == (scope, nat_ip, backend, protocol)
+            (key.scope.0, key.nat_ip.ip(), key.target.ip(), key.protocol as u8)
+                == (scope, nat_ip, target, protocol)
         });
         let Some(pool) = wanted else { return };
         let home = Home::new(SQUATTER, 64);
@@ -530,7 +532,7 @@ impl<'r> Play<'r> {
             pool.release(port, Holder { worker: SQUATTER, flow: FlowIndex(at) });
             free.insert(port);
         }
-        self.model.squat((scope, nat_ip, backend, protocol), free);
+        self.model.squat((scope, nat_ip, target, protocol), free);
     }
 
     fn compare(&mut self) -> Result<(), String> {
@@ -560,6 +562,8 @@ impl<'r> Play<'r> {
         seen.extend(std::iter::from_fn(|| self.engines[worker].poll_record()));
         for record in &seen {
             *self.coverage.told.entry(record.event).or_default() += 1;
+            let floats = record.target.0 != record.backend && record.event == FlowEvent::Began;
+            self.coverage.floated += u64::from(floats);
         }
         let order = |record: &FlowRecord| key_of(&record.key);
         expected.sort_by_key(order);

@@ -37,7 +37,7 @@ use crate::encode::{Image, TCP, UDP, flags};
 
 /// Scope, protocol, client and endpoint: what a flow is known by on its client's side.
 pub(super) type Key = (u16, u8, Socket, Socket);
-/// Scope, NAT IP, backend and protocol: whose ports are leased.
+/// Scope, NAT IP, target and protocol: whose ports are leased.
 pub(super) type PoolKey = (u16, IpAddr, IpAddr, u8);
 
 /// Expired flows are collected when the next boundary of this many ticks has passed, or before.
@@ -149,7 +149,7 @@ pub(super) struct Model {
 
 impl Flow {
     pub(super) fn pool(&self) -> PoolKey {
-        (self.provider, self.choice.nat.0, self.choice.backend.0, self.protocol)
+        (self.provider, self.choice.nat.0, self.choice.target.0, self.protocol)
     }
 }
 
@@ -291,7 +291,7 @@ impl Model {
         let flow = self.flows.get_mut(&key).ok_or(DropReason::Internal)?;
         flow.client = Some((ingress, packet.station));
         let (choice, provider) = (flow.choice, flow.provider);
-        let next_hop = (provider, self.view(worker).next_hop(provider, choice.backend.0));
+        let next_hop = (provider, self.view(worker).next_hop(provider, choice.backend));
         let hop = self.view(worker).hops.lookup(next_hop);
         match hop {
             Some((device, _)) => {
@@ -313,7 +313,7 @@ impl Model {
         let Fate::Passes(edits) = fate else { return Ok(Verdict::Consume.into()) };
         let from = hop.map_or([0; 6], |(device, _)| self.workers[worker].links[&device].mac.0);
         let stations = (from, hop.map_or([0; 6], |(_, mac)| mac));
-        let image = translate(input, packet, (choice.nat, choice.backend), stations, &edits);
+        let image = translate(input, packet, (choice.nat, choice.target), stations, &edits);
         let expected = match hop {
             Some((device, _)) => sent(device, image, packet),
             None => self.wait_for(&key, next_hop, image)?,
@@ -336,7 +336,7 @@ impl Model {
         let at = endpoint.service.slot();
         let way = (worker, newcomer, at);
         let (chosen, number) = self.choose(way, key, (&rule, &service), seen)?;
-        let pool = (service.scope.0, chosen.nat.0, chosen.backend.0, key.1);
+        let pool = (service.scope.0, chosen.nat.0, chosen.target.0, key.1);
         self.leases.insert((pool, chosen.nat.1), key);
         self.translations.insert(key, (service.scope.0, chosen));
         let state = State::opened(key.1);
@@ -384,8 +384,8 @@ impl Model {
         (packet, input): (&Packet, &Image),
         seen: &dyn Seen,
     ) -> Result<Expected, DropReason> {
-        let (nat, backend) = (packet.destination, packet.source);
-        let pool = (scope, nat.0, backend.0, packet.protocol);
+        let (nat, target) = (packet.destination, packet.source);
+        let pool = (scope, nat.0, target.0, packet.protocol);
         let nobody = DropReason::UnsolicitedFromProvider;
         if !is_pool(self.plan(worker), pool) || nat.1 < 1024 {
             return Err(nobody);
@@ -410,9 +410,9 @@ impl Model {
         }
         let key = key.filter(|key| self.flows.contains_key(key));
         let rest = self.resting.get(&(pool, nat.1));
-        let expected = key.map(|key| self.flows[&key].choice.backend);
-        let expected = expected.or(rest.map(|rest| rest.backend)).ok_or(nobody)?;
-        if expected != backend {
+        let expected = key.map(|key| self.flows[&key].choice.target);
+        let expected = expected.or(rest.map(|rest| rest.target)).ok_or(nobody)?;
+        if expected != target {
             return Err(DropReason::BackendMismatch);
         }
         let key = key.ok_or(nobody)?;

@@ -100,10 +100,13 @@ pub(super) enum Knob {
     Probes,
     /// Of a service: the backends that have drained, by bits.
     Drained,
+    /// Of a service: bits 0 to 4 the rules whose frontend floats; bit 5 gives it the address of a
+    /// backend.
+    Floating,
 }
 
 /// A knob, its name, how many of it there are and how many positions it has.
-pub(super) const KNOBS: [(Knob, &str, u32, u32); 20] = [
+pub(super) const KNOBS: [(Knob, &str, u32, u32); 21] = [
     (Knob::Backends, "backends", 2, 32),
     (Knob::NatIps, "nat-ips", 2, 8),
     (Knob::Leaving, "leaving", 2, 16),
@@ -124,11 +127,20 @@ pub(super) const KNOBS: [(Knob, &str, u32, u32); 20] = [
     (Knob::Proxy, "proxy", 2, 4),
     (Knob::Probes, "probes", 2, 3),
     (Knob::Drained, "drained", 2, 16),
+    (Knob::Floating, "floating", 2, 64),
 ];
 
 /// A backend's address.
 pub(super) fn backend(number: u32) -> IpAddr {
     plus(IpAddr::from([10, 1, 0, 10]), number)
+}
+
+/// Targets: backends, and the address that floats before them.
+pub(super) const TARGETS: u32 = 5;
+
+/// The address of a backend, or the one that floats.
+pub(super) fn target(number: u32) -> IpAddr {
+    if number + 1 < TARGETS { backend(number) } else { IpAddr::from([10, 1, 1, 90]) }
 }
 
 /// A router's address.
@@ -178,7 +190,7 @@ impl Setup {
             Knob::Device => 1,
             Knob::Weights | Knob::Balance | Knob::Timeouts | Knob::Endings => 0,
             Knob::Gate | Knob::Space | Knob::Routes | Knob::Leaving | Knob::Quota => 0,
-            Knob::Proxy | Knob::Probes | Knob::Drained => 0,
+            Knob::Proxy | Knob::Probes | Knob::Drained | Knob::Floating => 0,
         };
         self.knobs.get(&(knob, of)).copied().unwrap_or(usual)
     }
@@ -263,10 +275,22 @@ impl Setup {
         let hold_down_ticks = if endings & 2 != 0 { HOLD_DOWN_TICKS } else { 0 };
         let ending = Ending { resets: endings & 1 != 0, hold_down_ticks };
         let balance = self.balance(service, &backends);
+        let is_backends = self.get(Knob::Floating, service) & 32 != 0;
+        let frontend = target(if is_backends { 3 } else { TARGETS - 1 });
         let rule = |bit: u32| {
             let (protocol, port, backend_port) = RULES[bit as usize];
             let (backends, balance) = (backends.clone(), balance.clone());
-            RulePlan { protocol, port, backend_port, backends, balance, timeouts, ending }
+            let floats = self.get(Knob::Floating, service) >> bit & 1 == 1;
+            RulePlan {
+                protocol,
+                port,
+                backend_port,
+                floating: floats.then_some(frontend),
+                backends,
+                balance,
+                timeouts,
+                ending,
+            }
         };
         let refusal = if endings & 4 != 0 { Refusal::Reset } else { Refusal::Silence };
         let mut nat_ips: Vec<_> =

@@ -160,7 +160,7 @@ impl Draw {
 
 /// Chooses the payload so that the checksum of the translated packet comes out as zero.
 fn end_in_zero(flow: &Flow, returns: bool, shape: &mut Shape) {
-    let (nat, backend) = (flow.choice.nat, flow.choice.backend);
+    let (nat, backend) = (flow.choice.nat, flow.choice.target);
     let mut after = shape.clone();
     if !returns {
         (after.source, after.source_port) = nat;

@@ -46,6 +46,7 @@ impl Model {
             link: flow.link,
             nat: flow.choice.nat,
             backend: flow.choice.backend,
+            target: flow.choice.target,
             traffic: Traffic { forward, back },
         };
         let worker = &mut self.workers[flow.worker];

@@ -9,6 +9,7 @@ use dataplane::snapshot::{
 };
 use dataplane::types::{DeviceIndex, Protocol};
 
+use super::choices::Choice;
 use super::form::Packet;
 use super::rules::{Flow, Key, PoolKey};
 
@@ -124,9 +125,12 @@ pub(super) fn affinity(rule: &RulePlan, &(scope, protocol, client, endpoint): &K
 }
 
 /// Whether ports may be leased, and answered, for this pool.
-pub(super) fn is_pool(plan: &Plan, (scope, nat_ip, backend, protocol): PoolKey) -> bool {
-    let serves =
-        |rule: &RulePlan| rule.protocol as u8 == protocol && rule.backends.contains(&backend);
+pub(super) fn is_pool(plan: &Plan, (scope, nat_ip, target, protocol): PoolKey) -> bool {
+    let leads = |rule: &RulePlan| match rule.floating {
+        None => rule.backends.contains(&target),
+        Some(frontend) => frontend == target && !rule.backends.is_empty(),
+    };
+    let serves = |rule: &RulePlan| rule.protocol as u8 == protocol && leads(rule);
     let services = plan.services.iter().enumerate();
     let mut services = services.filter(|(_, service)| service.scope.0 == scope);
     services.any(|(at, service)| {
@@ -189,10 +193,11 @@ pub(super) fn wants(plan: &Plan, key: &Key, flow: &Flow) -> Result<(), DropReaso
     judge_source(plan, key.0, key.2.0)?;
     let service = &plan.services[endpoint.service.slot()];
     let rule = rule_for(service, key).ok_or(DropReason::EndpointRemoved)?;
-    let (nat, backend) = (flow.choice.nat, flow.choice.backend);
+    let Choice { nat, backend, target } = flow.choice;
     let is_closing = has_nat_ip(plan, endpoint.service.slot(), nat.0);
     let is_closing = is_closing.ok_or(DropReason::NatIpRemoved)?;
-    if !rule.backends.contains(&backend.0) || port_behind(&rule, key) != backend.1 {
+    let addressed = (rule.floating.unwrap_or(backend), port_behind(&rule, key));
+    if !rule.backends.contains(&backend) || addressed != target {
         return Err(DropReason::BackendRemoved);
     }
     if service.scope.0 != flow.provider {
@@ -201,6 +206,6 @@ pub(super) fn wants(plan: &Plan, key: &Key, flow: &Flow) -> Result<(), DropReaso
     if is_closing {
         return Err(DropReason::NatIpDrained);
     }
-    let is_drained = rule.balance.drained.contains(&backend.0);
+    let is_drained = rule.balance.drained.contains(&backend);
     if is_drained { Err(DropReason::BackendDrained) } else { Ok(()) }
 }

@@ -33,6 +33,13 @@ pub(super) fn change(
             };
             rules.iter_mut().for_each(|rule| rule.balance.persistence = persistence);
         }
+        ("floating", [address]) => {
+            let frontend: Option<IpAddr> = match *address {
+                "none" => None,
+                address => Some(address.parse().map_err(|_| "a frontend is an address, or none")?),
+            };
+            rules.iter_mut().for_each(|rule| rule.floating = frontend);
+        }
         ("ha-ports", []) => {
             let like = rules.first().ok_or("there is no rule")?.clone();
             let rule = |protocol| RulePlan { protocol, port: 0, backend_port: 0, ..like.clone() };

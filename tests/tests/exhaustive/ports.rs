@@ -19,7 +19,7 @@ impl Watched {
         let key = PoolKey {
             scope: ScopeId(0),
             nat_ip: Address::from([10, 1, 0, 4]),
-            backend: Address::from([10, 1, 0, 10]),
+            target: Address::from([10, 1, 0, 10]),
             protocol: Protocol::Udp,
         };
         Watched {

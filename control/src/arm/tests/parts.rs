@@ -94,6 +94,32 @@ fn the_data_path_is_told_of_every_part() {
     }
 }
 
+#[test]
+fn a_frontend_floats_by_its_own_address() {
+    let office = furnished();
+    let mut body = rich();
+    let properties = &mut body["properties"];
+    let rule = &mut properties["loadBalancingRules"][0]["properties"];
+    rule["enableFloatingIP"] = true.into();
+    rule["backendPort"] = rule["frontendPort"].clone();
+    let mut one = nat_rule(22, 22);
+    one["enableFloatingIP"] = true.into();
+    properties["inboundNatRules"] = json!([{ "name": "ssh", "properties": one }]);
+    let list = &mut properties["backendAddressPools"][0]["properties"];
+    list["loadBalancerBackendAddresses"].as_array_mut().unwrap().truncate(1);
+    let made = office.made("loadBalancers/lb", &body);
+    let shown = |part: &str| made["properties"][part][0]["properties"].clone();
+    for part in ["loadBalancingRules", "inboundNatRules"] {
+        assert_eq!(shown(part)["enableFloatingIP"], true, "{part}");
+    }
+    let address = shown("frontendIPConfigurations")["privateIPAddress"].clone();
+    let config = config(&office);
+    let [balancer] = config.load_balancers() else { panic!("{config:?}") };
+    let floating = balancer.rules[0].floating.map(|frontend| frontend.to_string());
+    assert_eq!(floating.as_deref(), address.as_str());
+    assert_eq!(balancer.inbound_nat_rules[0].floating, balancer.rules[0].floating);
+}
+
 /// Etags differ by the change in between.
 fn take_etags(from: &Value, to: &mut Value) {
     match (from, to) {
@@ -190,8 +216,13 @@ fn a_part_that_breaks_a_rule_is_refused_by_its_code() {
             |p| {
                 let rule = &mut p["loadBalancingRules"][0]["properties"];
                 rule["enableFloatingIP"] = true.into();
+                rule["frontendPort"] = 81.into();
             },
-            "NotImplemented",
+            "InvalidRequestFormat",
+        ),
+        (
+            |p| p["inboundNatRules"][0]["properties"]["enableFloatingIP"] = true.into(),
+            "InvalidRequestFormat",
         ),
         (
             |p| {

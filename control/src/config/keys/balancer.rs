@@ -23,6 +23,14 @@ pub(super) static LOAD_BALANCER: Keys = Keys {
         ),
         key("sku", words(&["Standard"]), Same("\"Standard\""), "\"Standard\"", "As in Azure."),
         key(
+            "frontend_ip_address",
+            (Text, Range::Said("an address of the virtual network that is used for nothing else")),
+            Absent::Said("none"),
+            "\"10.1.0.100\"",
+            "The frontend's address, which rules with `enable_floating_ip` need: backends have it \
+             on a loopback interface, and answer nobody's ARP for it.",
+        ),
+        key(
             "backend_address_pool",
             tables(&POOL),
             Absent::Said("none"),
@@ -116,6 +124,16 @@ const IDLE_TIMEOUT: Key = key(
     "How long an established TCP flow may idle.",
 );
 
+const FLOATING_IP: Key = key(
+    "enable_floating_ip",
+    FLAG,
+    Same("false"),
+    "true",
+    "Whether packets to backends are addressed to the frontend and the port that was dialled, as \
+     with Azure's floating IP. `backend_port` is the `frontend_port` then, and no backend is \
+     behind a router.",
+);
+
 const TCP_RESET: Key = key(
     "enable_tcp_reset",
     FLAG,
@@ -168,6 +186,8 @@ static RULE: Keys = Keys {
             "\"healthz\"",
             "Which probe decides which backends take its new flows.",
         ),
+        FLOATING_IP,
+        FLOATING_IP,
         IDLE_TIMEOUT,
         TCP_RESET,
     ],
@@ -182,6 +202,8 @@ static INBOUND_NAT_RULE: Keys = Keys {
         key("frontend_port", PORT, Refused, "2201", "The port that consumers dial."),
         key("backend_ip_address", ADDRESS, Refused, "\"10.1.0.10\"", "The backend."),
         key("backend_port", PORT, Refused, "22", "The port that it listens on."),
+        FLOATING_IP,
+        FLOATING_IP,
         IDLE_TIMEOUT,
         TCP_RESET,
     ],

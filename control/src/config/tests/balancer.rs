@@ -3,6 +3,7 @@
 use super::*;
 use crate::state::Health;
 use dataplane::snapshot::{Persistence, UdpTracking};
+use std::net::IpAddr;
 
 /// The good file with keys added to its first rule.
 fn with_rule(keys: &str) -> String {
@@ -136,4 +137,60 @@ fn a_pool_says_how_long_backends_that_are_taken_down_may_drain() {
     for wrong in ["-1", "86401"] {
         assert_fault(&with(wrong), path, 25, &["0 to 86400"]);
     }
+}
+
+/// The good file without its backend behind a router, with more of the balancer and a rule.
+fn with_floating(balancer: &str, rule: &str) -> String {
+    let text = with_rule(rule).replace(", \"10.1.9.11\"", "");
+    text.replacen("sku = \"standard\"", &format!("sku = \"standard\"\n{balancer}"), 1)
+}
+
+#[test]
+fn a_frontend_floats_with_its_address_and_the_port_that_was_dialled() {
+    let frontend = "frontend_ip_address = \"10.1.0.100\"";
+    let floats = "enable_floating_ip = true";
+    let text = with_floating(frontend, floats).replace("backend_port = 8080", "backend_port = 80");
+    let balancer = first_balancer(&text);
+    let address = IpAddr::from([10, 1, 0, 100]);
+    assert_eq!((balancer.frontend, balancer.rules[0].floating), (Some(address), Some(address)));
+    assert_eq!(balancer.rules[1].floating, None, "only the rule that says so");
+    let path = "load_balancer[0].load_balancing_rule[0].enable_floating_ip";
+    let words = &["10.1.9.11", "behind the router 10.1.0.1", "on the segment"];
+    assert_fault(&text.replace("[\"10.1.0.10\"]", "[\"10.1.9.11\"]"), path, 34, words);
+    let words = &["80", "8080", "write backend_port = 80"];
+    assert_fault(&with_floating(frontend, floats), path, 34, words);
+    let words = &["has no address", "frontend_ip_address"];
+    assert_fault(&with_floating("", floats), path, 34, words);
+    let first_balancer = "load_balancer[0].frontend_ip_address";
+    let taken = with_floating("frontend_ip_address = \"10.1.0.10\"", "");
+    let path = "load_balancer[0].backend_address_pool[0].backend_addresses[0]";
+    assert_fault(&taken, path, 26, &["10.1.0.10 is already the address of a frontend (line 25)"]);
+    let elsewhere = with_floating("frontend_ip_address = \"10.0.0.100\"", "");
+    assert_fault(&elsewhere, first_balancer, 25, &["outside"]);
+}
+
+#[test]
+fn a_frontend_floats_before_backends_of_its_family() {
+    let text = with_floating("frontend_ip_address = \"fd01::100\"", "enable_floating_ip = true");
+    let text = text.replace("backend_port = 8080", "backend_port = 80");
+    let text = text.replace("\"10.2.0.0/31\"]", "\"fd01::/64\"]");
+    let path = "load_balancer[0].load_balancing_rule[0].enable_floating_ip";
+    assert_fault(&text, path, 34, &["10.1.0.10 is IPv4", "fd01::100 IPv6"]);
+}
+
+#[test]
+fn an_inbound_nat_rule_floats_as_well() {
+    let rule = |ports: &str| {
+        let keys = format!(
+            "name = \"ssh\"\nprotocol = \"Tcp\"\n{ports}\nbackend_ip_address = \"10.1.0.10\"\n\
+             enable_floating_ip = true"
+        );
+        let text = with_added("inbound_nat_rule", &keys);
+        let frontend = "sku = \"standard\"\nfrontend_ip_address = \"10.1.0.100\"";
+        text.replacen("sku = \"standard\"", frontend, 1)
+    };
+    let balancer = first_balancer(&rule("frontend_port = 22\nbackend_port = 22"));
+    assert_eq!(balancer.inbound_nat_rules[0].floating, balancer.frontend);
+    let path = "load_balancer[0].inbound_nat_rule[0].enable_floating_ip";
+    assert_fault(&rule("frontend_port = 2201\nbackend_port = 22"), path, 46, &["2201", "22"]);
 }

@@ -41,6 +41,8 @@ pub(super) enum Use {
     NatIp,
     /// A backend's: other pools may name it too.
     Backend,
+    /// A frontend's: nobody else may have it.
+    Frontend,
     /// Where probes come from: other load balancers may name it too.
     ProbeSource,
 }
@@ -51,6 +53,7 @@ impl Use {
             Use::Endpoint => "the address of a private endpoint",
             Use::NatIp => "a NAT IP",
             Use::Backend => "a backend",
+            Use::Frontend => "the address of a frontend",
             Use::ProbeSource => "an address that probes come from",
         }
     }
@@ -61,7 +64,7 @@ impl Use {
 pub(super) struct Claims(HashMap<(usize, IpAddr), (Use, usize)>);
 
 impl Claims {
-    /// What adit itself is under an address, if anything.
+    /// What an address is that no router can have, if anything.
     pub(super) fn owned_by_adit(&self, network: usize, address: IpAddr) -> Option<String> {
         let &(what, line) = self.0.get(&(network, address))?;
         (what != Use::Backend).then(|| format!("{} (line {line})", what.name()))

@@ -1,6 +1,7 @@
 //! Load balancers: pools, load-balancing rules, inbound NAT rules.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use dataplane::limits::BACKENDS_PER_RULE_MAX;
@@ -50,6 +51,8 @@ fn load_balancer(
     let name = context.name(raw.name.as_ref());
     let network = context.resolve(&names.networks, raw.virtual_network.as_ref());
     let standard = raw.sku.as_ref().is_none_or(|text| is_standard(context, text));
+    let address = raw.frontend_ip_address.as_ref();
+    let frontend = claimed_host(context, address, network, networks, Use::Frontend);
     let pools: Vec<_> = raw.pools.iter().map(|raw| pool(context, network, networks, raw)).collect();
     let pool_names = raw.pools.iter().map(|pool| pool.name.as_ref());
     let table = context.positions(pool_names, "backend address pool");
@@ -59,11 +62,12 @@ fn load_balancer(
     let probe_source = probe::source(context, file, raw, network, networks);
     warn_of_idle_probes(context, raw);
     let rules: Vec<_> =
-        raw.rules.iter().map(|raw| rule(context, &table, &probe_names, raw)).collect();
+        raw.rules.iter().map(|raw| rule(context, &table, &probe_names, (frontend, raw))).collect();
     context.positions(raw.rules.iter().map(|rule| rule.name.as_ref()), "load-balancing rule");
     let nat_rules = raw.inbound_nat_rules.iter();
-    let nat_rules: Vec<_> =
-        nat_rules.map(|raw| inbound_nat_rule(context, network, networks, raw)).collect();
+    let nat_rules: Vec<_> = nat_rules
+        .map(|raw| inbound_nat_rule(context, network, networks, (frontend, raw)))
+        .collect();
     let nat_names = raw.inbound_nat_rules.iter().map(|rule| rule.name.as_ref());
     context.positions(nat_names, "inbound NAT rule");
     unique_frontends(context, raw, &rules, &nat_rules);
@@ -74,6 +78,7 @@ fn load_balancer(
     standard.then_some(LoadBalancer {
         name: name?,
         virtual_network: network?,
+        frontend,
         pools: pools.into_iter().collect::<Option<_>>()?,
         rules: rules.into_iter().collect::<Option<_>>()?,
         inbound_nat_rules: nat_rules.into_iter().collect::<Option<_>>()?,
@@ -166,12 +171,14 @@ fn rule(
     context: &mut Context,
     pools: &Table<'_>,
     probes: &Table<'_>,
-    raw: &RawRule,
+    (frontend, raw): (Option<IpAddr>, &RawRule),
 ) -> Option<Rule> {
     let name = context.name(raw.name.as_ref());
     let protocol = raw.protocol.as_ref().and_then(|text| rule_protocol(context, text));
     let frontend_port = rule_port(context, protocol, raw.frontend_port.as_ref());
     let backend_port = rule_port(context, protocol, raw.backend_port.as_ref());
+    let ports = (frontend_port, backend_port);
+    let floating = floating(context, frontend, raw.enable_floating_ip.as_ref(), ports);
     let pool = context.resolve(pools, raw.backend_address_pool.as_ref());
     let probe = match &raw.probe {
         None => Some(None),
@@ -196,6 +203,7 @@ fn rule(
         protocol: protocol?,
         frontend_port: frontend_port?,
         backend_port: backend_port?,
+        floating: floating?,
         pool: pool?,
         probe: probe?,
         persistence: persistence?,
@@ -208,7 +216,7 @@ fn inbound_nat_rule(
     context: &mut Context,
     network: Option<usize>,
     networks: Networks<'_>,
-    raw: &RawInboundNatRule,
+    (frontend, raw): (Option<IpAddr>, &RawInboundNatRule),
 ) -> Option<InboundNatRule> {
     let name = context.name(raw.name.as_ref());
     let protocol = match raw.protocol.as_ref().and_then(|text| rule_protocol(context, text))? {
@@ -224,6 +232,8 @@ fn inbound_nat_rule(
     };
     let frontend_port = value::port(context, raw.frontend_port.as_ref());
     let backend_port = value::port(context, raw.backend_port.as_ref());
+    let ports = (frontend_port, backend_port);
+    let floating = floating(context, frontend, raw.enable_floating_ip.as_ref(), ports);
     let address = raw.backend_ip_address.as_ref();
     let address = claimed_host(context, address, network, networks, Use::Backend);
     let lifetime = lifetime(context, &raw.lifetime, protocol == Some(Protocol::Udp));
@@ -233,8 +243,37 @@ fn inbound_nat_rule(
         frontend_port: frontend_port?,
         backend_address: address?,
         backend_port: backend_port?,
+        floating: floating?,
         lifetime: lifetime?,
     })
+}
+
+/// The frontend's address, if a rule wants it to float: its packets keep the port, too.
+fn floating(
+    context: &mut Context,
+    frontend: Option<IpAddr>,
+    raw: Option<&Located<bool>>,
+    (frontend_port, backend_port): (Option<u16>, Option<u16>),
+) -> Option<Option<IpAddr>> {
+    let Some(raw) = raw.filter(|raw| raw.value) else { return Some(None) };
+    if frontend.is_none() {
+        let cure = "write frontend_ip_address in the load balancer: the address that its backends \
+            have on a loopback interface";
+        context.error(&raw.place, "the frontend that shall float has no address", cure);
+        return None;
+    }
+    if let (Some(frontend_port), Some(backend_port)) = (frontend_port, backend_port)
+        && frontend_port != backend_port
+    {
+        let problem = format!(
+            "packets of a rule with a floating IP keep their port {frontend_port}, and \
+             backend_port is {backend_port}"
+        );
+        let cure = format!("write backend_port = {frontend_port}, or leave the floating IP out");
+        context.error(&raw.place, problem, cure);
+        return None;
+    }
+    Some(frontend)
 }
 
 /// What a rule says of the life of its flows; of UDP alone none of it has an effect.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 
 use super::part;
-use super::rule::{frontend, idle_minutes, protocol, refuse_floating};
+use super::rule::{floats, frontend, idle_minutes, protocol};
 use crate::resource::Fault;
 use crate::resource::body::Object;
 use crate::resource::model::{Balancer, NatRule, Transport};
@@ -33,7 +33,6 @@ pub(super) fn nat_rule(
         let rule = "an inbound NAT rule has one protocol";
         return Err(Fault::value(&field("protocol"), rule, cure));
     }
-    refuse_floating(&properties)?;
     let port = |name: &str| {
         let missing = || Fault::value(&field(name), "the port is missing", "write 1 to 65535");
         properties.number::<u16>(name, 1..=65_535)?.ok_or_else(missing)
@@ -45,6 +44,7 @@ pub(super) fn nat_rule(
         let cure = "write the lowest port first";
         return Err(Fault::value(&field("frontendPortRangeEnd"), rule, cure));
     }
+    let backend_port = port("backendPort")?;
     Ok(NatRule {
         name,
         frontend: frontend(balancer, &properties)?,
@@ -52,7 +52,8 @@ pub(super) fn nat_rule(
         protocol,
         first_port,
         last_port,
-        backend_port: port("backendPort")?,
+        backend_port,
+        floats: floats(&properties, first_port..=last_port, backend_port)?,
         mapping: Vec::new(),
         idle_minutes: idle_minutes(&properties)?,
         tcp_reset: properties.truth("enableTcpReset")?,

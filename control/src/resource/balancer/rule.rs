@@ -1,6 +1,7 @@
 //! Rules of load-balancing rules.
 
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 
 use super::{part, part_here};
 use crate::resource::Fault;
@@ -21,7 +22,6 @@ pub(super) fn rule(
     let pool = pool(balancer, &properties)?;
     let probe = probe(balancer, &properties)?;
     let protocol = protocol(&properties, "write Tcp, Udp or All")?;
-    refuse_floating(&properties)?;
     // All ports are 0, and only all of them.
     let range = if protocol == Transport::All { 0..=0 } else { 1..=65_535 };
     let port = |name: &str| {
@@ -30,6 +30,7 @@ pub(super) fn rule(
             || Fault::value(&field, "the port is missing", "write 1 to 65535, or 0 with All");
         properties.number::<u16>(name, range.clone())?.ok_or_else(missing)
     };
+    let (frontend_port, backend_port) = (port("frontendPort")?, port("backendPort")?);
     let distribution = properties.word("loadDistribution", Distribution::WORDS)?;
     let rule = Rule {
         name,
@@ -37,8 +38,9 @@ pub(super) fn rule(
         pool,
         protocol,
         distribution: distribution.unwrap_or(Distribution::Default),
-        frontend_port: port("frontendPort")?,
-        backend_port: port("backendPort")?,
+        frontend_port,
+        backend_port,
+        floats: floats(&properties, frontend_port..=frontend_port, backend_port)?,
         idle_minutes: idle_minutes(&properties)?,
         tcp_reset: properties.truth("enableTcpReset")?,
         probe,
@@ -101,12 +103,19 @@ fn probe(balancer: &Balancer, properties: &Object<'_>) -> Result<Option<String>,
     }
 }
 
-/// What would change where packets go, and adit does otherwise.
-pub(super) fn refuse_floating(properties: &Object<'_>) -> Result<(), Fault> {
-    if properties.truth("enableFloatingIP")? == Some(true) {
-        return Err(Fault::unsupported(&properties.path("enableFloatingIP"), "floating IPs"));
+/// Whether the frontend floats: packets then keep the port that was dialled.
+pub(super) fn floats(
+    properties: &Object<'_>,
+    dialled: RangeInclusive<u16>,
+    backend_port: u16,
+) -> Result<bool, Fault> {
+    let floats = properties.truth("enableFloatingIP")?.unwrap_or(false);
+    if floats && dialled != (backend_port..=backend_port) {
+        let rule = "packets of a floating IP keep the port that was dialled, which is not this one";
+        let cure = "write the frontend's port, or leave enableFloatingIP out";
+        return Err(Fault::value(&properties.path("backendPort"), rule, cure));
     }
-    Ok(())
+    Ok(floats)
 }
 
 /// Two rules may not meet at one port of a pool, says Azure. To adit they are two.

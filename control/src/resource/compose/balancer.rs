@@ -20,14 +20,16 @@ pub(super) fn load_balancer(
     virtual_network: usize,
 ) -> LoadBalancer {
     let here = |name: &str| name.eq_ignore_ascii_case(frontend);
+    let address = balancer.frontend(frontend).and_then(|frontend| frontend.address);
     let rules = balancer.rules.iter().filter(|rule| here(&rule.frontend));
     let nat_rules = balancer.nat_rules.iter().filter(|rule| here(&rule.frontend));
     LoadBalancer {
         name,
         virtual_network,
+        frontend: address,
         pools: balancer.pools.iter().map(pool).collect(),
-        rules: rules.filter_map(|rule| self::rule(balancer, rule)).collect(),
-        inbound_nat_rules: nat_rules.flat_map(self::nat_rules).collect(),
+        rules: rules.filter_map(|rule| self::rule(balancer, address, rule)).collect(),
+        inbound_nat_rules: nat_rules.flat_map(|rule| self::nat_rules(address, rule)).collect(),
         probes: balancer.probes.iter().map(probe).collect(),
         probe_source: None,
     }
@@ -46,7 +48,7 @@ fn pool(pool: &model::Pool) -> Pool {
     }
 }
 
-fn rule(balancer: &Balancer, rule: &Rule) -> Option<crate::config::Rule> {
+fn rule(balancer: &Balancer, frontend: Option<IpAddr>, rule: &Rule) -> Option<crate::config::Rule> {
     let is_pool = |pool: &model::Pool| pool.name.eq_ignore_ascii_case(&rule.pool);
     let named = rule.probe.as_ref();
     let is_probe = |name: &String| {
@@ -67,6 +69,7 @@ fn rule(balancer: &Balancer, rule: &Rule) -> Option<crate::config::Rule> {
         },
         frontend_port: rule.frontend_port,
         backend_port: rule.backend_port,
+        floating: frontend.filter(|_| rule.floats),
         pool: balancer.pools.iter().position(is_pool)?,
         probe: named.and_then(is_probe),
         persistence: match rule.distribution {
@@ -80,13 +83,17 @@ fn rule(balancer: &Balancer, rule: &Rule) -> Option<crate::config::Rule> {
 }
 
 /// A rule for each backend, named after it.
-fn nat_rules(rule: &NatRule) -> impl Iterator<Item = InboundNatRule> + use<'_> {
-    let one = |&(backend_address, frontend_port): &(IpAddr, u16)| InboundNatRule {
+fn nat_rules(
+    frontend: Option<IpAddr>,
+    rule: &NatRule,
+) -> impl Iterator<Item = InboundNatRule> + use<'_> {
+    let one = move |&(backend_address, frontend_port): &(IpAddr, u16)| InboundNatRule {
         name: Name::of_resource(format!("{}/{backend_address}", rule.name)),
         protocol: if rule.protocol == Transport::Udp { Protocol::Udp } else { Protocol::Tcp },
         frontend_port,
         backend_address,
         backend_port: rule.backend_port,
+        floating: frontend.filter(|_| rule.floats),
         lifetime: lifetime(rule.protocol, rule.idle_minutes, rule.tcp_reset),
     };
     rule.mapping.iter().map(one)

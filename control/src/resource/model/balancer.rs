@@ -33,6 +33,15 @@ impl Balancer {
         self.frontends.iter().find(|frontend| frontend.name.eq_ignore_ascii_case(name))
     }
 
+    /// The address of a frontend, if a rule of it floats.
+    #[must_use]
+    pub fn floating(&self, frontend: &str) -> Option<IpAddr> {
+        let here = |name: &String| name.eq_ignore_ascii_case(frontend);
+        let floats = self.rules.iter().any(|rule| rule.floats && here(&rule.frontend))
+            || self.nat_rules.iter().any(|rule| rule.floats && here(&rule.frontend));
+        self.frontend(frontend).filter(|_| floats)?.address
+    }
+
     /// The pool of a name.
     #[must_use]
     pub fn pool(&self, name: &str) -> Option<&Pool> {
@@ -110,6 +119,9 @@ pub struct Rule {
     /// Whether UDP flows stay with their backend.
     #[serde(default)]
     pub udp_tracking: bool,
+    /// Whether its frontend floats: packets to backends are addressed to it.
+    #[serde(default)]
+    pub floats: bool,
     /// Shown as it was said: backends of adit open no connections through a load balancer.
     #[serde(default)]
     pub outbound_snat_disabled: bool,
@@ -210,6 +222,9 @@ pub struct NatRule {
     pub last_port: u16,
     /// The port that backends listen on.
     pub backend_port: u16,
+    /// Whether its frontend floats.
+    #[serde(default)]
+    pub floats: bool,
     /// Which backend has which port. One keeps its own for as long as it is in the pool.
     pub mapping: Vec<(IpAddr, u16)>,
     /// 4 to 30.

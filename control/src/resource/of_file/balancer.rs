@@ -43,6 +43,7 @@ pub(super) fn rule(balancer: &LoadBalancer, rule: &config::Rule) -> Option<Rule>
         tcp_reset: rule.lifetime.tcp_reset,
         probe: balancer.probe_of(rule).map(|probe| probe.name.to_string()),
         udp_tracking: rule.udp_tracking == UdpTracking::On,
+        floats: rule.floating.is_some(),
         outbound_snat_disabled: false,
     })
 }
@@ -78,6 +79,7 @@ pub(super) fn nat_rule(rule: &InboundNatRule) -> NatRule {
         first_port: rule.frontend_port,
         last_port: rule.frontend_port,
         backend_port: rule.backend_port,
+        floats: rule.floating.is_some(),
         mapping: vec![(rule.backend_address, rule.frontend_port)],
         idle_minutes: idle_minutes(&rule.lifetime),
         tcp_reset: rule.lifetime.tcp_reset,

@@ -134,7 +134,7 @@ fn rule(balancer: &str, rule: &Rule) -> Value {
         "backendPort": rule.backend_port,
         "idleTimeoutInMinutes": idle_minutes(rule.idle_minutes),
         "enableTcpReset": resets(rule.protocol, rule.tcp_reset),
-        "enableFloatingIP": false,
+        "enableFloatingIP": rule.floats,
         "enableConnectionTracking": rule.udp_tracking,
         "disableOutboundSnat": rule.outbound_snat_disabled,
         "loadDistribution": rule.distribution.name(),
@@ -181,7 +181,7 @@ fn nat_rule(balancer: &str, rule: &NatRule) -> Value {
         "backendPort": rule.backend_port,
         "idleTimeoutInMinutes": idle_minutes(rule.idle_minutes),
         "enableTcpReset": resets(rule.protocol, rule.tcp_reset),
-        "enableFloatingIP": false,
+        "enableFloatingIP": rule.floats,
     });
     match &rule.pool {
         Some(pool) => {
