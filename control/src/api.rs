@@ -27,9 +27,9 @@ pub use request::{
 };
 pub use response::{
     Account, Answer, AnswerResult, AuditLog, Backend, BackendProbe, Device, DeviceState, Drop,
-    Endpoint, ErrorCode, Failure, FastPath, FastPathState, FlowLog, LeavingNatIp, NatPorts,
-    NextHop, Privileges, Recording, Refusals, Response, Rule, RuleKind, RuleProbe, Service, Status,
-    Traffic, Worker,
+    Endpoint, ErrorCode, Failure, FastPath, FastPathState, FlowLog, LeavingNatIp, MetricsPush,
+    NatPorts, NextHop, Privileges, Recording, Refusals, Response, Rule, RuleKind, RuleProbe,
+    Service, Status, Traffic, Worker,
 };
 pub use session_id::SessionId;
 pub use trace::{

@@ -34,9 +34,9 @@ pub(crate) use security::{
 };
 pub use valid::{
     AddressFilter, AdminState, Binding, Collector, Config, Device, EndpointPolicies, FastPathUse,
-    FlowLog, InboundNatRule, Lifetime, LoadBalancer, LogFile, Memory, NatIp, NetworkSecurityGroup,
-    Pool, PoolBackend, PrivateEndpoint, PrivateLinkService, PrivilegeUse, Route, Rule,
-    RuleProtocol, SecurityRule, Setting, Settings, Subnet, VirtualNetwork,
+    FlowLog, InboundNatRule, Lifetime, LoadBalancer, LogFile, Memory, MetricsPush, NatIp,
+    NetworkSecurityGroup, Pool, PoolBackend, PrivateEndpoint, PrivateLinkService, PrivilegeUse,
+    Receiver, Route, Rule, RuleProtocol, SecurityRule, Setting, Settings, Subnet, VirtualNetwork,
 };
 pub(crate) use validate::unusable;
 

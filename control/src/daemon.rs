@@ -13,6 +13,7 @@ mod crew;
 mod directory;
 mod exhaustion;
 mod explain;
+mod facts;
 mod inquiry;
 mod ledger;
 mod notify;
@@ -20,6 +21,7 @@ mod plan;
 mod privileges;
 mod prober;
 mod publisher;
+mod push;
 mod recorder;
 mod server;
 mod sessions;
@@ -128,6 +130,8 @@ pub fn run(configuration: &Path, options: &ArmOptions) -> Result<(), DaemonError
     if let Some(listener) = http {
         web::announce(web::serve(listener, &daemon)?);
     }
+    let push = daemon.controller.lock().metrics_push().cloned();
+    push.map(|push| push::start(&push, &daemon)).transpose()?;
     log(format_args!("ready, control socket {}", socket_path.display()));
     let mut notifier = Notifier::of_environment();
     notifier.ready("forwarding");

@@ -267,6 +267,9 @@ pub struct Status {
     /// What is told of flows and written down.
     #[serde(default)]
     pub recording: Recording,
+    /// Where metrics are sent, if anywhere.
+    #[serde(default)]
+    pub metrics_push: Option<MetricsPush>,
     /// Frames received from devices.
     pub received: u64,
     /// Bytes of those.
@@ -381,6 +384,21 @@ pub struct FlowLog {
     /// Events that could not be.
     pub lost: u64,
     /// Why the last ones could not.
+    pub trouble: Option<String>,
+}
+
+/// Where metrics are sent.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct MetricsPush {
+    /// The receiver's address.
+    pub to: String,
+    /// How often they were sent.
+    pub sent: u64,
+    /// How often they could not be, or were refused.
+    pub lost: u64,
+    /// Samples that the receiver says it has not taken.
+    pub rejected_samples: u64,
+    /// Why they could not be sent the last time.
     pub trouble: Option<String>,
 }
 

@@ -8,8 +8,8 @@ use std::net::IpAddr;
 
 use crate::api::{
     AuditLog, Backend, Decision, Device, DeviceState, Drop, Endpoint, Explanation, FastPathState,
-    FlowLog, Judgement, NextHop, Owner, Packet, Privileges, Recording, Response, Rule, RuleKind,
-    RuleProbe, Service, Session, Status, Traffic, Worker,
+    FlowLog, Judgement, MetricsPush, NextHop, Owner, Packet, Privileges, Recording, Response, Rule,
+    RuleKind, RuleProbe, Service, Session, Status, Traffic, Worker,
 };
 use crate::arm::Access;
 use crate::cli::rates::Pace;
@@ -122,6 +122,7 @@ fn status(status: &Status) -> String {
     put(&mut text, format_args!("fast path      {}", fast_path(status)));
     put(&mut text, format_args!("privileges     {}", privileges(&status.privileges)));
     recording(&mut text, &status.recording);
+    status.metrics_push.iter().for_each(|push| metrics_push(&mut text, push));
     put(&mut text, format_args!("consumed       {} (ARP, answers to probes)", status.consumed));
     if status.backends_probed > 0 {
         let Status { backends_healthy, backends_probed, .. } = status;
@@ -563,13 +564,24 @@ fn recording(text: &mut String, recording: &Recording) {
     for log in &recording.flow_logs {
         let (form, to) = (printable(&log.form), printable(&log.to));
         let FlowLog { written, lost, .. } = log;
-        let trouble = log.trouble.as_deref().map(|why| format!("; trouble: {}", printable(why)));
-        let trouble = trouble.unwrap_or_default();
+        let trouble = trouble(log.trouble.as_deref());
         put(
             text,
             format_args!("flow log       {form} to {to}: {written} written, {lost} lost{trouble}"),
         );
     }
+}
+
+/// Where metrics go.
+fn metrics_push(text: &mut String, push: &MetricsPush) {
+    let MetricsPush { to, sent, lost, rejected_samples: left, trouble: why } = push;
+    let (to, why) = (printable(to), trouble(why.as_deref()));
+    let count = format!("{sent} sent, {lost} lost, {left} samples not taken");
+    put(text, format_args!("metrics        to {to}: {count}{why}"));
+}
+
+fn trouble(why: Option<&str>) -> String {
+    why.map(|why| format!("; trouble: {}", printable(why))).unwrap_or_default()
 }
 
 fn explanation(packet: &Packet, explanation: &Explanation) -> String {

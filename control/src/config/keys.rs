@@ -75,7 +75,7 @@ use Absent::{Refused, Same};
 use Form::{Flag, Number, Table, Tables, Text, Texts};
 use Range::{Durations, Numbers, Words};
 use balancer::LOAD_BALANCER;
-use recording::{AUDIT_LOG, FLOW_LOG, WHOIS};
+use recording::{AUDIT_LOG, FLOW_LOG, OPEN_TELEMETRY, WHOIS};
 use security::{SECURITY_GROUP, SUBNET};
 use service::SERVICE;
 
@@ -119,6 +119,13 @@ pub(super) static FILE: Keys = Keys {
         key("whois", (Table(&WHOIS), Range::Said("a table")), Absent::Said("its defaults"), "", ""),
         key("flow_log", (Table(&FLOW_LOG), Range::Said("a table")), Absent::Said("none"), "", ""),
         key("audit_log", (Table(&AUDIT_LOG), Range::Said("a table")), Absent::Said("none"), "", ""),
+        key(
+            "open_telemetry",
+            (Table(&OPEN_TELEMETRY), Range::Said("a table")),
+            Absent::Said("none"),
+            "",
+            "",
+        ),
         key("virtual_network", tables(&VIRTUAL_NETWORK), Absent::Said("none"), "", ""),
         key("device", tables(&DEVICE), Absent::Said("none"), "", ""),
         key("load_balancer", tables(&LOAD_BALANCER), Absent::Said("none"), "", ""),

@@ -19,6 +19,7 @@ pub(super) struct RawConfig {
     pub(super) whois: Option<RawWhois>,
     pub(super) flow_log: Option<RawFlowLog>,
     pub(super) audit_log: Option<RawAuditLog>,
+    pub(super) open_telemetry: Option<RawOpenTelemetry>,
     pub(super) virtual_networks: Vec<RawVirtualNetwork>,
     pub(super) devices: Vec<RawDevice>,
     pub(super) load_balancers: Vec<RawLoadBalancer>,
@@ -58,6 +59,12 @@ pub(super) struct RawFlowLog {
 /// `[audit_log]`.
 pub(super) struct RawAuditLog {
     pub(super) file: Option<Text>,
+}
+
+/// `[open_telemetry]`.
+pub(super) struct RawOpenTelemetry {
+    pub(super) url: Option<Text>,
+    pub(super) interval: Option<Text>,
 }
 
 /// `[[virtual_network]]`.
@@ -259,6 +266,7 @@ pub(super) fn read(text: &str) -> Result<(RawConfig, Vec<ConfigError>), Vec<Conf
         whois: top.section("whois").map(whois),
         flow_log: top.section("flow_log").map(flow_log),
         audit_log: top.section("audit_log").map(audit_log),
+        open_telemetry: top.section("open_telemetry").map(open_telemetry),
         virtual_networks: all(&mut top, "virtual_network", virtual_network),
         devices: all(&mut top, "device", device),
         load_balancers: all(&mut top, "load_balancer", load_balancer),
@@ -330,6 +338,13 @@ fn flow_log(mut section: Section<'_, '_>) -> RawFlowLog {
 
 fn audit_log(mut section: Section<'_, '_>) -> RawAuditLog {
     let raw = RawAuditLog { file: section.required("file") };
+    section.finish();
+    raw
+}
+
+fn open_telemetry(mut section: Section<'_, '_>) -> RawOpenTelemetry {
+    let raw =
+        RawOpenTelemetry { url: section.required("url"), interval: section.optional("interval") };
     section.finish();
     raw
 }

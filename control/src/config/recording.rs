@@ -1,8 +1,10 @@
-//! What is written down, where, and for how long: `[whois]`, `[flow_log]` and `[audit_log]`.
+//! What is written down or sent, where, and for how long: `[whois]`, `[flow_log]`, `[audit_log]`
+//! and `[open_telemetry]`.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub use crate::recording::ended::Memory;
 
@@ -52,5 +54,43 @@ impl FlowLog {
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.file.is_some() || self.ipfix.is_some()
+    }
+}
+
+/// `[open_telemetry]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetricsPush {
+    /// Where metrics go.
+    pub to: Receiver,
+    /// Time from one sending to the next.
+    pub interval: Duration,
+}
+
+/// A receiver that is reached over HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receiver {
+    /// Its name or address; an IPv6 address without brackets.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The path that metrics are sent to.
+    pub path: String,
+}
+
+impl Receiver {
+    /// The path where a receiver takes metrics unless it is said otherwise.
+    pub const PATH: &str = "/v1/metrics";
+
+    /// Host and port, as a request names them.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        let Receiver { host, port, .. } = self;
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
+}
+
+impl fmt::Display for Receiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}{}", self.authority(), self.path)
     }
 }

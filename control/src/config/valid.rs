@@ -17,7 +17,7 @@ use super::name::{InterfaceName, Name};
 use super::probe::{NoHealthyBackends, Probe};
 use super::profile::FlowSettings;
 use super::reader::Located;
-pub use super::recording::{Collector, FlowLog, LogFile, Memory};
+pub use super::recording::{Collector, FlowLog, LogFile, Memory, MetricsPush, Receiver};
 pub use super::security::{
     AddressFilter, EndpointPolicies, NetworkSecurityGroup, SecurityRule, Subnet,
 };
@@ -57,6 +57,8 @@ pub struct Settings {
     pub flow_log: Setting<FlowLog>,
     /// Where it is written down who changed what; `None`: with what the daemon says.
     pub audit_log: Setting<Option<PathBuf>>,
+    /// Where metrics are sent, if anywhere.
+    pub metrics_push: Setting<Option<MetricsPush>>,
 }
 
 /// What becomes of privileges that nothing needs.

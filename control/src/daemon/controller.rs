@@ -20,6 +20,7 @@ use super::exhaustion::Exhaustion;
 use super::ledger::Books;
 use super::prober::Probing;
 use super::publisher::{Lag, Publisher, Step};
+use super::push::Push;
 use super::recorder::{Recorder, now};
 use super::{log, privileges, view};
 use crate::api::{Device, ErrorCode, Failure, Request, Response};
@@ -98,6 +99,7 @@ pub(super) struct Controller {
     directory: Arc<Directory>,
     recorder: Option<Arc<Recorder>>,
     audit: Arc<Audit>,
+    push: Option<Arc<Push>>,
     /// What has changed since somebody took note of it.
     changes: Vec<Changed>,
 }
@@ -123,6 +125,8 @@ impl Controller {
         let started = Instant::now();
         let probing = Probing::new(seed, started);
         probing.follow(&config, &registry);
+        let push = config.settings().metrics_push.value.as_ref();
+        let push = push.map(|settings| Arc::new(Push::new(settings)));
         let directory = Arc::new(Directory::default());
         directory.learn(&registry);
         Ok(Controller {
@@ -141,6 +145,7 @@ impl Controller {
             directory,
             recorder: None,
             audit: Arc::new(Audit::default()),
+            push,
             changes: Vec::new(),
         })
     }
@@ -158,6 +163,11 @@ impl Controller {
     /// The audit log.
     pub(super) fn audit(&self) -> &Arc<Audit> {
         &self.audit
+    }
+
+    /// Where metrics are sent, if anywhere.
+    pub(super) fn metrics_push(&self) -> Option<&Arc<Push>> {
+        self.push.as_ref()
     }
 
     /// What has changed since the last call.
@@ -290,6 +300,7 @@ impl Controller {
                     probed: self.probing.count(),
                     recorder: self.recorder.as_deref(),
                     audit: &self.audit,
+                    push: self.push.as_deref(),
                     books: &self.books(),
                 };
                 Ok(Response::Status(Box::new(status.status())))
@@ -450,6 +461,7 @@ impl Controller {
             changed("whois", &old.whois, &new.whois),
             changed("flow_log", &old.flow_log, &new.flow_log),
             changed("audit_log", &old.audit_log, &new.audit_log),
+            changed("open_telemetry", &old.metrics_push, &new.metrics_push),
         ];
         let faults: Vec<ConfigError> = faults.into_iter().flatten().collect();
         if faults.is_empty() {

@@ -24,6 +24,7 @@ use super::crew::{Crew, FastPathState};
 use super::ledger::{Book, Books};
 use super::privileges;
 use super::prober::Probing;
+use super::push::Push;
 use super::recorder::Recorder;
 use crate::api;
 use crate::config;
@@ -44,6 +45,7 @@ pub(super) struct Facts<'f> {
     pub(super) probed: (usize, usize),
     pub(super) recorder: Option<&'f Recorder>,
     pub(super) audit: &'f Audit,
+    pub(super) push: Option<&'f Push>,
     pub(super) books: &'f Books,
 }
 
@@ -83,6 +85,7 @@ impl Facts<'_> {
                 audit_log: self.audit.status(),
                 ..self.recorder.map(Recorder::status).unwrap_or_default()
             },
+            metrics_push: self.push.map(Push::status),
             received: counters.received,
             received_bytes: counters.received_bytes,
             shortcut: counters.shortcut,

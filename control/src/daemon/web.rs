@@ -15,9 +15,9 @@ use serde::Deserialize;
 
 use super::audit::Who;
 use super::server::Daemon;
-use super::{DaemonError, log};
-use crate::api::{Request as Asked, Response};
-use crate::web::metrics::{self, Facts};
+use super::{DaemonError, facts, log};
+use crate::api::Request as Asked;
+use crate::web::metrics::{Facts, prometheus};
 use crate::web::request::{self, Request};
 use crate::web::{Answer, file};
 
@@ -166,33 +166,12 @@ impl Site {
     }
 
     fn metrics(&self) -> Answer {
-        self.gather(|facts| Answer::ok(metrics::KIND, metrics::render(facts)))
+        self.gather(|facts| Answer::ok(prometheus::KIND, prometheus::render(facts)))
     }
 
-    fn gather(&self, with: impl Fn(&Facts<'_>) -> Answer) -> Answer {
-        let mut controller = self.daemon.controller.lock();
-        let mut ask = |request| controller.answer(&request);
-        let answers = (
-            ask(Asked::Status {}),
-            ask(Asked::Endpoints {}),
-            ask(Asked::Services {}),
-            ask(Asked::Drops { all: true }),
-        );
-        drop(controller);
-        match answers {
-            (
-                Ok(Response::Status(status)),
-                Ok(Response::Endpoints { endpoints }),
-                Ok(Response::Services { services }),
-                Ok(Response::Drops { drops, .. }),
-            ) => with(&Facts {
-                status: &status,
-                endpoints: &endpoints,
-                services: &services,
-                drops: &drops,
-            }),
-            _ => Answer::refused(503, "adit is not ready", "try again in a moment"),
-        }
+    fn gather(&self, with: impl FnOnce(&Facts<'_>) -> Answer) -> Answer {
+        let answer = facts::gather(&self.daemon, with);
+        answer.unwrap_or_else(|| Answer::refused(503, "adit is not ready", "try again in a moment"))
     }
 
     /// Approves or rejects, for the page alone.

@@ -1,15 +1,20 @@
-//! Metrics in the text format of Prometheus (version 0.0.4), from what the control socket says.
+//! Metrics, from what the control socket says: the one table of them, whatever they are written in
+//! (`prometheus`, `open_telemetry`).
 //!
 //! Azure's `PLSNatPortsUsage` stays recognizable: `adit_pls_nat_ports_usage_percent`, and the ports
 //! behind it stand there by backend and protocol. So do `PEBytesIn`, `PEBytesOut`, `PLSBytesIn` and
 //! `PLSBytesOut`, beside which `adit_bytes_in_total` and its like have the dimensions that Azure
 //! lacks. Pure; bounds: what it is given.
 
+pub(crate) mod open_telemetry;
+pub(crate) mod prometheus;
+
 use std::collections::BTreeMap;
-use std::fmt::{Display, Write};
 use std::net::IpAddr;
 
-use crate::api::{DeviceState, Drop, Endpoint, Protocol, Recording, Service, Status, Traffic};
+use crate::api::{
+    DeviceState, Drop, Endpoint, MetricsPush, Protocol, Recording, Service, Status, Traffic,
+};
 use crate::state::ConnectionState;
 
 /// What metrics are made of.
@@ -20,16 +25,85 @@ pub(crate) struct Facts<'f> {
     pub(crate) drops: &'f [Drop],
 }
 
-/// The content type of the text.
-pub(crate) const KIND: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// What a metric is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Only grows while adit runs.
+    Counter,
+    /// Is what it is now.
+    Gauge,
+}
 
-/// All metrics.
-pub(crate) fn render(facts: &Facts<'_>) -> String {
-    let mut page = Page::default();
-    process(&mut page, facts.status);
-    recording(&mut page, &facts.status.recording);
-    connections(&mut page, facts);
-    services(&mut page, facts);
+/// A metric, of which there is a sample for each set of labels.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Family<'t> {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) help: &'t str,
+}
+
+/// The value of a sample.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Value {
+    Whole(u64),
+    Real(f64),
+}
+
+macro_rules! whole {
+    ($($kind:ty)*) => {
+        $(impl From<$kind> for Value {
+            fn from(value: $kind) -> Value {
+                Value::Whole(u64::from(value))
+            }
+        })*
+    };
+}
+
+whole!(u8 u32 u64);
+
+impl From<f64> for Value {
+    fn from(value: f64) -> Value {
+        Value::Real(value)
+    }
+}
+
+/// Names and values of what samples of a metric differ in.
+pub(crate) type Labels<'t> = &'t [(&'static str, &'t str)];
+
+/// What samples are written into. Those of one metric may come apart from each other.
+pub(crate) trait Page {
+    fn sample(&mut self, family: Family<'_>, labels: Labels<'_>, value: Value);
+}
+
+impl dyn Page + '_ {
+    fn counter(
+        &mut self,
+        name: &'static str,
+        help: &str,
+        labels: Labels<'_>,
+        value: impl Into<Value>,
+    ) {
+        self.sample(Family { name, kind: Kind::Counter, help }, labels, value.into());
+    }
+
+    fn gauge(
+        &mut self,
+        name: &'static str,
+        help: &str,
+        labels: Labels<'_>,
+        value: impl Into<Value>,
+    ) {
+        self.sample(Family { name, kind: Kind::Gauge, help }, labels, value.into());
+    }
+}
+
+/// Writes all metrics.
+pub(crate) fn write(facts: &Facts<'_>, page: &mut dyn Page) {
+    process(page, facts.status);
+    recording(page, &facts.status.recording);
+    facts.status.metrics_push.iter().for_each(|one| push(page, one));
+    connections(page, facts);
+    services(page, facts);
     for drop in facts.drops {
         let labels = [("reason", drop.metric.as_str())];
         page.counter("adit_drops_total", "Packets dropped, by reason.", &labels, drop.count);
@@ -60,12 +134,11 @@ pub(crate) fn render(facts: &Facts<'_>) -> String {
         let help = "Frames that the system dropped because adit was too slow.";
         page.counter("adit_device_missed_total", help, &labels, device.missed);
     }
-    page.text()
 }
 
-fn process(page: &mut Page, status: &Status) {
+fn process(page: &mut dyn Page, status: &Status) {
     let version = [("version", status.adit.as_str())];
-    page.gauge("adit_build_info", "Version of adit.", &version, 1);
+    page.gauge("adit_build_info", "Version of adit.", &version, 1_u8);
     let gauges: [(&'static str, &str, u64); 8] = [
         ("adit_uptime_seconds", "Seconds since adit started.", status.uptime_seconds),
         ("adit_generation", "The configuration in force.", u64::from(status.generation)),
@@ -98,7 +171,20 @@ fn process(page: &mut Page, status: &Status) {
     }
 }
 
-fn recording(page: &mut Page, recording: &Recording) {
+/// How it is with whoever metrics are sent to.
+fn push(page: &mut dyn Page, push: &MetricsPush) {
+    let labels = [("to", push.to.as_str())];
+    let help = "Times that metrics were sent to an OpenTelemetry receiver.";
+    page.counter("adit_metrics_push_total", help, &labels, push.sent);
+    let help = "Times that metrics could not be sent, or were refused.";
+    page.counter("adit_metrics_push_lost_total", help, &labels, push.lost);
+    let help = "Samples that the receiver says it has not taken.";
+    page.counter("adit_metrics_push_rejected_samples_total", help, &labels, push.rejected_samples);
+    let help = "Whether metrics could be sent the last time.";
+    page.gauge("adit_metrics_push_up", help, &labels, u8::from(push.trouble.is_none()));
+}
+
+fn recording(page: &mut dyn Page, recording: &Recording) {
     let help = "Records of flows that began or ended, told by workers.";
     page.counter("adit_flow_records_total", help, &[], recording.records);
     let help = "Records of flows that were lost because there were too many at once.";
@@ -120,7 +206,7 @@ fn recording(page: &mut Page, recording: &Recording) {
     }
 }
 
-fn connections(page: &mut Page, facts: &Facts<'_>) {
+fn connections(page: &mut dyn Page, facts: &Facts<'_>) {
     for endpoint in facts.endpoints {
         let link = endpoint.link_id.to_string();
         let labels = [
@@ -144,7 +230,7 @@ fn connections(page: &mut Page, facts: &Facts<'_>) {
 
 /// What an endpoint carried by backend and protocol, which Azure does not tell. Without a backend:
 /// what has no account of its own.
-fn accounts(page: &mut Page, endpoint: &Endpoint) {
+fn accounts(page: &mut dyn Page, endpoint: &Endpoint) {
     for account in &endpoint.accounts {
         let backend = account.backend.map(|backend| backend.to_string()).unwrap_or_default();
         let labels = [
@@ -165,7 +251,7 @@ fn accounts(page: &mut Page, endpoint: &Endpoint) {
     }
 }
 
-fn services(page: &mut Page, facts: &Facts<'_>) {
+fn services(page: &mut dyn Page, facts: &Facts<'_>) {
     for service in facts.services {
         let name = service.name.as_str();
         let labels = [("service", name)];
@@ -212,7 +298,7 @@ fn services(page: &mut Page, facts: &Facts<'_>) {
 }
 
 /// What probes say, once for each probe and backend.
-fn probes(page: &mut Page, service: &Service) {
+fn probes(page: &mut dyn Page, service: &Service) {
     let rules =
         service.rules.iter().filter_map(|rule| Some((rule.probe.as_ref()?, &rule.backends)));
     let all = rules.flat_map(|(asks, backends)| {
@@ -233,64 +319,6 @@ fn probes(page: &mut Page, service: &Service) {
         let help = "How often the verdict on a backend changed.";
         page.counter("adit_backend_probe_changes_total", help, &labels, probe.changes);
     }
-}
-
-/// Families in the order of their first sample, each with its samples together.
-#[derive(Default)]
-struct Page {
-    order: Vec<&'static str>,
-    families: BTreeMap<&'static str, String>,
-}
-
-impl Page {
-    fn counter(
-        &mut self,
-        name: &'static str,
-        help: &str,
-        labels: &[(&str, &str)],
-        value: impl Display,
-    ) {
-        self.sample(name, ("counter", help), labels, value);
-    }
-
-    fn gauge(
-        &mut self,
-        name: &'static str,
-        help: &str,
-        labels: &[(&str, &str)],
-        value: impl Display,
-    ) {
-        self.sample(name, ("gauge", help), labels, value);
-    }
-
-    fn sample(
-        &mut self,
-        name: &'static str,
-        (kind, help): (&str, &str),
-        labels: &[(&str, &str)],
-        value: impl Display,
-    ) {
-        let family = self.families.entry(name).or_insert_with(|| {
-            self.order.push(name);
-            format!("# HELP {name} {help}\n# TYPE {name} {kind}\n")
-        });
-        let labels: Vec<String> =
-            labels.iter().map(|(key, text)| format!("{key}=\"{}\"", escaped(text))).collect();
-        // Writing to a string cannot fail.
-        let _ = match labels.as_slice() {
-            [] => writeln!(family, "{name} {value}"),
-            labels => writeln!(family, "{name}{{{}}} {value}", labels.join(",")),
-        };
-    }
-
-    fn text(self) -> String {
-        self.order.iter().filter_map(|name| self.families.get(name).map(String::as_str)).collect()
-    }
-}
-
-/// As the format wants label values.
-fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 #[cfg(test)]

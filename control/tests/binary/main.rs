@@ -9,5 +9,6 @@ mod client;
 mod commands;
 mod crash;
 mod daemon;
+mod push;
 mod support;
 mod web;

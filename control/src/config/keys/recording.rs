@@ -68,6 +68,29 @@ const FLOW_LOG_KEYS: [Key; 5] = [
     ),
 ];
 
+pub(super) static OPEN_TELEMETRY: Keys = Keys {
+    title: "[open_telemetry]",
+    about: "Sends the metrics of `/metrics` to an OpenTelemetry receiver, by OTLP over HTTP in \
+            JSON, see [recording.md](recording.md). Fixed until adit is restarted.",
+    list: &[
+        key(
+            "url",
+            (Text, Range::Said("`http://HOST:PORT` or `http://HOST:PORT/PATH`")),
+            Refused,
+            "\"http://127.0.0.1:4318\"",
+            "The receiver. Without a path it is `/v1/metrics`. No TLS: name a collector of this \
+             machine or of a network that you trust.",
+        ),
+        key(
+            "interval",
+            (Text, Durations("100ms", "24h")),
+            Same("\"30s\""),
+            "\"10s\"",
+            "Time from one sending to the next.",
+        ),
+    ],
+};
+
 pub(super) static AUDIT_LOG: Keys = Keys {
     title: "[audit_log]",
     about: "Where it is written down who approved, rejected, reloaded, killed or changed what, \

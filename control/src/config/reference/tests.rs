@@ -16,6 +16,9 @@ file = "/f"
 [audit_log]
 file = "/a"
 #[audit_log]
+[open_telemetry]
+url = "http://127.0.0.1:4318"
+#[open_telemetry]
 [[virtual_network]]
 name = "a"
 address_space = ["10.0.0.0/16"]

@@ -39,6 +39,62 @@ fn flows_are_written_to_a_file_and_to_a_collector() {
 }
 
 #[test]
+fn metrics_go_to_a_receiver_by_name_or_address() {
+    assert_eq!(settings("").metrics_push.value, None);
+    let push =
+        |keys: &str| settings(&format!("[open_telemetry]\n{keys}")).metrics_push.value.unwrap();
+    let seconds = Duration::from_secs;
+    for (url, host, port, path, shown) in [
+        (
+            "http://127.0.0.1:4318",
+            "127.0.0.1",
+            4318,
+            "/v1/metrics",
+            "http://127.0.0.1:4318/v1/metrics",
+        ),
+        (
+            "http://otel-collector.local:80/",
+            "otel-collector.local",
+            80,
+            "/v1/metrics",
+            "http://otel-collector.local:80/v1/metrics",
+        ),
+        (
+            "http://[fd00::1]:9/otlp/%20x",
+            "fd00::1",
+            9,
+            "/otlp/%20x",
+            "http://[fd00::1]:9/otlp/%20x",
+        ),
+    ] {
+        let push = push(&format!("url = \"{url}\""));
+        let Receiver { host: own, port: own_port, path: own_path } = &push.to;
+        assert_eq!((own.as_str(), *own_port, own_path.as_str()), (host, port, path));
+        assert_eq!((push.to.to_string().as_str(), push.interval), (shown, seconds(30)));
+    }
+    assert_eq!(push("url = \"http://a:1\"\ninterval = \"5s\"").interval, seconds(5));
+}
+
+#[test]
+fn every_rule_of_where_metrics_go() {
+    let faults: [(&str, &str, usize, &[&str]); 9] = [
+        ("", "open_telemetry.url", 1, &["missing"]),
+        ("url = \"https://a:4318\"", "open_telemetry.url", 2, &["TLS", "collector"]),
+        ("url = \"127.0.0.1:4318\"", "open_telemetry.url", 2, &["no address of HTTP", "4318"]),
+        ("url = \"http://collector\"", "open_telemetry.url", 2, &["no port"]),
+        ("url = \"http://collector:0\"", "open_telemetry.url", 2, &["no port"]),
+        ("url = \"http://fd00::1:1\"", "open_telemetry.url", 2, &["names no host"]),
+        ("url = \"http://u:p@a:1\"", "open_telemetry.url", 2, &["names no host"]),
+        ("url = \"http://a:1/x y?z\"", "open_telemetry.url", 2, &["no plain path"]),
+        ("url = \"http://a:1\"\ninterval = \"1ms\"", "open_telemetry.interval", 3, &["100ms"]),
+    ];
+    let before = GOOD.lines().count() + 1;
+    for (keys, path, line, words) in faults {
+        assert_fault(&with(&format!("[open_telemetry]\n{keys}")), path, before + line, words);
+    }
+}
+
+#[test]
 fn every_rule_of_what_is_written_down() {
     let faults: [(&str, &str, usize, &[&str]); 11] = [
         ("[whois]\nflows_max = -1", "whois.flows_max", 2, &["from 0 to"]),

@@ -1,10 +1,11 @@
-//! `[whois]`, `[flow_log]` and `[audit_log]`.
+//! `[whois]`, `[flow_log]`, `[audit_log]` and `[open_telemetry]`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use super::super::raw::{RawConfig, RawFlowLog, Text};
-use super::super::recording::{Collector, FlowLog, LogFile, Memory};
+use super::super::raw::{RawConfig, RawFlowLog, RawOpenTelemetry, Text};
+use super::super::recording::{Collector, FlowLog, LogFile, Memory, MetricsPush, Receiver};
 use super::super::valid::Setting;
 use super::Context;
 use super::value::{absolute_path, number, timeout};
@@ -23,11 +24,15 @@ const FILES_DEFAULT: u8 = 5;
 /// Where collectors listen (RFC 7011 10.3.4).
 const PORT_EXAMPLE: &str = "\"udp://127.0.0.1:4739\", \"tcp://127.0.0.1:4739\" or \"/path/file\"";
 
+/// Time from one sending of metrics to the next, unless the file says otherwise.
+const INTERVAL_DEFAULT: Duration = Duration::from_secs(30);
+
 /// What is fixed while the process runs.
 pub(super) struct Recording {
     pub(super) whois: Setting<Memory>,
     pub(super) flow_log: Setting<FlowLog>,
     pub(super) audit_log: Setting<Option<PathBuf>>,
+    pub(super) metrics_push: Setting<Option<MetricsPush>>,
 }
 
 pub(super) fn recording(context: &mut Context, raw: &RawConfig) -> Option<Recording> {
@@ -58,7 +63,16 @@ pub(super) fn recording(context: &mut Context, raw: &RawConfig) -> Option<Record
             absolute_path(context, text).map(|path| Setting::of(text, Some(PathBuf::from(path))))
         }
     };
-    Some(Recording { whois: whois?, flow_log: flow_log?, audit_log: audit_log? })
+    let metrics_push = match &raw.open_telemetry {
+        None => Some(Setting::default(None)),
+        Some(raw) => metrics_push(context, raw),
+    };
+    Some(Recording {
+        whois: whois?,
+        flow_log: flow_log?,
+        audit_log: audit_log?,
+        metrics_push: metrics_push?,
+    })
 }
 
 fn flow_log(context: &mut Context, raw: &RawFlowLog) -> Option<FlowLog> {
@@ -116,4 +130,53 @@ fn collector(
         return None;
     }
     absolute_path(context, text).and_then(log_file).map(Collector::File)
+}
+
+fn metrics_push(
+    context: &mut Context,
+    raw: &RawOpenTelemetry,
+) -> Option<Setting<Option<MetricsPush>>> {
+    let interval = raw.interval.as_ref().map(|text| timeout(context, text));
+    let url = raw.url.as_ref()?;
+    let to = match receiver(&url.value) {
+        Ok(to) => to,
+        Err((problem, cure)) => {
+            context.error(&url.place, format!("{:?} {problem}", url.value), cure);
+            return None;
+        }
+    };
+    let interval = interval.unwrap_or(Some(INTERVAL_DEFAULT))?;
+    Some(Setting::of(url, Some(MetricsPush { to, interval })))
+}
+
+/// A receiver as text names it; otherwise what is wrong with it, and the cure.
+fn receiver(url: &str) -> Result<Receiver, (&'static str, &'static str)> {
+    let example = "write, for example, \"http://127.0.0.1:4318\"";
+    if url.starts_with("https://") {
+        let cure = "adit sends metrics without TLS: name a collector of this machine or of a \
+                    network that you trust, as http://, and let that one go on with TLS";
+        return Err(("wants TLS", cure));
+    }
+    let rest = url.strip_prefix("http://").ok_or(("is no address of HTTP", example))?;
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let (host, port) = authority.rsplit_once(':').ok_or(("has no port", example))?;
+    let port = port.parse().ok().filter(|port| *port > 0).ok_or(("has no port", example))?;
+    let is_address = |host: &str| host.parse::<std::net::Ipv6Addr>().is_ok();
+    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let is_name = |host: &str| {
+        let may_be = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+        !host.is_empty() && host.bytes().all(may_be)
+    };
+    let host = match inner {
+        Some(inner) if is_address(inner) => inner,
+        None if is_name(host) => host,
+        _ => return Err(("names no host", example)),
+    };
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"?#\"<>\\^`{|}".contains(&byte);
+    if !path.bytes().all(is_plain) {
+        let cure = "write the path with letters, digits and %-escapes, without a question mark";
+        return Err(("has no plain path", cure));
+    }
+    let path = if matches!(path, "" | "/") { Receiver::PATH } else { path };
+    Ok(Receiver { host: host.to_owned(), port, path: path.to_owned() })
 }

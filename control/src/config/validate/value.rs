@@ -68,7 +68,7 @@ pub(super) fn settings(context: &mut Context, file: &RawConfig) -> Option<Settin
         Some(text) => word(context, text, PRIVILEGES).map(|value| Setting::of(text, value)),
     };
     let recording = recording(context, file);
-    let Recording { whois, flow_log, audit_log } = recording?;
+    let Recording { whois, flow_log, audit_log, metrics_push } = recording?;
     Some(Settings {
         control_socket: control_socket?,
         http: http?,
@@ -79,6 +79,7 @@ pub(super) fn settings(context: &mut Context, file: &RawConfig) -> Option<Settin
         whois,
         flow_log,
         audit_log,
+        metrics_push,
     })
 }
 

@@ -7,14 +7,21 @@ use serde_json::json;
 use super::*;
 
 /// What a small daemon says, as its clients would read it.
-struct Said {
+pub(super) struct Said {
     status: Status,
-    endpoints: Vec<Endpoint>,
+    pub(super) endpoints: Vec<Endpoint>,
     services: Vec<Service>,
     drops: Vec<Drop>,
 }
 
-fn said() -> Said {
+impl Said {
+    pub(super) fn facts(&self) -> Facts<'_> {
+        let Said { status, endpoints, services, drops } = self;
+        Facts { status, endpoints, services, drops }
+    }
+}
+
+pub(super) fn said() -> Said {
     let read = |value| serde_json::from_value(value);
     let status = json!({
         "adit": "0.1.0", "uptime_seconds": 60, "configuration": "/etc/adit.toml", "generation": 3,
@@ -28,6 +35,8 @@ fn said() -> Said {
         "fast_path": { "state": "off", "detail": null }, "shortcut": 0,
         "privileges": { "user": 0, "capabilities": [], "can_gain": false },
         "flows_reset": 2, "ports_resting": 0,
+        "metrics_push": { "to": "http://127.0.0.1:4318/v1/metrics", "sent": 3, "lost": 1,
+            "rejected_samples": 0, "trouble": null },
         "proxy_headers_sent": 0, "proxy_headers_repeated": 0, "proxy_headers_waiting": 0,
         "backends_probed": 1, "backends_healthy": 0,
         "nat_ports_leased": 5, "received": 50, "received_bytes": 5000, "forwarded": 40,
@@ -80,8 +89,7 @@ fn said() -> Said {
 }
 
 fn text() -> String {
-    let Said { status, endpoints, services, drops } = &said();
-    render(&Facts { status, endpoints, services, drops })
+    prometheus::render(&said().facts())
 }
 
 #[test]
