@@ -5,6 +5,7 @@
 
 pub mod clocks;
 pub mod compare;
+pub mod reader;
 pub mod rig;
 #[allow(unsafe_code)] // one instruction: rdtsc
 mod sys;

@@ -22,23 +22,25 @@ use dataplane::types::{
 };
 use etherparse::PacketBuilder;
 
-const CONSUMER: MacAddress = MacAddress([2, 0, 0, 0, 0, 1]);
-const PROVIDER: MacAddress = MacAddress([2, 0, 0, 0, 0, 2]);
+pub(crate) const CONSUMER: MacAddress = MacAddress([2, 0, 0, 0, 0, 1]);
+pub(crate) const PROVIDER: MacAddress = MacAddress([2, 0, 0, 0, 0, 2]);
 const CLIENT: MacAddress = MacAddress([2, 0, 0, 0, 1, 1]);
 const BACKEND: MacAddress = MacAddress([2, 0, 0, 0, 1, 2]);
 const ENDPOINT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 255, 0, 4));
-const CONSUMER_DEVICE: DeviceIndex = DeviceIndex(0);
-const PROVIDER_DEVICE: DeviceIndex = DeviceIndex(1);
+pub(crate) const CONSUMER_DEVICE: DeviceIndex = DeviceIndex(0);
+pub(crate) const PROVIDER_DEVICE: DeviceIndex = DeviceIndex(1);
 const PORT: u16 = 53;
 const BACKEND_PORT: u16 = 5353;
+/// When the rig's neighbors were heard of.
+pub(crate) const BEGINNING_NS: u64 = 1_000_000_000;
 /// Client ports that are used of each client address.
 const PORTS_PER_CLIENT: u32 = 1 << 10;
 
 /// What a flow looks like from both sides, remembered when it opened.
 #[derive(Clone, Copy)]
-struct Translated {
+pub(crate) struct Translated {
     /// Number of its client.
-    client: u32,
+    pub(crate) client: u32,
     nat_ip: IpAddr,
     nat_port: u16,
     backend: IpAddr,
@@ -74,7 +76,7 @@ pub struct Rig {
     verdicts: Verdicts,
     now: Instant,
     flows: Vec<Translated>,
-    random: u64,
+    random: Random,
 }
 
 impl Rig {
@@ -93,12 +95,7 @@ impl Rig {
     pub fn generation(capacity: usize) -> Arc<Generation> {
         let snapshot = Snapshot::build(plan(capacity)).expect("the rig's plan is consistent");
         let generation = Arc::new(Generation::first(snapshot, 1));
-        let now = Instant::from_nanos(1_000_000_000);
-        let hop = Hop { device: PROVIDER_DEVICE, mac: BACKEND };
-        for neighbor in 0..generation.neighbors.len() {
-            let neighbor = NeighborIndex(u32::try_from(neighbor).expect("few neighbors"));
-            generation.neighbors.confirm(neighbor, hop, now.tick());
-        }
+        confirm(&generation, Instant::from_nanos(BEGINNING_NS));
         generation
     }
 
@@ -111,7 +108,7 @@ impl Rig {
         worker: WorkerId,
         workers: u8,
     ) -> Rig {
-        let now = Instant::from_nanos(1_000_000_000);
+        let now = Instant::from_nanos(BEGINNING_NS);
         let config = EngineConfig { worker, workers, flows_max: capacity, seed: 7 };
         let mut engine = Engine::new(&config, Arc::clone(generation));
         engine.record(setup.recording);
@@ -134,7 +131,7 @@ impl Rig {
             verdicts,
             now,
             flows: Vec::new(),
-            random: 88_172_645_463_325_252,
+            random: Random::default(),
         }
     }
 
@@ -211,11 +208,7 @@ impl Rig {
     }
 
     fn pick(&mut self) -> usize {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        let picked = (u128::from(self.random) * self.flows.len() as u128) >> 64;
-        usize::try_from(picked).expect("below the number of flows")
+        self.random.below(self.flows.len())
     }
 
     fn fill(&mut self, count: usize, way: impl Fn(usize) -> Way) {
@@ -231,15 +224,8 @@ impl Rig {
 
     fn packet(&self, way: Way) -> (Vec<u8>, DeviceIndex) {
         match way {
-            Way::Forward(number) => {
-                let (client, port) = client(number);
-                (udp((CLIENT, CONSUMER), (client, port), (ENDPOINT, PORT)), CONSUMER_DEVICE)
-            }
-            Way::Return(flow) => {
-                let Translated { nat_ip, nat_port, backend, .. } = self.flows[flow];
-                let (from, to) = ((backend, BACKEND_PORT), (nat_ip, nat_port));
-                (udp((BACKEND, PROVIDER), from, to), PROVIDER_DEVICE)
-            }
+            Way::Forward(number) => (from_client(number), CONSUMER_DEVICE),
+            Way::Return(flow) => (from_backend(&self.flows[flow]), PROVIDER_DEVICE),
             Way::Stray => {
                 let (from, to) = ((client(0).0, 9), (ENDPOINT, PORT + 1));
                 (udp((CLIENT, CONSUMER), from, to), CONSUMER_DEVICE)
@@ -253,6 +239,45 @@ enum Way {
     Forward(u32),
     Return(usize),
     Stray,
+}
+
+/// Numbers without a pattern that a cache would know, the same in every run.
+pub(crate) struct Random(u64);
+
+impl Default for Random {
+    fn default() -> Random {
+        Random(88_172_645_463_325_252)
+    }
+}
+
+impl Random {
+    pub(crate) fn below(&mut self, count: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        let picked = (u128::from(self.0) * count as u128) >> 64;
+        usize::try_from(picked).expect("below the number")
+    }
+}
+
+/// Every neighbor has answered just now.
+pub(crate) fn confirm(generation: &Generation, now: Instant) {
+    let hop = Hop { device: PROVIDER_DEVICE, mac: BACKEND };
+    for neighbor in 0..generation.neighbors.len() {
+        let neighbor = NeighborIndex(u32::try_from(neighbor).expect("few neighbors"));
+        generation.neighbors.confirm(neighbor, hop, now.tick());
+    }
+}
+
+/// A packet of a client to the endpoint.
+pub(crate) fn from_client(number: u32) -> Vec<u8> {
+    udp((CLIENT, CONSUMER), client(number), (ENDPOINT, PORT))
+}
+
+/// A packet of a flow's backend to its NAT IP.
+pub(crate) fn from_backend(flow: &Translated) -> Vec<u8> {
+    let (from, to) = ((flow.backend, BACKEND_PORT), (flow.nat_ip, flow.nat_port));
+    udp((BACKEND, PROVIDER), from, to)
 }
 
 fn client(number: u32) -> (IpAddr, u16) {
@@ -275,7 +300,8 @@ fn udp(
     bytes
 }
 
-fn observe(client: u32, frame: &[u8]) -> Translated {
+/// What the first packet of a client's flow became.
+pub(crate) fn observe(client: u32, frame: &[u8]) -> Translated {
     let word =
         |at: usize| u32::from_be_bytes([frame[at], frame[at + 1], frame[at + 2], frame[at + 3]]);
     Translated {

@@ -1,19 +1,22 @@
 //! Prints the clocks that the engine takes for a packet, by the number of flows, from received
 //! frame to rewritten frame:
 //! `cargo xtask engine-bench [--json] [--batches N] [--batch FRAMES] [--small-pages] [--record]
-//! [--workers N] [--output FOLDER] [FLOWS ...]`.
+//! [--workers N] [--reader] [--output FOLDER] [FLOWS ...]`.
 //!
 //! 64-byte UDP packets of uniformly random flows, in batches of 64, both directions in turn; and
 //! packets that open flows. The engine is used through its public door and has every check and
 //! table of the product. With `--workers` it shows instead what packets take with one to so many
 //! workers at the same time. With `--record` the engine tells of flows and counts what they carry,
-//! as for a flow log. With `--json` standard output is one object for programs and nothing
-//! else. With `--output` the figures go to a folder as well, with a plot.
+//! as for a flow log. With `--reader` it shows what a worker's whole turn takes without and with
+//! somebody who lists all sessions meanwhile, over and over. With `--json` standard output is one
+//! object for programs and nothing else. With `--output` the figures go to a folder as well, with a
+//! plot.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use benches::clocks::{Clocks, Figures, measure, measure_workers};
+use benches::reader::{self, Turns};
 use benches::rig::Setup;
 use control::plot::{Curve, Plot, Scale};
 use dataplane::limits::BATCH_FRAMES_MAX;
@@ -36,6 +39,7 @@ struct Options {
     setup: Setup,
     batches: usize,
     workers: Option<u8>,
+    reader: bool,
     output: Option<PathBuf>,
     sizes: Vec<usize>,
 }
@@ -54,6 +58,10 @@ fn main() -> ExitCode {
     }
     if let Some(workers) = options.workers {
         print_workers(&options, workers);
+        return ExitCode::SUCCESS;
+    }
+    if options.reader {
+        print_reader(&options);
         return ExitCode::SUCCESS;
     }
     if !options.json {
@@ -115,11 +123,13 @@ fn plot(all: &[Figures]) -> Plot {
 fn options(arguments: impl Iterator<Item = String>) -> Result<Options, String> {
     let (setup, sizes) = (Setup::default(), Vec::new());
     let (workers, output) = (None, None);
-    let mut options = Options { json: false, setup, batches: 10_000, workers, output, sizes };
+    let (json, reader) = (false, false);
+    let mut options = Options { json, setup, batches: 10_000, workers, reader, output, sizes };
     let mut arguments = arguments;
     while let Some(argument) = arguments.next() {
         match (argument.as_str(), argument.parse()) {
             ("--json", _) => options.json = true,
+            ("--reader", _) => options.reader = true,
             ("--small-pages", _) => options.setup.huge_pages = false,
             ("--record", _) => options.setup.recording = Recording::Traffic,
             ("--batch", _) => {
@@ -171,6 +181,34 @@ fn print_workers(options: &Options, workers: u8) {
             let together = f64::from(count) * alone / median;
             let each = format!("{median:.1} ({low:.1} - {high:.1})");
             println!("{flows:>10} {count:>8} {each:>22} {together:>9.2}");
+        }
+    }
+}
+
+/// What turns take while nobody reads and while somebody does, each in the median of its rounds.
+fn print_reader(options: &Options) {
+    println!(
+        "clocks of a turn, medians of rounds\n{:>10} {:>8} {:>9} {:>9} {:>9} {:>9} {:>9} {:>14}",
+        "flows", "reader", "median", "p99", "p99.9", "p99.99", "max", "sessions a s"
+    );
+    for &flows in &options.sizes {
+        let figures = reader::measure(flows, options.batches, options.setup);
+        let pace = figures.sessions as f64 / figures.seconds;
+        for (name, rounds, pace) in [("no", &figures.alone, 0.0), ("yes", &figures.read, pace)] {
+            let median = |of: fn(&Turns) -> u64| {
+                let mut all: Vec<u64> = rounds.iter().map(of).collect();
+                all.sort_unstable();
+                all.get(all.len() / 2).copied().unwrap_or(0)
+            };
+            let columns = [
+                median(|turns| turns.median),
+                median(|turns| turns.p99),
+                median(|turns| turns.p999),
+                median(|turns| turns.p9999),
+                median(|turns| turns.max),
+            ];
+            let columns = columns.map(|clocks| format!("{clocks:>9}")).join(" ");
+            println!("{flows:>10} {name:>8} {columns} {pace:>14.0}");
         }
     }
 }
