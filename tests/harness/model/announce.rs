@@ -2,7 +2,7 @@
 //! after the other, so many at a time.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use dataplane::device::Link;
 use dataplane::limits::NAT_IPS_MAX;
@@ -14,6 +14,7 @@ use super::form::Mac;
 use super::rules::Model;
 use super::wanted::{Local, local, scope_of};
 use crate::encode::ArpShape;
+use crate::ndp::NdpShape;
 
 /// Places that are looked at whenever time passes.
 const STEPS: usize = 64;
@@ -88,7 +89,11 @@ impl Model {
         let is_there = scope_of(&self.view(0).plan, device) == Some(scope);
         let link = self.workers[0].links.get(&device).filter(|_| is_there);
         if let Some(mac) = link.map(|link| MacAddr::from(link.mac.0)) {
-            let told = ArpShape::who_has(address, (address, mac)).encode();
+            let nobody = (IpAddr::V6(Ipv6Addr::UNSPECIFIED), mac);
+            let told = match address.is_ipv6() {
+                true => NdpShape::is_at((address, mac), nobody).encode(),
+                false => ArpShape::who_has(address, (address, mac)).encode(),
+            };
             self.workers[0].requests.push((device, told));
         }
     }

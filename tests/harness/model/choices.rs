@@ -165,6 +165,7 @@ impl Model {
             && backend == towards
             && target == (way.target, port_behind(rule, &key))
             && service.nat_ips.contains(&nat.0)
+            && nat.0.is_ipv6() == target.0.is_ipv6()
             && nat.1 >= 1024
             && self.is_free(way.pool(nat.0), nat.1);
         if !allowed {
@@ -225,7 +226,8 @@ impl Model {
 
     /// Ports that are free on a way.
     fn free_ports(&self, way: &Way<'_>) -> usize {
-        let nat_ips = way.service.nat_ips.iter();
+        let of_family = |nat_ip: &&IpAddr| nat_ip.is_ipv6() == way.target.is_ipv6();
+        let nat_ips = way.service.nat_ips.iter().filter(of_family);
         nat_ips.map(|&nat_ip| PORTS_PER_POOL - self.leased(way.pool(nat_ip))).sum()
     }
 

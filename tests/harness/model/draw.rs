@@ -13,10 +13,12 @@ use pnet_base::MacAddr;
 use super::op::{Arrive, Op, Rings, WorldShape};
 use super::rules::{Key, Model};
 use super::setup::{
-    ENDPOINTS, KNOBS, Knob, RULES, TARGETS, backend, link, nat_ip, probe_source, router,
+    ENDPOINTS, KNOBS, Knob, RULES, TARGETS, backend, in_ipv6, link, nat_ip, of_family,
+    probe_source, router,
 };
 use crate::address::plus;
 use crate::encode::{ArpShape, Shape, Sum, TCP, UDP, flags, mac_of};
+use crate::ndp::NdpShape;
 use crate::random::Random;
 use crate::script::packet::Described;
 
@@ -35,6 +37,10 @@ pub(super) struct Draw {
     endings: Vec<u32>,
     /// Whose headers services begin with.
     proxies: Vec<u32>,
+    /// Knobs of families that the world begins with, if it has any address of IPv6.
+    families: Vec<(Knob, u32, u32)>,
+    /// Of so many new clients one speaks IPv6.
+    narrow: usize,
 }
 
 impl Draw {
@@ -60,7 +66,16 @@ impl Draw {
         let proxies = if random.one_in(2) { 2 } else { 0 };
         let proxies = (0..proxies).map(|_| random.word() % 4).collect();
         let (plain, batch) = (*random.pick(&[2, 8, 50]), *random.pick(&[1, 2, 5, 30]));
-        (shape, Draw { random, weights, plain, batch, next_link: 1_000, endings, proxies })
+        let (mut families, mut narrow) = (Vec::new(), 40);
+        if random.one_in(2) {
+            narrow = *random.pick(&[1, 2, 4]);
+            families.extend((0..4).map(|at| (Knob::Family, at, random.word() % 2)));
+            families.extend((0..2).map(|at| (Knob::Families, at, random.word() % 16)));
+        }
+        let next_link = 1_000;
+        let draw =
+            Draw { random, weights, plain, batch, next_link, endings, proxies, families, narrow };
+        (shape, draw)
     }
 
     /// The next operation of a world whose model is this.
@@ -72,6 +87,9 @@ impl Draw {
         if let Some(value) = self.proxies.pop() {
             let of = u32::try_from(self.proxies.len()).unwrap();
             return Op::Set { knob: Knob::Proxy, of, value, late: false };
+        }
+        if let Some((knob, of, value)) = self.families.pop() {
+            return Op::Set { knob, of, value, late: false };
         }
         let mut at = self.random.below(self.weights.iter().sum());
         let mut kind = 0;
@@ -134,6 +152,8 @@ impl Draw {
             0 if scope == 2 => backend(number % 4),
             _ => plus(IpAddr::from([10, second, 2, 0]), number % 4),
         };
+        let is_ipv6 = random.one_in(self.narrow);
+        let (host, address) = (of_family(host, is_ipv6), of_family(address, is_ipv6));
         let from = (host, 4_000 + random.half() % 8);
         let shape = Shape::new(protocol as u8, from, (address, port));
         (DeviceIndex(scope), shape)
@@ -174,12 +194,13 @@ impl Draw {
     /// Sometimes an address or a port that leads nowhere.
     fn wrong_place(&mut self, mut shape: Shape) -> Shape {
         let random = &mut self.random;
+        let of = |address| of_family(address, shape.source.is_ipv6());
         match random.below(150) {
             0 => shape.destination_port += 1,
-            1 => shape.destination = IpAddr::from([10, 0, 0, 9]),
-            2 => shape.source = IpAddr::from([192, 168, 0, 1]),
-            3 => shape.source = random.pick(&ENDPOINTS).1,
-            4 => shape.destination = nat_ip(0, 0),
+            1 => shape.destination = of(IpAddr::from([10, 0, 0, 9])),
+            2 => shape.source = of(IpAddr::from([192, 168, 0, 1])),
+            3 => shape.source = of(random.pick(&ENDPOINTS).1),
+            4 => shape.destination = of(nat_ip(0, 0)),
             _ => {}
         }
         shape
@@ -228,6 +249,9 @@ impl Draw {
             3 if shape.protocol == UDP => Sum::Absent,
             _ => Sum::Right,
         };
+        if shape.source.is_ipv6() && random.one_in(3) {
+            shape.extensions = extensions(random, shape.protocol);
+        }
         let cut = *random.pick(&[1, 536, 1_400, 1_448, 1_460]);
         let large = length > 1_500 && shape.sum == Sum::Partial;
         shape.segment_bytes =
@@ -269,7 +293,10 @@ impl Draw {
                 match at {
                     1 => from.1 ^= 1,
                     3 => {}
-                    _ => from.0 = backend(self.random.word() % 4),
+                    _ => {
+                        let other = backend(self.random.word() % 4);
+                        from.0 = of_family(other, from.0.is_ipv6());
+                    }
                 }
                 let mut stray = shape;
                 (stray.source, stray.source_port) = from;
@@ -278,7 +305,8 @@ impl Draw {
                     _ if at == 3 => {
                         stray.destination_port = 1 + self.random.half() % 1_023;
                         if self.random.one_in(2) {
-                            stray.destination = probe_source(self.random.word() % 2);
+                            let source = probe_source(self.random.word() % 2);
+                            stray.destination = of_family(source, from.0.is_ipv6());
                         }
                     }
                     0 | 1 => stray.destination_port = self.random.half(),
@@ -308,6 +336,7 @@ impl Draw {
                 fault = Some(*random.pick(&faults));
             }
             3 => spoil_ethernet(random, &mut shape),
+            4 | 5 if shape.source.is_ipv6() => spoil_ipv6(random, &mut shape),
             4 | 5 => spoil_ip(random, &mut shape),
             6 => spoil_transport(random, &mut shape),
             _ => {
@@ -329,6 +358,10 @@ impl Draw {
             host = IpAddr::from([10, 0, 2, 1]);
         }
         let target = *random.pick(&[nat_ip(0, 0), nat_ip(1, 1), ENDPOINTS[0].1, ENDPOINTS[3].1]);
+        if random.one_in(3) {
+            let shape = ndp(random, (in_ipv6(host), in_ipv6(target)), station);
+            return self.arrive(device, None, Described::Ndp(shape));
+        }
         let mut shape = match random.below(4) {
             0 => ArpShape::who_has(target, (host, mac_of(host))),
             _ => ArpShape::is_at((host, mac_of(host)), (target, station)),
@@ -379,6 +412,7 @@ impl Draw {
             Knob::Quota if random.one_in(2) => 0,
             Knob::Security if random.one_in(2) => 4,
             Knob::Leaving => *random.pick(&[7, 7, 15, 0]),
+            Knob::Family | Knob::Families if self.narrow == 40 && random.one_in(2) => 0,
             Knob::Device if usual => 1,
             Knob::Provider if usual => 2,
             Knob::Rules | Knob::Backends if usual => 7,
@@ -475,4 +509,77 @@ fn spoil_transport(random: &mut Random, shape: &mut Shape) {
         }
         _ => shape.segment_bytes = Some(1 + random.half() % 1_000),
     }
+}
+
+/// Headers that lie between an IPv6 packet's own and its transport's: options to be skipped, and a
+/// fragment that is the whole (RFC 6946).
+fn extensions(random: &mut Random, protocol: u8) -> (u8, Vec<u8>) {
+    let padding = [1, 4, 0, 0, 0, 0];
+    let mut numbers = vec![*random.pick(&[0, 44, 60])];
+    if random.one_in(2) {
+        numbers.push(*random.pick(&[44, 60]));
+    }
+    let next = numbers.iter().copied().skip(1).chain([protocol]);
+    let headers = numbers.iter().zip(next).map(|(number, next)| match number {
+        44 => [next, 0, 0, 0, 1, 2, 3, 4],
+        _ => [&[next, 0][..], &padding].concat().try_into().unwrap(),
+    });
+    (numbers[0], headers.collect::<Vec<[u8; 8]>>().concat())
+}
+
+fn spoil_ipv6(random: &mut Random, shape: &mut Shape) {
+    let nobody = ["::", "::1", "::ffff:10.0.2.1", "::10.0.0.5", "ff02::1"];
+    let nobody = nobody.map(|address| address.parse().unwrap());
+    let protocol = shape.protocol;
+    match random.below(12) {
+        0 => shape.version = 7,
+        1 => shape.total_length = Some(random.half() % 80),
+        2 => shape.total_length = Some(random.half()),
+        3 => shape.ttl = u8::try_from(random.below(3)).unwrap(),
+        4 => shape.source = *random.pick(&nobody),
+        5 => shape.destination = *random.pick(&nobody),
+        6 => shape.source = shape.destination,
+        7 => shape.flow_label = random.word() & 0xf_ffff,
+        // A way that leads on, and a part of a datagram.
+        8 => shape.extensions = (43, vec![protocol, 0, 4, 1, 0, 0, 0, 0]),
+        9 => {
+            let part = *random.pick(&[1, 8, 9, 2]);
+            shape.extensions = (44, vec![protocol, 0, 0, part, 0, 0, 0, 1]);
+        }
+        10 => {
+            let (count, next) = (1 + random.below(10), *random.pick(&[0, 60, 60, 60]));
+            let one = [next, 0, 1, 4, 0, 0, 0, 0];
+            shape.extensions = (60, one.repeat(count));
+        }
+        _ => {
+            let ends = ((shape.source, 0), (shape.destination, 0));
+            let number = *random.pick(&[1, 47, 58]);
+            let message = [*random.pick(&[128, 1, 135]), 0, 0, 0];
+            let other = Shape::new(number, ends.0, ends.1).with_payload(&message);
+            *shape = other.to_station(shape.to_mac);
+        }
+    }
+}
+
+/// Neighbor Discovery of a host, sometimes with one thing wrong.
+fn ndp(random: &mut Random, (host, target): (IpAddr, IpAddr), station: MacAddr) -> NdpShape {
+    let mut shape = match random.below(6) {
+        0 => NdpShape::who_has(target, (host, mac_of(host))),
+        1 => NdpShape::who_has(target, ("::".parse().unwrap(), mac_of(host))),
+        _ => NdpShape::is_at((host, mac_of(host)), (target, station)),
+    };
+    match random.below(40) {
+        0 => shape.cut = Some(14 + random.below(72)),
+        1 => shape.hops = 254,
+        2 => shape.code = 1,
+        3 => shape.error = 1 + random.half() % 0xfffe,
+        4 => shape.station = Some(MacAddr::broadcast()),
+        5 => shape.station = None,
+        6 => shape.station = Some(MacAddr::new(2, 9, 9, 9, 9, 9)),
+        7 => shape.target = "::ffff:10.1.0.10".parse().unwrap(),
+        8 => shape.from.1 = "::".parse().unwrap(),
+        9 => shape.to = (station, target),
+        _ => {}
+    }
+    shape
 }

@@ -12,7 +12,7 @@ use super::choices::Seen;
 use super::expect::Socket;
 use super::form::{self, Form, Mac, Packet};
 use super::rules::{COLLECT_TICKS, Key, Model, PoolKey};
-use super::wanted::{Local, has_nat_ip, local, rule_for, scope_of};
+use super::wanted::{Local, has_nat_ip, local, rule_for, scope_of, speaks_ipv6};
 use crate::encode::{Image, Shape, TCP, flags};
 
 /// Ticks that a flow is being reset.
@@ -100,7 +100,8 @@ impl Model {
         let (scope, link) = (scope_of(plan, ingress), self.workers[worker].links.get(&ingress));
         let (Some(scope), Some(link)) = (scope, link) else { return };
         let me = link.mac.0;
-        let Ok(Form::Packet(packet)) = form::judge(input, me) else { return };
+        let form = form::judge(input, me, speaks_ipv6(plan, scope));
+        let Ok(Form::Packet(packet)) = form else { return };
         let is_told = match local(plan, scope, packet.destination.0) {
             _ if reason == DropReason::ConnectionReset => true,
             Some(Local::Endpoint(endpoint)) => {

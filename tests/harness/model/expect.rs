@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use dataplane::device::Frame;
+use dataplane::device::{Checksum, Frame, Offload, Segmentation, SegmentationKind};
 
 use super::form::{Mac, Packet};
 use crate::address::octets;
@@ -22,6 +22,15 @@ pub(super) enum Edit {
     CutData,
 }
 
+/// A translated frame.
+pub(super) struct Translated {
+    pub(super) image: Image,
+    /// Byte where its transport header begins.
+    pub(super) transport_at: usize,
+    /// Free: its identification, which it did not come with.
+    pub(super) has_new_id: bool,
+}
+
 /// The frame that `packet` must become on its way from one station of adit's to another.
 pub(super) fn translate(
     input: &Image,
@@ -29,82 +38,188 @@ pub(super) fn translate(
     (source, destination): (Socket, Socket),
     (from, to): (Mac, Mac),
     edits: &[Edit],
-) -> Image {
-    let mut output = input.clone();
-    let mut cut = packet.clone();
-    let bytes = &mut output.bytes;
+) -> Translated {
+    let (segment, is_cut) = edited(input, packet, edits);
+    let (header, has_new_id) = header(input, packet, (source.0, destination.0), segment.len());
+    let mut bytes = [&to[..], &from[..], &header].concat();
+    let at = bytes.len();
+    bytes.extend(&segment);
+    // What lies behind a packet that fills its place stays there.
+    if !is_cut && packet.is_ipv6() == source.0.is_ipv6() {
+        bytes.extend(&input.bytes[packet.end..]);
+    }
+    let covered = if is_cut { segment.len() } else { packet.covered_end - packet.transport_at };
+    bytes[at..at + 2].copy_from_slice(&source.1.to_be_bytes());
+    bytes[at + 2..at + 4].copy_from_slice(&destination.1.to_be_bytes());
+    let after = Covered { source: source.0, destination: destination.0, at, end: at + covered };
+    let field_at = if packet.protocol == TCP { 16 } else { 6 };
+    let field = transport_sum((input, packet), (&bytes, &after), field_at);
+    bytes[at + field_at..at + field_at + 2].copy_from_slice(&field.to_be_bytes());
+    let crosses = packet.is_ipv6() != source.0.is_ipv6();
+    let mut offload = moved(input.offload, (packet.transport_at, at), crosses);
+    offload.segmentation = offload.segmentation.filter(|_| !is_cut);
+    let image = Image { bytes, offload, fault: input.fault };
+    Translated { image, transport_at: at, has_new_id }
+}
+
+/// The segment with its changes, and whether its data was cut off.
+fn edited(input: &Image, packet: &Packet, edits: &[Edit]) -> (Vec<u8>, bool) {
+    let mut segment = input.bytes[packet.transport_at..packet.end].to_vec();
+    let mut is_cut = false;
     for edit in edits {
         match edit {
-            Edit::Put(at, new) => {
-                let at = packet.transport_at + at;
-                bytes[at..at + new.len()].copy_from_slice(new);
-            }
+            Edit::Put(at, new) => segment[*at..at + new.len()].copy_from_slice(new),
             Edit::CutData => {
-                let header = usize::from(bytes[packet.transport_at + 12] >> 4) * 4;
-                cut.covered_end = packet.transport_at + header;
-                bytes.truncate(cut.covered_end);
-                let total = u16::try_from(bytes.len() - 14).unwrap();
-                bytes[16..18].copy_from_slice(&total.to_be_bytes());
-                output.offload.segmentation = None;
+                segment.truncate(usize::from(segment[12] >> 4) * 4);
+                is_cut = true;
             }
         }
     }
-    bytes[0..6].copy_from_slice(&to);
-    bytes[6..12].copy_from_slice(&from);
-    bytes[22] -= 1;
-    bytes[24..26].fill(0);
-    bytes[26..30].copy_from_slice(&octets(source.0));
-    bytes[30..34].copy_from_slice(&octets(destination.0));
-    let header_sum = !sum(&bytes[14..packet.transport_at]);
-    bytes[24..26].copy_from_slice(&header_sum.to_be_bytes());
-    let at = packet.transport_at;
-    bytes[at..at + 2].copy_from_slice(&source.1.to_be_bytes());
-    bytes[at + 2..at + 4].copy_from_slice(&destination.1.to_be_bytes());
-    let field_at = at + if packet.protocol == TCP { 16 } else { 6 };
-    let field = transport_sum(input, bytes, (packet, &cut), field_at);
-    bytes[field_at..field_at + 2].copy_from_slice(&field.to_be_bytes());
-    output
+    (segment, is_cut)
 }
 
-/// The transport checksum: as right, as wrong or as absent as it was.
-fn transport_sum(
+/// EtherType and IP header in front of so many bytes, with one hop less, and whether it has an
+/// identification that nobody can know. A header stays the one that it was if both addresses are of
+/// its family, with its options or extensions; else it is made anew (RFC 7915 4.1, 5.1).
+fn header(
     input: &Image,
-    output: &[u8],
-    (packet, cut): (&Packet, &Packet),
+    packet: &Packet,
+    (source, destination): (IpAddr, IpAddr),
+    body: usize,
+) -> (Vec<u8>, bool) {
+    let was = &input.bytes[14..packet.transport_at];
+    let addresses = [octets(source), octets(destination)].concat();
+    let (to_ipv6, mut has_new_id) = (source.is_ipv6(), false);
+    let mut header = match (packet.is_ipv6(), to_ipv6) {
+        (false, false) | (true, true) => was.to_vec(),
+        (false, true) => {
+            let class = was[1];
+            let mut header =
+                vec![0x60 | class >> 4, class << 4, 0, 0, 0, 0, packet.protocol, was[8]];
+            header.resize(40, 0);
+            header
+        }
+        (true, false) => {
+            // What may be too large for somebody behind may not be cut, or RFC 7915 5.1.
+            let is_large = packet.wire_bytes_as(false) > 1_260;
+            has_new_id = !is_large;
+            let (class, dont_fragment) = (was[0] << 4 | was[1] >> 4, u8::from(is_large) << 6);
+            let mut header =
+                vec![0x45, class, 0, 0, 0, 0, dont_fragment, 0, was[7], packet.protocol];
+            header.resize(20, 0);
+            header
+        }
+    };
+    if to_ipv6 {
+        let behind = u16::try_from(header.len() - 40 + body).unwrap();
+        header[4..6].copy_from_slice(&behind.to_be_bytes());
+        header[7] -= 1;
+        header[8..40].copy_from_slice(&addresses);
+    } else {
+        let total = u16::try_from(header.len() + body).unwrap();
+        header[2..4].copy_from_slice(&total.to_be_bytes());
+        header[8] -= 1;
+        header[12..20].copy_from_slice(&addresses);
+        write_header_sum(&mut header);
+    }
+    let ethertype: [u8; 2] = if to_ipv6 { [0x86, 0xdd] } else { [8, 0] };
+    ([&ethertype[..], &header].concat(), has_new_id)
+}
+
+fn write_header_sum(header: &mut [u8]) {
+    header[10..12].fill(0);
+    let checksum = !sum(header);
+    header[10..12].copy_from_slice(&checksum.to_be_bytes());
+}
+
+/// What the kernel is still asked to do when the transport header has moved.
+fn moved(was: Offload, (before, after): (usize, usize), crosses: bool) -> Offload {
+    let moved = |at: u16| u16::try_from(usize::from(at) + after - before).unwrap();
+    let checksum = match was.checksum {
+        Checksum::Complete => Checksum::Complete,
+        Checksum::Partial { start, offset } => Checksum::Partial { start: moved(start), offset },
+    };
+    let kind = |was| match (was, crosses) {
+        (SegmentationKind::TcpIpv4, true) => SegmentationKind::TcpIpv6,
+        (SegmentationKind::TcpIpv6, true) => SegmentationKind::TcpIpv4,
+        _ => was,
+    };
+    let cut = was.segmentation.map(|cut| Segmentation {
+        kind: kind(cut.kind),
+        header_bytes: moved(cut.header_bytes),
+        ..cut
+    });
+    Offload { checksum, segmentation: cut }
+}
+
+/// Between whom a checksum is, and over which bytes of a frame.
+struct Covered {
+    source: IpAddr,
+    destination: IpAddr,
+    at: usize,
+    end: usize,
+}
+
+impl Covered {
+    fn of(packet: &Packet) -> Covered {
+        let (source, destination) = (packet.source.0, packet.destination.0);
+        Covered { source, destination, at: packet.transport_at, end: packet.covered_end }
+    }
+
+    fn pseudo_sum(&self, protocol: u8) -> u16 {
+        let length = u16::try_from(self.end - self.at).unwrap();
+        pseudo_header(self.source, self.destination, protocol, length)
+    }
+
+    /// What a correct sender would have written.
+    fn right_sum(&self, bytes: &[u8], protocol: u8, field_at: usize) -> u16 {
+        let field = self.at + field_at;
+        let (before, behind) = (sum(&bytes[self.at..field]), sum(&bytes[field + 2..self.end]));
+        !add(self.pseudo_sum(protocol), add(before, behind))
+    }
+}
+
+/// The transport checksum: as right, as wrong or as absent as it was. An absent one is computed
+/// where there is none (RFC 7915 4.5).
+fn transport_sum(
+    (input, packet): (&Image, &Packet),
+    (output, after): (&[u8], &Covered),
     field_at: usize,
 ) -> u16 {
-    let before = u16::from_be_bytes([input.bytes[field_at], input.bytes[field_at + 1]]);
+    let (before, protocol) = (Covered::of(packet), packet.protocol);
+    let at = before.at + field_at;
+    let field = u16::from_be_bytes([input.bytes[at], input.bytes[at + 1]]);
     if packet.partial {
         // Whoever completes it adds the segment; adit owes the pseudo-header and any error.
-        let error = add(before, !pseudo_sum(&input.bytes, packet));
-        return add(pseudo_sum(output, cut), error);
+        let error = add(field, !before.pseudo_sum(protocol));
+        return add(after.pseudo_sum(protocol), error);
     }
-    if packet.protocol == UDP && before == 0 {
+    let is_absent = protocol == UDP && field == 0;
+    if is_absent && !after.source.is_ipv6() {
         return 0;
     }
-    let was_right = right_sum(&input.bytes, packet, field_at);
-    let is_right = right_sum(output, cut, field_at);
-    let field = if before == was_right { is_right } else { add(is_right, add(before, !was_right)) };
-    if packet.protocol == UDP && field == 0 { 0xffff } else { field }
-}
-
-fn pseudo_sum(bytes: &[u8], packet: &Packet) -> u16 {
-    let address = |at: usize| <[u8; 4]>::try_from(&bytes[at..at + 4]).unwrap().into();
-    let length = u16::try_from(packet.covered_end - packet.transport_at).unwrap();
-    pseudo_header(address(26), address(30), packet.protocol, length)
+    let was_right = before.right_sum(&input.bytes, protocol, field_at);
+    let is_right = after.right_sum(output, protocol, field_at);
+    let keeps_error = field != was_right && !is_absent;
+    let field = if keeps_error { add(is_right, add(field, !was_right)) } else { is_right };
+    if protocol == UDP && field == 0 { 0xffff } else { field }
 }
 
 /// Whether a segment sums up to what it should.
 pub(super) fn is_right(bytes: &[u8], packet: &Packet) -> bool {
-    let segment = sum(&bytes[packet.transport_at..packet.covered_end]);
-    add(pseudo_sum(bytes, packet), segment) == 0xffff
+    let covered = Covered::of(packet);
+    let segment = sum(&bytes[covered.at..covered.end]);
+    add(covered.pseudo_sum(packet.protocol), segment) == 0xffff
 }
 
-/// What a correct sender would have written.
-fn right_sum(bytes: &[u8], packet: &Packet, field_at: usize) -> u16 {
-    let before = sum(&bytes[packet.transport_at..field_at]);
-    let behind = sum(&bytes[field_at + 2..packet.covered_end]);
-    !add(pseudo_sum(bytes, packet), add(before, behind))
+/// A frame with the identification of another, which adit has chosen.
+pub(super) fn with_id_of(image: &Image, chosen: &[u8]) -> Image {
+    let mut image = image.clone();
+    if let Some(id) = chosen.get(18..20) {
+        image.bytes[18..20].copy_from_slice(id);
+        write_header_sum(&mut image.bytes[14..34]);
+    }
+    image
 }
 
 /// Whether a frame is as expected. A wrong TCP checksum and a partial one may spell zero either

@@ -3,14 +3,15 @@
 //! Reads by byte position, as the RFCs draw the headers; the rules stand in the order in which the
 //! first that is broken gives the reason.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use dataplane::device::{Checksum, FrameFault, SegmentationKind};
 use dataplane::drop_reason::DropReason;
 
 use crate::address::octets;
 use crate::encode::{ICMP, Image, TCP, UDP, flags};
-use crate::sum::sum;
+use crate::ndp::{ICMPV6, solicited_node};
+use crate::sum::{add, pseudo_header, sum};
 
 /// A station's address.
 pub(super) type Mac = [u8; 6];
@@ -28,7 +29,9 @@ pub(super) struct Packet {
     pub(super) transport_at: usize,
     /// Byte of the frame behind what the transport checksum covers.
     pub(super) covered_end: usize,
-    /// Bytes of the largest IPv4 packet that leaves because of it.
+    /// Byte of the frame behind the packet: what follows is padding.
+    pub(super) end: usize,
+    /// Bytes of the largest IP packet that leaves because of it, if it leaves as it came.
     pub(super) wire_bytes: usize,
     pub(super) partial: bool,
 }
@@ -42,19 +45,40 @@ impl Packet {
     pub(super) fn has(&self, bits: u8) -> bool {
         self.flags & bits != 0
     }
+
+    pub(super) fn is_ipv6(&self) -> bool {
+        self.source.0.is_ipv6()
+    }
+
+    /// Bytes of the largest IP packet that leaves because of it, if it leaves in that family: with
+    /// another header in place of its own, if that is another one.
+    pub(super) fn wire_bytes_as(&self, is_ipv6: bool) -> usize {
+        let own = self.transport_at - 14;
+        match self.is_ipv6() == is_ipv6 {
+            true => self.wire_bytes,
+            false => self.wire_bytes - own + header_bytes(is_ipv6),
+        }
+    }
 }
 
-/// An ARP packet of right form.
+/// Bytes of a header without options or extensions.
+pub(super) fn header_bytes(is_ipv6: bool) -> usize {
+    if is_ipv6 { 40 } else { 20 }
+}
+
+/// ARP or Neighbor Discovery of right form.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Arp {
-    pub(super) asks: bool,
-    pub(super) sender: (IpAddr, Mac),
-    pub(super) target: IpAddr,
+pub(super) struct Resolution {
+    /// Whom it asks for, if it asks, and who gets the answer.
+    pub(super) question: Option<(IpAddr, (IpAddr, Mac))>,
+    /// Who is said to be where.
+    pub(super) told: Option<(IpAddr, Mac)>,
 }
 
 pub(super) enum Form {
     Packet(Packet),
     Arp,
+    Ndp,
 }
 
 fn word(bytes: &[u8], at: usize) -> u16 {
@@ -63,6 +87,10 @@ fn word(bytes: &[u8], at: usize) -> u16 {
 
 fn address(bytes: &[u8], at: usize) -> IpAddr {
     IpAddr::from([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+fn wide_address(bytes: &[u8], at: usize) -> Ipv6Addr {
+    <[u8; 16]>::try_from(&bytes[at..at + 16]).unwrap().into()
 }
 
 fn mac(bytes: &[u8], at: usize) -> Mac {
@@ -77,8 +105,8 @@ fn is_unicast(mac: Mac) -> bool {
     !is_group(mac) && mac != [0; 6]
 }
 
-/// What a frame is that arrived at the station `me`.
-pub(super) fn judge(image: &Image, me: Mac) -> Result<Form, DropReason> {
+/// What a frame is that arrived at the station `me`, where adit has an address of IPv6 or not.
+pub(super) fn judge(image: &Image, me: Mac, speaks_ipv6: bool) -> Result<Form, DropReason> {
     match image.fault {
         Some(FrameFault::OffloadInvalid) => return Err(DropReason::OffloadInvalid),
         Some(FrameFault::Truncated) => return Err(DropReason::FrameTruncated),
@@ -95,8 +123,9 @@ pub(super) fn judge(image: &Image, me: Mac) -> Result<Form, DropReason> {
     let (to_me, to_group) = (mac(bytes, 0) == me, is_group(mac(bytes, 0)));
     match word(bytes, 12) {
         0x8100 | 0x88a8 => Err(DropReason::VlanTagged),
-        0x86dd => Err(DropReason::Ipv6Unsupported),
+        0x86dd if !speaks_ipv6 => Err(DropReason::Ipv6Unsupported),
         _ if !to_me && !to_group => Err(DropReason::EthernetNotForUs),
+        0x86dd => ipv6(image, to_group),
         0x0806 => Ok(Form::Arp),
         0x0800 if to_group => Err(DropReason::MartianDestination),
         0x0800 => ipv4(image).map(Form::Packet),
@@ -134,29 +163,120 @@ fn ipv4(image: &Image) -> Result<Packet, DropReason> {
     if word(ip, 6) & 0x3fff != 0 {
         return Err(DropReason::Ipv4Fragment);
     }
-    let segment = &ip[header..total];
-    let transport_header = transport(segment, ip[9])?;
+    if ip[9] == ICMP {
+        return Err(DropReason::IcmpUnsupported);
+    }
+    packet(image, (source, destination), ip[9], (header, total), ip[8])
+}
+
+/// RFC 8200.
+fn ipv6(image: &Image, to_group: bool) -> Result<Form, DropReason> {
+    let ip = &image.bytes[14..];
+    if ip.len() < 40 {
+        return Err(DropReason::Ipv6Truncated);
+    }
+    if ip[0] >> 4 != 6 {
+        return Err(DropReason::Ipv6HeaderInvalid);
+    }
+    let total = 40 + usize::from(word(ip, 4));
+    if total > ip.len() {
+        return Err(DropReason::Ipv6PayloadLength);
+    }
+    let (protocol, header) = upper(&ip[..total])?;
+    let first = ip[header..total].first();
+    if protocol == ICMPV6 && header == 40 && matches!(first, Some(135 | 136)) {
+        return Ok(Form::Ndp);
+    }
+    if to_group {
+        return Err(DropReason::MartianDestination);
+    }
+    let (source, destination) = (wide_address(ip, 8), wide_address(ip, 24));
+    let of_ipv4 = |ip: Ipv6Addr| ip.segments()[..6] == [0, 0, 0, 0, 0, 0xffff];
+    // 0000::/8 is nobody's as far as it can look like another's; ff00::/8 are groups.
+    let is_nobody = |ip: Ipv6Addr| ip.segments()[..4] == [0; 4] || ip.octets()[0] == 0xff;
+    if of_ipv4(source) {
+        return Err(DropReason::MartianSource);
+    }
+    if of_ipv4(destination) {
+        return Err(DropReason::MartianDestination);
+    }
+    if is_nobody(source) {
+        return Err(DropReason::MartianSource);
+    }
+    if is_nobody(destination) {
+        return Err(DropReason::MartianDestination);
+    }
+    if source == destination {
+        return Err(DropReason::Land);
+    }
+    if protocol == ICMPV6 {
+        return Err(DropReason::IcmpUnsupported);
+    }
+    let ends = (source.into(), destination.into());
+    packet(image, ends, protocol, (header, total), ip[7]).map(Form::Packet)
+}
+
+/// Number of what follows the extension headers of an IPv6 packet, and the byte where it begins.
+pub(super) fn upper(packet: &[u8]) -> Result<(u8, usize), DropReason> {
+    let (mut number, mut at, mut passed) = (packet[6], 40, 0);
+    while [0, 43, 44, 60].contains(&number) {
+        passed += 1;
+        let header = packet.get(at..at + 8).filter(|_| passed <= 8);
+        let header = header.ok_or(DropReason::Ipv6ExtensionHeaders)?;
+        match number {
+            // Hop-by-hop options come first or not at all.
+            0 if passed > 1 => return Err(DropReason::Ipv6ExtensionHeaders),
+            43 if header[2] == 0 || header[3] > 0 => return Err(DropReason::Ipv6RoutingHeader),
+            44 if word(header, 2) & 0xfff9 != 0 => return Err(DropReason::Ipv6Fragment),
+            _ => {}
+        }
+        at += if number == 44 { 8 } else { 8 + 8 * usize::from(header[1]) };
+        number = header[0];
+        if at > packet.len() || at > 40 + 256 {
+            return Err(DropReason::Ipv6ExtensionHeaders);
+        }
+    }
+    Ok((number, at))
+}
+
+/// TCP or UDP behind a header of either family that ends at `header` of `total` bytes.
+fn packet(
+    image: &Image,
+    (source, destination): (IpAddr, IpAddr),
+    protocol: u8,
+    (header, total): (usize, usize),
+    hops: u8,
+) -> Result<Packet, DropReason> {
+    let segment = &image.bytes[14 + header..14 + total];
+    let transport_header = transport(segment, protocol)?;
     let ports = (word(segment, 0), word(segment, 2));
     if ports.0 == 0 || ports.1 == 0 {
         return Err(DropReason::PortZero);
     }
-    if ip[8] <= 1 {
-        return Err(DropReason::Ipv4TtlExpired);
+    let is_ipv6 = source.is_ipv6();
+    if hops <= 1 {
+        let of = [DropReason::Ipv4TtlExpired, DropReason::Ipv6HopLimit];
+        return Err(of[usize::from(is_ipv6)]);
     }
-    judge_offload(image, ip[9], 14 + header)?;
-    let covered = if ip[9] == UDP { usize::from(word(segment, 4)) } else { segment.len() };
+    let partial = image.offload.checksum != Checksum::Complete;
+    if is_ipv6 && protocol == UDP && !partial && word(segment, 6) == 0 {
+        return Err(DropReason::UdpChecksumMissing);
+    }
+    judge_offload(image, (protocol, is_ipv6), 14 + header)?;
+    let covered = if protocol == UDP { usize::from(word(segment, 4)) } else { segment.len() };
     let segment_bytes = image.offload.segmentation.map(|cut| usize::from(cut.segment_bytes));
     Ok(Packet {
         station: mac(&image.bytes, 6),
-        protocol: ip[9],
+        protocol,
         source: (source, ports.0),
         destination: (destination, ports.1),
-        flags: if ip[9] == TCP { segment[13] } else { 0 },
+        flags: if protocol == TCP { segment[13] } else { 0 },
         transport_at: 14 + header,
         covered_end: 14 + header + covered,
+        end: 14 + total,
         wire_bytes: segment_bytes
             .map_or(total, |bytes| total.min(header + transport_header + bytes)),
-        partial: image.offload.checksum != Checksum::Complete,
+        partial,
     })
 }
 
@@ -180,15 +300,19 @@ fn transport(segment: &[u8], protocol: u8) -> Result<usize, DropReason> {
             let fits = (8..=segment.len()).contains(&length);
             if fits { Ok(8) } else { Err(DropReason::UdpHeaderInvalid) }
         }
-        ICMP => Err(DropReason::IcmpUnsupported),
         _ => Err(DropReason::ProtocolUnsupported),
     }
 }
 
 /// What a kernel still has to do must suit the packet.
-fn judge_offload(image: &Image, protocol: u8, transport_at: usize) -> Result<(), DropReason> {
-    let (field, kind) = match protocol {
-        TCP => (16, SegmentationKind::TcpIpv4),
+fn judge_offload(
+    image: &Image,
+    (protocol, is_ipv6): (u8, bool),
+    transport_at: usize,
+) -> Result<(), DropReason> {
+    let (field, kind) = match (protocol, is_ipv6) {
+        (TCP, false) => (16, SegmentationKind::TcpIpv4),
+        (TCP, true) => (16, SegmentationKind::TcpIpv6),
         _ => (6, SegmentationKind::Udp),
     };
     let sum_fits = match image.offload.checksum {
@@ -202,7 +326,7 @@ fn judge_offload(image: &Image, protocol: u8, transport_at: usize) -> Result<(),
 }
 
 /// The ARP packet in a frame.
-pub(super) fn arp(bytes: &[u8]) -> Result<Arp, DropReason> {
+pub(super) fn arp(bytes: &[u8]) -> Result<Resolution, DropReason> {
     let body = &bytes[14..];
     // Ethernet, IPv4, addresses of six and four bytes.
     if body.len() < 28 || body[..6] != [0, 1, 8, 0, 6, 4] {
@@ -212,5 +336,49 @@ pub(super) fn arp(bytes: &[u8]) -> Result<Arp, DropReason> {
     if !matches!(word(body, 6), 1 | 2) || !is_unicast(sender.1) {
         return Err(DropReason::ArpInvalid);
     }
-    Ok(Arp { asks: word(body, 6) == 1, sender, target: address(body, 24) })
+    let question = (word(body, 6) == 1).then_some((address(body, 24), sender));
+    Ok(Resolution { question, told: Some(sender) })
+}
+
+/// The Neighbor Discovery in a frame (RFC 4861 7.1), which [`judge`] has found.
+pub(super) fn ndp(bytes: &[u8]) -> Result<Resolution, DropReason> {
+    read_ndp(bytes).ok_or(DropReason::NdpInvalid)
+}
+
+fn read_ndp(bytes: &[u8]) -> Option<Resolution> {
+    let ip = &bytes[14..];
+    let message = &ip[40..40 + usize::from(word(ip, 4))];
+    let (source, destination) = (wide_address(ip, 8), wide_address(ip, 24));
+    let length = u16::try_from(message.len()).unwrap();
+    let pseudo = pseudo_header(source.into(), destination.into(), ICMPV6, length);
+    let is_whole = ip[7] == 255 && message.len() >= 24 && add(pseudo, sum(message)) == 0xffff;
+    (is_whole && message[1] == 0).then_some(())?;
+    let target = wide_address(message, 8);
+    let of_ipv4 = |ip: Ipv6Addr| ip.segments()[..6] == [0, 0, 0, 0, 0, 0xffff];
+    let is_sound = |ip: Ipv6Addr| ip.octets()[0] != 0xff && !of_ipv4(ip);
+    (is_sound(source) && is_sound(target)).then_some(())?;
+    let (asks, is_probe) = (message[0] == 135, source.is_unspecified());
+    let wanted = if asks { 1 } else { 2 };
+    let (mut at, mut link) = (24, None);
+    while at < message.len() {
+        let units = message.get(at + 1).filter(|units| **units > 0)?;
+        let option = message.get(at..at + 8 * usize::from(*units))?;
+        if option[0] == wanted && *units == 1 {
+            link = Some(mac(option, 2)).filter(|station| is_unicast(*station));
+            link?;
+        }
+        at += option.len();
+    }
+    let station = mac(bytes, 6);
+    if !asks {
+        let is_solicited = message[4] & 0x40 != 0;
+        let fits = !is_probe && !(is_solicited && destination.is_multicast());
+        let told = Some((target.into(), link.unwrap_or(station)));
+        return fits.then_some(Resolution { question: None, told });
+    }
+    if is_probe && (link.is_some() || solicited_node(target.into()).1 != destination) {
+        return None;
+    }
+    let question = Some((target.into(), (source.into(), link.unwrap_or(station))));
+    Some(Resolution { question, told: link.map(|link| (source.into(), link)) })
 }

@@ -10,10 +10,12 @@ use dataplane::snapshot::Plan;
 use dataplane::types::DeviceIndex;
 use pnet_base::MacAddr;
 
-use super::form::{self, Mac};
+use super::expect::with_id_of;
+use super::form::{Mac, Resolution};
 use super::rules::{Expected, Generation, Key, Model};
 use super::wanted::{local, scope_of};
 use crate::encode::{ArpShape, Image};
+use crate::ndp::NdpShape;
 
 /// Ticks after which a known next hop is asked for again.
 const FRESH: u64 = 3_000;
@@ -30,6 +32,8 @@ pub(super) struct Held {
     pub(super) next_hop: (u16, IpAddr),
     pub(super) since: u64,
     pub(super) image: Image,
+    /// Free, see [`super::expect::Translated`].
+    pub(super) has_new_id: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -52,7 +56,8 @@ impl Hops {
         for service in &plan.services {
             for backend in service.rules.iter().flat_map(|rule| &rule.backends) {
                 let at = (service.scope.0, next_hop(plan, service.scope.0, *backend));
-                let asker = service.nat_ips[0];
+                let of_family = |nat_ip: &&IpAddr| nat_ip.is_ipv6() == backend.is_ipv6();
+                let asker = *service.nat_ips.iter().find(of_family).expect("there is one");
                 let unknown =
                     Hop { asker, known: None, confirmed: 0, requested: None, doubtful: false };
                 hops.entry(at).or_insert(unknown);
@@ -102,29 +107,34 @@ impl Generation {
 }
 
 impl Model {
-    /// ARP: whoever speaks tells where he is; whoever asks for adit is answered.
-    pub(super) fn hear_arp(
+    /// ARP and Neighbor Discovery: who tells where he is, is believed; whoever asks for adit is
+    /// answered.
+    pub(super) fn hear_resolution(
         &mut self,
         worker: usize,
         (ingress, scope, me): (DeviceIndex, u16, Mac),
-        bytes: &[u8],
+        said: Resolution,
+        not_for_us: DropReason,
     ) -> Result<Expected, DropReason> {
-        let arp = form::arp(bytes)?;
         let (now, generation) = (self.now, self.workers[worker].generation);
         let view = self.generations.get_mut(&generation).expect("it is in force");
-        let hop = view.hops.0.get_mut(&(scope, arp.sender.0));
-        let is_hop = hop.is_some();
-        if let Some(hop) = hop {
-            hop.known = Some((ingress, arp.sender.1));
+        let told = said.told.and_then(|told| Some((view.hops.0.get_mut(&(scope, told.0))?, told)));
+        let is_hop = told.is_some();
+        if let Some((hop, (_, mac))) = told {
+            hop.known = Some((ingress, mac));
             (hop.confirmed, hop.doubtful) = (now, false);
         }
-        if arp.asks && local(&view.plan, scope, arp.target).is_some() {
-            let asker = (arp.sender.0, MacAddr::from(arp.sender.1));
-            let image = ArpShape::is_at((arp.target, MacAddr::from(me)), asker).encode();
-            let verdict = Verdict::Reply(ingress);
-            return Ok(Expected { verdict, image: Some(image), zero_at: None });
+        let question =
+            said.question.filter(|(target, _)| local(&view.plan, scope, *target).is_some());
+        if let Some((target, (asker, mac))) = question {
+            let (own, asker) = ((target, MacAddr::from(me)), (asker, MacAddr::from(mac)));
+            let image = match target.is_ipv6() {
+                true => NdpShape::is_at(own, asker).encode(),
+                false => ArpShape::is_at(own, asker).encode(),
+            };
+            return Ok(Expected { image: Some(image), ..Verdict::Reply(ingress).into() });
         }
-        if is_hop { Ok(Verdict::Consume.into()) } else { Err(DropReason::ArpNotForUs) }
+        if is_hop { Ok(Verdict::Consume.into()) } else { Err(not_for_us) }
     }
 
     /// The devices of a network that a worker has open.
@@ -155,7 +165,11 @@ impl Model {
         let asker = hop.asker;
         let request = |(device, link): (DeviceIndex, Link)| {
             let asker = (asker, MacAddr::from(link.mac.0));
-            (device, ArpShape::who_has(next_hop.1, asker).encode())
+            let question = match next_hop.1.is_ipv6() {
+                true => NdpShape::who_has(next_hop.1, asker).encode(),
+                false => ArpShape::who_has(next_hop.1, asker).encode(),
+            };
+            (device, question)
         };
         self.workers[worker].requests.extend(links.into_iter().map(request));
     }
@@ -194,6 +208,14 @@ impl Model {
         let dropped = (before - worker.held.len()) as u64;
         worker.counters.held = worker.held.len() as u64;
         worker.counters.dropped[DropReason::NeighborUnreachable.slot()] += dropped;
+    }
+
+    /// A packet has to wait, and can be looked at: adit has chosen its identification by now.
+    pub(super) fn learn_id(&mut self, worker: usize, bytes: &[u8]) {
+        let last = self.workers[worker].held.last_mut();
+        if let Some(held) = last.filter(|held| held.has_new_id) {
+            held.image = with_id_of(&held.image, bytes);
+        }
     }
 
     /// The packets whose wait is over, in their order.

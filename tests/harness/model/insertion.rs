@@ -116,10 +116,11 @@ fn encode(dialect: ProxyDialect, link: LinkId, key: &Key) -> Vec<u8> {
         ProxyDialect::Gcp => [&[0xe0, 0, 8, 0, 0, 0, 0][..], &link.0.to_be_bytes()].concat(),
     };
     let (_, _, client, endpoint) = key;
-    let mut header = vec![13, 10, 13, 10, 0, 13, 10, 81, 85, 73, 84, 10, 0x21, 0x11, 0];
-    header.push(u8::try_from(12 + tlv.len()).unwrap());
-    header.extend(octets(client.0));
-    header.extend(octets(endpoint.0));
+    let addresses = [octets(client.0), octets(endpoint.0)].concat();
+    let family = if client.0.is_ipv6() { 0x21 } else { 0x11 };
+    let mut header = vec![13, 10, 13, 10, 0, 13, 10, 81, 85, 73, 84, 10, 0x21, family, 0];
+    header.push(u8::try_from(addresses.len() + 4 + tlv.len()).unwrap());
+    header.extend(addresses);
     header.extend(client.1.to_be_bytes());
     header.extend(endpoint.1.to_be_bytes());
     header.extend(tlv);

@@ -24,11 +24,12 @@ use dataplane::types::{Address, DeviceIndex, FlowIndex, Instant, Tick, WorkerId}
 use super::accounts::Bases;
 use super::choices::{Choice, SQUATTER, Seen};
 use super::coverage::Coverage;
-use super::expect::same_frame;
+use super::expect::{same_frame, with_id_of};
+use super::form::upper;
 use super::op::{Arrive, Op, Rings, WorldShape};
 use super::rules::{Key, Model, PoolKey};
 use super::setup::{Setup, link, link_of_station, nat_ip, target};
-use crate::encode::{Image, mac_of};
+use crate::encode::{Image, TCP, mac_of};
 use crate::fast_path::{Memory, check};
 use crate::script::packet::Described;
 
@@ -262,6 +263,7 @@ impl<'r> Play<'r> {
             agree("the flows of a connection", &expected, &(usage.flows() as usize))?;
         }
         self.bases.compare(&self.generation, &self.engines, &self.model)?;
+        self.coverage.opened = self.model.opened;
         for engine in &self.engines {
             self.coverage.counters.add(engine.counters());
         }
@@ -378,13 +380,20 @@ impl<'r> Play<'r> {
             let expected = self.model.arrive(worker, arrival, (*device, input), &look);
             agree("the verdict", &expected.verdict, &verdict)?;
             let frame = &self.rig.batch.frames()[at];
-            let same = match &expected.image {
+            if verdict == Verdict::Hold {
+                self.model.learn_id(worker, frame.bytes());
+            }
+            let image = expected.image.map(|image| match expected.has_new_id {
+                true => with_id_of(&image, frame.bytes()),
+                false => image,
+            });
+            let same = match &image {
                 Some(image) => same_frame(image, frame, expected.zero_at),
                 None if matches!(verdict, Verdict::HandOver(_)) => same_frame(input, frame, None),
                 None => true,
             };
             if !same {
-                agree("the frame", &expected.image, &Some(image_of(frame)))?;
+                agree("the frame", &image, &Some(image_of(frame)))?;
             }
             let bytes = frame.bytes().len();
             if let Some(peer) = self.settle_verdict(worker, verdict, bytes) {
@@ -605,14 +614,17 @@ fn image_of(frame: &Frame) -> Image {
 }
 
 /// Addresses and ports of a frame that may open a TCP connection.
-fn opener(bytes: &[u8]) -> Option<[u8; 12]> {
-    let at = 14 + usize::from(bytes.get(14)? & 15) * 4;
-    let is_tcp = bytes.get(23) == Some(&6);
-    let ports = bytes
-        .get(at..at + 4)
-        .filter(|_| is_tcp && bytes.get(at + 13).is_some_and(|flags| flags & 0x12 == 2))?;
-    let mut opener = [0; 12];
-    opener[..8].copy_from_slice(bytes.get(26..34)?);
-    opener[8..].copy_from_slice(ports);
-    Some(opener)
+fn opener(bytes: &[u8]) -> Option<Vec<u8>> {
+    let ip = bytes.get(14..)?;
+    let (protocol, at, addresses) = match ip.first()? >> 4 {
+        6 => {
+            let addresses = ip.get(8..40)?;
+            let (protocol, at) = upper(ip).ok()?;
+            (protocol, at, addresses)
+        }
+        _ => (*ip.get(9)?, usize::from(ip[0] & 15) * 4, ip.get(12..20)?),
+    };
+    let opens = protocol == TCP && ip.get(at + 13).is_some_and(|flags| flags & 0x12 == 2);
+    let ports = ip.get(at..at + 4).filter(|_| opens)?;
+    Some([addresses, ports].concat())
 }

@@ -23,7 +23,7 @@ use super::accounts::Carrier;
 use super::announce::Announcements;
 use super::choices::{Choice, SQUATTER, Seen};
 use super::ending::{Rest, data};
-use super::expect::{Socket, translate};
+use super::expect::{Socket, Translated, translate};
 use super::form::{self, Form, Mac, Packet};
 use super::hops::{Held, Hops};
 use super::insertion::{Fate, Lead};
@@ -31,7 +31,7 @@ use super::state::State;
 use super::told::unwanted;
 use super::unanswered::Note;
 use super::wanted::{
-    Local, Takers, answers_probe, grant, is_pool, local, rule_for, scope_of, wants,
+    Local, Takers, answers_probe, grant, is_pool, local, rule_for, scope_of, speaks_ipv6, wants,
 };
 use crate::encode::{Image, TCP, UDP, flags};
 
@@ -114,11 +114,13 @@ pub(super) struct Expected {
     pub(super) image: Option<Image>,
     /// Where a zero checksum may be spelled either way.
     pub(super) zero_at: Option<usize>,
+    /// Free, see [`super::expect::Translated`].
+    pub(super) has_new_id: bool,
 }
 
 impl From<Verdict> for Expected {
     fn from(verdict: Verdict) -> Expected {
-        Expected { verdict, image: None, zero_at: None }
+        Expected { verdict, image: None, zero_at: None, has_new_id: false }
     }
 }
 
@@ -143,6 +145,8 @@ pub(super) struct Model {
     /// What connections carried: packets and bytes, by direction.
     pub(super) carried: BTreeMap<Carrier, [[u64; 2]; 2]>,
     pub(super) announcements: Announcements,
+    /// Flows that were opened, by whether their clients' and their backends' addresses are of IPv6.
+    pub(super) opened: [[u64; 2]; 2],
     /// Choices that were not allowed.
     pub(super) complaints: Vec<String>,
 }
@@ -183,6 +187,7 @@ impl Model {
             translations: BTreeMap::new(),
             carried: BTreeMap::new(),
             announcements: Announcements::default(),
+            opened: [[0; 2]; 2],
             complaints: Vec::new(),
         }
     }
@@ -238,8 +243,16 @@ impl Model {
     ) -> Result<Expected, DropReason> {
         let scope = scope_of(self.plan(worker), ingress).ok_or(DropReason::DeviceDown)?;
         let me = self.workers[worker].links.get(&ingress).ok_or(DropReason::DeviceDown)?.mac.0;
-        let packet = match form::judge(input, me)? {
-            Form::Arp => return self.hear_arp(worker, (ingress, scope, me), &input.bytes),
+        let place = (ingress, scope, me);
+        let packet = match form::judge(input, me, speaks_ipv6(self.plan(worker), scope))? {
+            Form::Arp => {
+                let said = form::arp(&input.bytes)?;
+                return self.hear_resolution(worker, place, said, DropReason::ArpNotForUs);
+            }
+            Form::Ndp => {
+                let said = form::ndp(&input.bytes)?;
+                return self.hear_resolution(worker, place, said, DropReason::NdpNotForUs);
+            }
             Form::Packet(packet) => packet,
         };
         match local(self.plan(worker), scope, packet.destination.0).ok_or(DropReason::NoEndpoint)? {
@@ -293,14 +306,15 @@ impl Model {
         let (choice, provider) = (flow.choice, flow.provider);
         let next_hop = (provider, self.view(worker).next_hop(provider, choice.backend));
         let hop = self.view(worker).hops.lookup(next_hop);
+        let wire_bytes = judge_crossing(packet, choice.target.0)?;
         match hop {
             Some((device, _)) => {
-                self.judge_egress(worker, device, packet)?;
+                self.judge_egress(worker, device, wire_bytes)?;
             }
             // It must fit wherever its next hop may turn out to be.
             None => {
                 let links = self.scope_links(worker, provider);
-                if links.iter().any(|(_, link)| packet.wire_bytes > link.mtu as usize) {
+                if links.iter().any(|(_, link)| wire_bytes > link.mtu as usize) {
                     return Err(DropReason::TooBig);
                 }
             }
@@ -313,10 +327,10 @@ impl Model {
         let Fate::Passes(edits) = fate else { return Ok(Verdict::Consume.into()) };
         let from = hop.map_or([0; 6], |(device, _)| self.workers[worker].links[&device].mac.0);
         let stations = (from, hop.map_or([0; 6], |(_, mac)| mac));
-        let image = translate(input, packet, (choice.nat, choice.target), stations, &edits);
+        let translated = translate(input, packet, (choice.nat, choice.target), stations, &edits);
         let expected = match hop {
-            Some((device, _)) => sent(device, image, packet),
-            None => self.wait_for(&key, next_hop, image)?,
+            Some((device, _)) => sent(device, translated, packet),
+            None => self.wait_for(&key, next_hop, translated)?,
         };
         self.carry(&key, Direction::Forward, input);
         Ok(expected)
@@ -339,6 +353,8 @@ impl Model {
         let pool = (service.scope.0, chosen.nat.0, chosen.target.0, key.1);
         self.leases.insert((pool, chosen.nat.1), key);
         self.translations.insert(key, (service.scope.0, chosen));
+        let families = [key.2.0, chosen.target.0].map(|address| usize::from(address.is_ipv6()));
+        self.opened[families[0]][families[1]] += 1;
         let state = State::opened(key.1);
         let flow = Flow {
             link: endpoint.link,
@@ -369,7 +385,8 @@ impl Model {
         let plan = self.plan(worker);
         let (scope, link) = (scope_of(plan, ingress), self.workers[worker].links.get(&ingress));
         let (Some(scope), Some(link)) = (scope, link) else { return false };
-        let Ok(Form::Packet(packet)) = form::judge(input, link.mac.0) else { return false };
+        let form = form::judge(input, link.mac.0, speaks_ipv6(plan, scope));
+        let Ok(Form::Packet(packet)) = form else { return false };
         let key = (scope, packet.protocol, packet.source, packet.destination);
         let generation = self.workers[worker].generation;
         let passes = |flow: &Flow| flow.judged == generation && !flow.is_expired(self.now);
@@ -422,13 +439,14 @@ impl Model {
             return Err(DropReason::TcpUnanswered);
         }
         let (device, mac) = self.flows[&key].client.ok_or(DropReason::ClientUnknown)?;
-        let from = self.judge_egress(worker, device, packet)?;
+        let wire_bytes = judge_crossing(packet, key.2.0)?;
+        let from = self.judge_egress(worker, device, wire_bytes)?;
         self.touch(&key, Direction::Return, packet);
         let edits = self.lead_back(&key, packet, input);
         self.carry(&key, Direction::Return, input);
         let (_, _, client, endpoint) = key;
-        let image = translate(input, packet, (endpoint, client), (from, mac), &edits);
-        Ok(sent(device, image, packet))
+        let translated = translate(input, packet, (endpoint, client), (from, mac), &edits);
+        Ok(sent(device, translated, packet))
     }
 
     /// The station that the packet leaves from, if it may leave.
@@ -436,10 +454,10 @@ impl Model {
         &self,
         worker: usize,
         device: DeviceIndex,
-        packet: &Packet,
+        wire_bytes: usize,
     ) -> Result<Mac, DropReason> {
         let link = self.workers[worker].links.get(&device).ok_or(DropReason::DeviceDown)?;
-        let fits = packet.wire_bytes <= link.mtu as usize;
+        let fits = wire_bytes <= link.mtu as usize;
         if fits { Ok(link.mac.0) } else { Err(DropReason::TooBig) }
     }
 
@@ -518,7 +536,7 @@ impl Model {
         &mut self,
         key: &Key,
         next_hop: (u16, IpAddr),
-        image: Image,
+        Translated { image, has_new_id, .. }: Translated,
     ) -> Result<Expected, DropReason> {
         let worker = self.flows[key].worker;
         self.ask(worker, next_hop);
@@ -528,7 +546,7 @@ impl Model {
         if !fits || same >= HELD_FRAMES_PER_NEIGHBOR_MAX || held.len() >= HELD_FRAMES_MAX {
             return Err(DropReason::NeighborPending);
         }
-        held.push(Held { key: *key, next_hop, since: self.now, image });
+        held.push(Held { key: *key, next_hop, since: self.now, image, has_new_id });
         counters.held += 1;
         Ok(Verdict::Hold.into())
     }
@@ -590,9 +608,20 @@ fn hand_over(owner: usize) -> Expected {
     Verdict::HandOver(WorkerId(u8::try_from(owner).unwrap_or(u8::MAX))).into()
 }
 
-fn sent(device: DeviceIndex, image: Image, packet: &Packet) -> Expected {
+fn sent(device: DeviceIndex, translated: Translated, packet: &Packet) -> Expected {
+    let Translated { image, transport_at, has_new_id } = translated;
     let field = if packet.protocol == TCP { 16 } else { 6 };
     let loose = packet.protocol == TCP || packet.partial;
-    let zero_at = loose.then_some(packet.transport_at + field);
-    Expected { verdict: Verdict::Forward(device), image: Some(image), zero_at }
+    let zero_at = loose.then_some(transport_at + field);
+    Expected { verdict: Verdict::Forward(device), image: Some(image), zero_at, has_new_id }
+}
+
+/// Bytes of a packet as it leaves towards an address, if it can be of that one's family.
+fn judge_crossing(packet: &Packet, to: IpAddr) -> Result<usize, DropReason> {
+    let segment = packet.end - packet.transport_at;
+    let crosses = packet.is_ipv6() != to.is_ipv6();
+    if crosses && segment + form::header_bytes(to.is_ipv6()) > usize::from(u16::MAX) {
+        return Err(DropReason::TooBig);
+    }
+    Ok(packet.wire_bytes_as(to.is_ipv6()))
 }

@@ -3,11 +3,12 @@
 //!
 //! Networks 0 and 1 (devices `a` and `b`) have the same addresses and the same endpoint 10.0.0.5;
 //! network 2 (devices `p` and `q`) has four backends, two routers, the NAT IPs of two services and
-//! an endpoint of its own, whose clients are hosts beside the backends.
+//! an endpoint of its own, whose clients are hosts beside the backends. All of them but the routers
+//! have an address of IPv6 as well ([`in_ipv6`]), and knobs say which of the two is in use.
 
-use crate::address::{plus, v4};
+use crate::address::{octets, plus};
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use dataplane::device::Link;
@@ -103,10 +104,15 @@ pub(super) enum Knob {
     /// Of a service: bits 0 to 4 the rules whose frontend floats; bit 5 gives it the address of a
     /// backend.
     Floating,
+    /// Of an endpoint: 1 if its address is of IPv6.
+    Family,
+    /// Of a service: the backends whose addresses are of IPv6, by bits. If there are any it has NAT
+    /// IPs of both families.
+    Families,
 }
 
 /// A knob, its name, how many of it there are and how many positions it has.
-pub(super) const KNOBS: [(Knob, &str, u32, u32); 21] = [
+pub(super) const KNOBS: [(Knob, &str, u32, u32); 23] = [
     (Knob::Backends, "backends", 2, 32),
     (Knob::NatIps, "nat-ips", 2, 8),
     (Knob::Leaving, "leaving", 2, 16),
@@ -128,7 +134,21 @@ pub(super) const KNOBS: [(Knob, &str, u32, u32); 21] = [
     (Knob::Probes, "probes", 2, 3),
     (Knob::Drained, "drained", 2, 16),
     (Knob::Floating, "floating", 2, 64),
+    (Knob::Family, "family", 4, 2),
+    (Knob::Families, "families", 2, 16),
 ];
+
+/// The address of IPv6 that stands beside one of IPv4: `fd00:B::C:D` for `10.B.C.D`.
+pub(super) fn in_ipv6(address: IpAddr) -> IpAddr {
+    let [_, network, high, low] = octets(address)[..] else { return address };
+    let words = [0xfd00, network.into(), 0, 0, 0, 0, high.into(), low.into()];
+    Ipv6Addr::from(words).into()
+}
+
+/// The address of the family that is asked for.
+pub(super) fn of_family(address: IpAddr, is_ipv6: bool) -> IpAddr {
+    if is_ipv6 { in_ipv6(address) } else { address }
+}
 
 /// A backend's address.
 pub(super) fn backend(number: u32) -> IpAddr {
@@ -191,6 +211,7 @@ impl Setup {
             Knob::Weights | Knob::Balance | Knob::Timeouts | Knob::Endings => 0,
             Knob::Gate | Knob::Space | Knob::Routes | Knob::Leaving | Knob::Quota => 0,
             Knob::Proxy | Knob::Probes | Knob::Drained | Knob::Floating => 0,
+            Knob::Family | Knob::Families => 0,
         };
         self.knobs.get(&(knob, of)).copied().unwrap_or(usual)
     }
@@ -249,10 +270,17 @@ impl Setup {
             Prefix::new(IpAddr::from([a, b, c, d]), length).unwrap()
         };
         let second = if scope == 2 { 1 } else { 0 };
+        let wide = |address, length| Prefix::new(in_ipv6(address), length).unwrap();
         let space = match self.get(Knob::Space, scope) {
-            0 => prefix([10, second, 0, 0], 16),
+            0 => {
+                let all = IpAddr::from([10, second, 0, 0]);
+                vec![prefix([10, second, 0, 0], 16), wide(all, 64)]
+            }
             // Without the clients' last two hosts, and the backends.
-            _ => prefix([10, second, 2, 0], 31),
+            _ => {
+                let some = IpAddr::from([10, second, 2, 0]);
+                vec![prefix([10, second, 2, 0], 31), wide(some, 127)]
+            }
         };
         let routes = [
             RoutePlan { prefix: prefix([10, 1, 0, 12], 32), next_hop: router(0) },
@@ -260,27 +288,33 @@ impl Setup {
         ];
         let routes = self.bits(Knob::Routes, 0).map(|bit| routes[bit as usize]);
         let routes = if scope == 2 { routes.collect() } else { Vec::new() };
-        ScopePlan { address_space: vec![space], routes }
+        ScopePlan { address_space: space, routes }
     }
 
     fn service(&self, service: u32) -> ServicePlan {
-        let mut backends: Vec<_> = self.bits(Knob::Backends, service).map(backend).collect();
+        let mut numbers: Vec<_> = self.bits(Knob::Backends, service).collect();
         if self.get(Knob::Backends, service) & 16 != 0 {
-            backends.reverse();
+            numbers.reverse();
         }
+        let backends = numbers.iter().map(|number| self.backend(service, *number));
+        let backends: Vec<_> = backends.collect();
         let [opening, established, closing, udp] =
             TIMEOUTS[self.get(Knob::Timeouts, service) as usize].map(Duration::from_millis);
         let timeouts = Timeouts::new(opening, established, closing, udp);
         let endings = self.get(Knob::Endings, service);
         let hold_down_ticks = if endings & 2 != 0 { HOLD_DOWN_TICKS } else { 0 };
         let ending = Ending { resets: endings & 1 != 0, hold_down_ticks };
-        let balance = self.balance(service, &backends);
+        let balance = self.balance(service, &numbers);
         let is_backends = self.get(Knob::Floating, service) & 32 != 0;
         let frontend = target(if is_backends { 3 } else { TARGETS - 1 });
+        // It has one address, so it floats before backends of one family.
+        let wide = backends.iter().filter(|backend| backend.is_ipv6()).count();
+        let may_float = wide == 0 || wide == backends.len();
+        let frontend = of_family(frontend, wide > 0);
         let rule = |bit: u32| {
             let (protocol, port, backend_port) = RULES[bit as usize];
             let (backends, balance) = (backends.clone(), balance.clone());
-            let floats = self.get(Knob::Floating, service) >> bit & 1 == 1;
+            let floats = may_float && self.get(Knob::Floating, service) >> bit & 1 == 1;
             RulePlan {
                 protocol,
                 port,
@@ -293,11 +327,11 @@ impl Setup {
             }
         };
         let refusal = if endings & 4 != 0 { Refusal::Reset } else { Refusal::Silence };
-        let mut nat_ips: Vec<_> =
-            self.bits(Knob::NatIps, service).map(|bit| nat_ip(service, bit)).collect();
-        if nat_ips.is_empty() {
-            nat_ips.push(nat_ip(service, 0));
+        let mut numbers: Vec<_> = self.bits(Knob::NatIps, service).collect();
+        if numbers.is_empty() {
+            numbers.push(0);
         }
+        let nat_ips = self.nat_ips(service, &numbers);
         let scope = u16::try_from(self.get(Knob::Provider, service)).unwrap();
         let dialects = [ProxyDialect::Azure, ProxyDialect::Aws, ProxyDialect::Gcp];
         let proxy_protocol = match self.get(Knob::Proxy, service) {
@@ -314,22 +348,32 @@ impl Setup {
         }
     }
 
+    fn backend(&self, service: u32, number: u32) -> IpAddr {
+        let is_ipv6 = self.get(Knob::Families, service) >> number & 1 == 1;
+        of_family(backend(number), is_ipv6)
+    }
+
+    /// The NAT IPs with these numbers, those of IPv6 last.
+    fn nat_ips(&self, service: u32, numbers: &[u32]) -> Vec<IpAddr> {
+        let narrow: Vec<IpAddr> = numbers.iter().map(|number| nat_ip(service, *number)).collect();
+        let has_both = self.get(Knob::Families, service) != 0;
+        let wide = narrow.iter().copied().filter(|_| has_both).map(in_ipv6);
+        narrow.iter().copied().chain(wide).collect()
+    }
+
     fn leaving(&self, service: u32) -> Vec<LeavingPlan> {
         let is_closing = self.get(Knob::Leaving, service) & 8 != 0;
         let active = self.service(service).nat_ips;
-        let leaving = self.bits(Knob::Leaving, service).filter(|bit| *bit < 3);
-        let leaving = leaving.map(|bit| nat_ip(service, bit));
+        let numbers: Vec<_> = self.bits(Knob::Leaving, service).filter(|bit| *bit < 3).collect();
+        let leaving = self.nat_ips(service, &numbers).into_iter();
         let leaving = leaving.filter(|address| !active.contains(address));
         let service = ServiceIndex(service);
         leaving.map(|address| LeavingPlan { service, address, is_closing }).collect()
     }
 
-    fn balance(&self, service: u32, backends: &[IpAddr]) -> Balance {
+    fn balance(&self, service: u32, backends: &[u32]) -> Balance {
         let weights = self.get(Knob::Weights, service);
-        let weight = |address: &IpAddr| {
-            let number = v4(*address).to_bits() - v4(backend(0)).to_bits();
-            WEIGHTS[(weights >> (2 * number) & 3) as usize]
-        };
+        let weight = |number: &u32| WEIGHTS[(weights >> (2 * number) & 3) as usize];
         let balance = self.get(Knob::Balance, service);
         let persistence = match balance & 3 {
             1 => Persistence::SourceIp,
@@ -338,7 +382,9 @@ impl Setup {
         };
         let tracked = if balance & 4 != 0 { UdpTracking::On } else { UdpTracking::Off };
         let weights = backends.iter().map(weight).collect();
-        let drained = self.bits(Knob::Drained, service).map(backend).collect();
+        let drained = self.bits(Knob::Drained, service);
+        let drained = drained.filter(|number| *number < 4);
+        let drained = drained.map(|number| self.backend(service, number)).collect();
         Balance { persistence, udp_tracking: tracked, weights, drained }
     }
 
@@ -350,8 +396,8 @@ impl Setup {
         let all = SecurityRule {
             priority: 4_000,
             protocol: None,
-            sources: vec![prefix([0; 4], 0)],
-            destinations: vec![prefix([0; 4], 0)],
+            sources: all_addresses(),
+            destinations: all_addresses(),
             ports: vec![PortRange::ALL],
             access: Access::Allow,
         };
@@ -392,6 +438,7 @@ impl Setup {
 
     fn endpoint(&self, at: u32) -> Option<EndpointPlan> {
         let (scope, address, _) = ENDPOINTS[at as usize];
+        let address = of_family(address, self.get(Knob::Family, at) == 1);
         let gates = [Gate::Approved, Gate::Pending, Gate::Rejected, Gate::Disconnected];
         let link = self.get(Knob::Link, at);
         (link != 0).then(|| EndpointPlan {
@@ -403,4 +450,10 @@ impl Setup {
             gate: gates[self.get(Knob::Gate, at) as usize],
         })
     }
+}
+
+/// Every address of either family.
+fn all_addresses() -> Vec<Prefix> {
+    let all = ["0.0.0.0", "::"].map(|address| address.parse().unwrap());
+    all.map(|address| Prefix::new(address, 0).unwrap()).to_vec()
 }

@@ -5,6 +5,7 @@ use dataplane::types::DeviceIndex;
 use pnet_base::MacAddr;
 
 use super::draw::{Draw, station};
+use super::form::header_bytes;
 use super::insertion::Lead;
 use super::op::Op;
 use super::rules::{Flow, Key, Model};
@@ -127,7 +128,8 @@ impl Draw {
     /// One thing that is at the edge of the usual, or a little beyond.
     fn edge(&mut self, flow: &Flow, returns: bool, shape: &mut Shape) {
         let random = &mut self.random;
-        let header = if shape.protocol == TCP { 40 } else { 28 };
+        let transport = if shape.protocol == TCP { 20 } else { 8 };
+        let header = header_bytes(shape.source.is_ipv6()) + transport;
         match random.below(9) {
             0 => shape.ttl = *random.pick(&[1, 2, 3, 255]),
             1 => shape.ip_options = vec![1; 4],
@@ -170,6 +172,7 @@ fn end_in_zero(flow: &Flow, returns: bool, shape: &mut Shape) {
         (after.destination, after.destination_port) = (shape.source, shape.source_port);
     }
     after.payload = vec![0; 2];
-    let at = 34 + if shape.protocol == TCP { 16 } else { 6 };
+    let field = if shape.protocol == TCP { 16 } else { 6 };
+    let at = 14 + header_bytes(after.source.is_ipv6()) + field;
     shape.payload = after.encode().bytes[at..at + 2].to_vec();
 }

@@ -58,7 +58,9 @@ impl Model {
     pub(super) fn carry(&mut self, key: &Key, direction: Direction, input: &Image) {
         let flow = self.flows.get_mut(key).expect("a flow that carries lives");
         let [packets, bytes] = &mut flow.carried[direction as usize];
-        let length = u64::from(u16::from_be_bytes([input.bytes[16], input.bytes[17]]));
+        let said =
+            |at: usize| u64::from(u16::from_be_bytes([input.bytes[at], input.bytes[at + 1]]));
+        let length = if input.bytes[14] >> 4 == 6 { 40 + said(18) } else { said(16) };
         *packets += 1;
         *bytes += length;
         self.account(key, direction, length);

@@ -33,6 +33,14 @@ pub(super) fn local(plan: &Plan, scope: u16, address: IpAddr) -> Option<Local<'_
     }
 }
 
+/// Whether adit has an address of IPv6 in a network.
+pub(super) fn speaks_ipv6(plan: &Plan, scope: u16) -> bool {
+    let endpoints = plan.endpoints.iter().map(|entry| (entry.scope.0, entry.address));
+    let sources = plan.probe_sources.iter().map(|source| (source.scope.0, source.address));
+    let mut all = endpoints.chain(sources).chain(nat_ips(plan));
+    all.any(|(of, address)| of == scope && address.is_ipv6())
+}
+
 /// Whether health probes come from an address.
 fn is_probe_source(plan: &Plan, scope: u16, address: IpAddr) -> bool {
     let mut sources = plan.probe_sources.iter();
@@ -134,7 +142,8 @@ pub(super) fn is_pool(plan: &Plan, (scope, nat_ip, target, protocol): PoolKey) -
     let services = plan.services.iter().enumerate();
     let mut services = services.filter(|(_, service)| service.scope.0 == scope);
     services.any(|(at, service)| {
-        has_nat_ip(plan, at, nat_ip).is_some() && service.rules.iter().any(serves)
+        let is_family = nat_ip.is_ipv6() == target.is_ipv6();
+        is_family && has_nat_ip(plan, at, nat_ip).is_some() && service.rules.iter().any(serves)
     })
 }
 
