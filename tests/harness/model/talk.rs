@@ -13,8 +13,9 @@ use crate::encode::{Shape, Sum, TCP, UDP, flags};
 use crate::random::Random;
 use crate::script::packet::{Described, pattern};
 
-/// The MTUs that devices have.
-const MTUS: [usize; 3] = [576, 1_500, 9_000];
+/// The MTUs that small devices have, and the size from which on a packet that becomes one of IPv4
+/// may not be fragmented (RFC 7915 5.1: 1,260 bytes there).
+const SIZES: [usize; 3] = [576, 1_500, 1_280];
 
 impl Draw {
     /// The next packet of a flow that lives, mostly what its hosts would say next.
@@ -135,7 +136,7 @@ impl Draw {
             1 => shape.ip_options = vec![1; 4],
             2 => shape.sum = Sum::Partial,
             3 => {
-                let mtu = *random.pick(&MTUS[..2]);
+                let mtu = *random.pick(&SIZES);
                 shape.payload = pattern(mtu - header + random.below(2));
             }
             4 if shape.protocol == UDP => shape.sum = Sum::Absent,
