@@ -6,12 +6,14 @@
 
 use dataplane::limits;
 use dataplane::snapshot::{
-    Balance, EndpointPlan, Plan, ProbeSourcePlan, QuotaPlan, RoutePlan, RulePlan, ScopePlan,
-    ServicePlan, Snapshot,
+    Balance, Endpoint, EndpointPlan, Plan, ProbeSourcePlan, QuotaPlan, RoutePlan, RulePlan,
+    ScopePlan, ServicePlan, Snapshot,
 };
 use dataplane::types::{ScopeId, ServiceIndex};
 
-use crate::config::{Config, ConfigErrors, LoadBalancer, PrivateLinkService, VirtualNetwork};
+use crate::config::{
+    Config, ConfigErrors, LoadBalancer, PrivateEndpoint, PrivateLinkService, VirtualNetwork,
+};
 use crate::state::{Connection, Exhausted, Registry};
 
 mod security;
@@ -39,6 +41,38 @@ pub fn snapshot(config: &Config, registry: &Registry) -> Result<Snapshot, Config
     })
 }
 
+/// An endpoint of `config` as [`snapshot`] has it, with this connection. `None` if the registry is
+/// not the configuration's.
+#[must_use]
+pub fn endpoint(
+    config: &Config,
+    registry: &Registry,
+    endpoint: &PrivateEndpoint,
+    connection: &Connection,
+) -> Option<Endpoint> {
+    let scope = scope_at(config, registry, endpoint.virtual_network)?;
+    let EndpointPlan { link, scope, address, service, gate, answers_echo } =
+        plan_endpoint(endpoint, connection, scope)?;
+    let (quota, security) = (config.quota(endpoint), security::group_of(config, endpoint));
+    let address = address.into();
+    Some(Endpoint { link, scope, address, service, gate, answers_echo, quota, security })
+}
+
+fn plan_endpoint(
+    endpoint: &PrivateEndpoint,
+    connection: &Connection,
+    scope: ScopeId,
+) -> Option<EndpointPlan> {
+    Some(EndpointPlan {
+        link: connection.link,
+        scope,
+        address: endpoint.address,
+        service: ServiceIndex(u32::try_from(endpoint.service).ok()?),
+        gate: connection.state.gate(),
+        answers_echo: endpoint.icmp_echo,
+    })
+}
+
 fn exhausted_error(exhausted: &Exhausted) -> ConfigErrors {
     let problem = format!("this run of adit has used up its numbers for {}", exhausted.0);
     ConfigErrors::whole(problem, "restart adit")
@@ -59,14 +93,7 @@ fn plan(config: &Config, registry: &Registry) -> Option<Plan> {
     let networks = config.virtual_networks.iter();
     let networks: Vec<_> = networks.map(|network| registry.scope(&network.name)).collect();
     let endpoints = known().map(|(endpoint, connection)| {
-        Some(EndpointPlan {
-            link: connection.link,
-            scope: (*networks.get(endpoint.virtual_network)?)?,
-            address: endpoint.address,
-            service: ServiceIndex(u32::try_from(endpoint.service).ok()?),
-            gate: connection.state.gate(),
-            answers_echo: endpoint.icmp_echo,
-        })
+        plan_endpoint(endpoint, connection, (*networks.get(endpoint.virtual_network)?)?)
     });
     let endpoints: Option<Vec<EndpointPlan>> = endpoints.collect();
     let devices = registry.devices().to_vec();

@@ -13,6 +13,7 @@ pub mod config;
 pub mod daemon;
 pub mod demo;
 pub mod difference;
+pub mod edit;
 pub mod moment;
 pub mod plot;
 pub(crate) mod probe;

@@ -24,6 +24,7 @@ mod of_file;
 pub mod render;
 pub mod security;
 pub mod service;
+mod shelves;
 
 pub use estate::{Estate, Home, Resources, Step};
 pub use fault::Fault;

@@ -138,6 +138,12 @@ impl Connection {
     pub fn service(&self) -> &Name {
         &self.identity.service
     }
+
+    /// The same in a state, for a reason.
+    #[must_use]
+    pub fn with(&self, state: ConnectionState, description: String) -> Connection {
+        Connection { state, description, ..self.clone() }
+    }
 }
 
 /// Link ids as numbers.
@@ -202,26 +208,64 @@ impl Registry {
         next.place_devices(config)?;
         next.connections.clear();
         for endpoint in &config.endpoints {
-            let connection =
-                next.connect(config, endpoint, self.connections.get(&endpoint.name))?;
+            let connection = self.connect(config, endpoint, &mut next.next_link)?;
             next.connections.insert(endpoint.name.clone(), connection);
         }
         Ok(next)
     }
 
-    /// The same with the connection of one endpoint as `config` has it: what [`Registry::next`]
-    /// would be if nothing but this endpoint is different, for the price of a copy.
+    /// The connection of an endpoint that `config` has: the one that it has already, if it is the
+    /// same; else a new one, which takes a link id.
     ///
     /// # Errors
     /// As [`Registry::next`].
-    pub fn with_endpoint(&self, config: &Config, name: &Name) -> Result<Registry, Exhausted> {
-        let mut next = self.clone();
-        let old = next.connections.remove(name);
-        if let Some(endpoint) = config.endpoints.iter().find(|endpoint| endpoint.name == *name) {
-            let connection = next.connect(config, endpoint, old.as_ref())?;
-            next.connections.insert(name.clone(), connection);
+    pub fn connect(
+        &self,
+        config: &Config,
+        endpoint: &PrivateEndpoint,
+        link_counter: &mut u32,
+    ) -> Result<Arc<Connection>, Exhausted> {
+        let network = config.virtual_networks.get(endpoint.virtual_network);
+        let service = config.services.get(endpoint.service);
+        let (Some(network), Some(service)) = (network, service) else {
+            return Err(Exhausted("names"));
+        };
+        let identity = Identity {
+            virtual_network: network.name.clone(),
+            address: endpoint.address,
+            service: service.name.clone(),
+        };
+        let old = self.shared(&endpoint.name).filter(|old| old.identity == identity);
+        if let Some(old) = old.filter(|old| old.configured == endpoint.connection_state) {
+            return Ok(Arc::clone(old));
         }
-        Ok(next)
+        let link = match old {
+            Some(old) => old.link,
+            None => next_link(link_counter)?,
+        };
+        let description = match endpoint.connection_state {
+            Some(_) => "Set by the configuration",
+            None if service.auto_approve => "Auto-approved",
+            None => "Waits for approval",
+        };
+        Ok(Arc::new(Connection {
+            link,
+            state: config.initial_state(endpoint),
+            description: description.to_owned(),
+            actions_required: "None".to_owned(),
+            identity,
+            configured: endpoint.connection_state,
+        }))
+    }
+
+    /// The connection of an endpoint is this from now on, or there is none; and link ids are given
+    /// out from here on.
+    pub fn put(&mut self, endpoint: &Name, connection: Option<Arc<Connection>>, link_counter: u32) {
+        match connection {
+            Some(connection) => drop(self.connections.insert(endpoint.clone(), connection)),
+            None => drop(self.connections.remove(endpoint)),
+        }
+        self.next_link = link_counter;
     }
 
     /// The same with the NAT IPs that leave, the backends that drain and those that are healthy,
@@ -298,6 +342,12 @@ impl Registry {
     #[must_use]
     pub fn connection(&self, endpoint: &Name) -> Option<&Connection> {
         self.connections.get(endpoint).map(|connection| &**connection)
+    }
+
+    /// The same, to be shared.
+    #[must_use]
+    pub fn shared(&self, endpoint: &Name) -> Option<&Arc<Connection>> {
+        self.connections.get(endpoint)
     }
 
     /// Every endpoint with the id of its connection.
@@ -408,54 +458,15 @@ impl Registry {
         }
         Ok(())
     }
+}
 
-    fn connect(
-        &mut self,
-        config: &Config,
-        endpoint: &PrivateEndpoint,
-        old: Option<&Arc<Connection>>,
-    ) -> Result<Arc<Connection>, Exhausted> {
-        let network = config.virtual_networks.get(endpoint.virtual_network);
-        let service = config.services.get(endpoint.service);
-        let (Some(network), Some(service)) = (network, service) else {
-            return Err(Exhausted("names"));
-        };
-        let identity = Identity {
-            virtual_network: network.name.clone(),
-            address: endpoint.address,
-            service: service.name.clone(),
-        };
-        let old = old.filter(|old| old.identity == identity);
-        if let Some(old) = old.filter(|old| old.configured == endpoint.connection_state) {
-            return Ok(Arc::clone(old));
-        }
-        let link = match old {
-            Some(old) => old.link,
-            None => self.next_link()?,
-        };
-        let description = match endpoint.connection_state {
-            Some(_) => "Set by the configuration",
-            None if service.auto_approve => "Auto-approved",
-            None => "Waits for approval",
-        };
-        Ok(Arc::new(Connection {
-            link,
-            state: config.initial_state(endpoint),
-            description: description.to_owned(),
-            actions_required: "None".to_owned(),
-            identity,
-            configured: endpoint.connection_state,
-        }))
+fn next_link(counter: &mut u32) -> Result<LinkId, Exhausted> {
+    if *counter == 0 {
+        return Err(Exhausted("link ids"));
     }
-
-    fn next_link(&mut self) -> Result<LinkId, Exhausted> {
-        if self.next_link == 0 {
-            return Err(Exhausted("link ids"));
-        }
-        let link = LinkId(self.next_link);
-        self.next_link = self.next_link.wrapping_add(1);
-        Ok(link)
-    }
+    let link = LinkId(*counter);
+    *counter = counter.wrapping_add(1);
+    Ok(link)
 }
 
 #[cfg(test)]

@@ -65,14 +65,6 @@ pub struct Batch<'b> {
     pub next_link: u32,
 }
 
-impl<'b> Batch<'b> {
-    /// What is to be written when one registry follows another.
-    #[must_use]
-    pub fn new(steps: &'b [Step], old: &'b Registry, new: &'b Registry) -> Batch<'b> {
-        Batch { steps, connections: new.changes(old), next_link: new.link_counter() }
-    }
-}
-
 impl Store {
     /// Opens the database of a folder, making both if they are not there.
     ///

@@ -11,8 +11,7 @@
 //! share one account, and when there are more connections, their flows share
 //! [`AccountIndex::OTHERS`]: what cannot be told apart is counted together, never lost.
 
-use alloc::boxed::Box;
-use alloc::vec;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
 
@@ -21,9 +20,9 @@ use hashbrown::HashMap;
 use crate::limits::{ACCOUNTS_MAX, ACCOUNTS_PRECISE_MAX};
 use crate::nat::{Usage, Usages};
 use crate::record::{Count, Traffic};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Patch, Snapshot};
 use crate::sync::{AtomicU64, Ordering, Table, zeroed_tables};
-use crate::types::{AccountIndex, Address, Direction, LinkId, Protocol};
+use crate::types::{AccountIndex, Address, Direction, LinkId, Protocol, ServiceIndex};
 
 /// Whose traffic an account is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,18 +45,60 @@ impl Hash for AccountKey {
     }
 }
 
+/// Slots that generations share or have of their own.
+const CHUNK: usize = 512;
+
+/// Parts of the index by key that generations share or have of their own.
+const SHARDS: usize = 64;
+
+/// Slots one after the other.
+type Chunk = [Option<AccountKey>; CHUNK];
+
+/// A part of the index by key: that of all connections that meet in it.
+type Shard = HashMap<AccountKey, AccountIndex>;
+
 /// The accounts of one generation. See the module's documentation.
-#[derive(Debug)]
+///
+/// Clones share what they do not change: chunks of slots, and parts of the index.
+#[derive(Clone, Debug)]
 pub struct Accounts {
-    slots: Box<[Option<AccountKey>]>,
-    by_key: HashMap<AccountKey, AccountIndex>,
+    chunks: Vec<Arc<Chunk>>,
+    shards: [Arc<Shard>; SHARDS],
+    count: usize,
+    /// No slot before this one is free.
+    free: usize,
+    /// Those that no endpoint wants any more.
+    leaving: Vec<AccountKey>,
+}
+
+/// What became of one slot from one generation to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotChange {
+    /// Which slot.
+    pub slot: AccountIndex,
+    /// Whose it was.
+    pub was: Option<AccountKey>,
+    /// Whose it is.
+    pub is: Option<AccountKey>,
 }
 
 impl Accounts {
+    /// None at all.
+    #[must_use]
+    pub fn none() -> Accounts {
+        Accounts {
+            chunks: Vec::new(),
+            shards: core::array::from_fn(|_| Arc::default()),
+            count: 0,
+            free: AccountIndex::OTHERS.slot() + 1,
+            leaving: Vec::new(),
+        }
+    }
+
     /// The accounts of a snapshot.
     #[must_use]
     pub fn first(snapshot: &Snapshot) -> Accounts {
-        Self::build(vec![None], &wanted(snapshot))
+        Self::none().and(&wanted(snapshot))
     }
 
     /// The accounts of a new snapshot: those that stay keep their slots. So do those that were
@@ -66,58 +107,137 @@ impl Accounts {
     #[must_use]
     pub fn next(&self, before: &Snapshot, snapshot: &Snapshot, usages: &Usages) -> Accounts {
         let is_kept = |key: &AccountKey| {
-            let has_flows = usages.find(key.link).map_or(0, Usage::flows) > 0;
-            has_flows || is_wanted(before, key) || is_wanted(snapshot, key)
+            has_flows(usages, key) || is_wanted(before, key) || is_wanted(snapshot, key)
         };
-        let kept = self.slots.iter().map(|slot| slot.filter(is_kept));
-        Self::build(kept.collect(), &wanted(snapshot))
+        let mut next = Self::none();
+        for (slot, key) in self.iter().filter(|(_, key)| is_kept(key)) {
+            next.put(slot, key);
+            if !is_wanted(snapshot, &key) {
+                next.leaving.push(key);
+            }
+        }
+        next.and(&wanted(snapshot))
     }
 
-    /// The first slot is [`AccountIndex::OTHERS`] and has no key.
-    fn build(mut slots: Vec<Option<AccountKey>>, wanted: &[AccountKey]) -> Accounts {
-        let numbered = slots.iter().enumerate();
-        let taken = numbered.filter_map(|(at, key)| Some(((*key)?, index(at))));
-        let mut by_key: HashMap<AccountKey, AccountIndex> = taken.collect();
-        let mut free = 1;
+    /// The same of the snapshot to which `patch` has led. An account that had no room before gets
+    /// none here, but with the next change of the whole.
+    #[must_use]
+    pub fn with(&self, snapshot: &Snapshot, patch: &Patch, usages: &Usages) -> Accounts {
+        let mut next = self.clone();
+        let (stay, over): (Vec<AccountKey>, Vec<AccountKey>) =
+            self.leaving.iter().partition(|key| has_flows(usages, key) || is_wanted(snapshot, key));
+        over.iter().for_each(|key| next.remove(key));
+        let gone = patch.gone.into_iter().flat_map(|link| self.keys_of(link));
+        let is_leaving = |key: &AccountKey| !is_wanted(snapshot, key);
+        next.leaving = stay.into_iter().chain(gone).filter(is_leaving).collect();
+        next.leaving.sort_unstable();
+        next.leaving.dedup();
+        let new = patch.new.map(|new| wanted_by(snapshot, new.link, new.service));
+        next.and(&new.unwrap_or_default())
+    }
+
+    /// With these, as far as there is room.
+    fn and(mut self, wanted: &[AccountKey]) -> Accounts {
         for key in wanted {
             let room = if key.towards.is_some() { ACCOUNTS_PRECISE_MAX } else { ACCOUNTS_MAX };
-            if by_key.len() + 1 >= room || by_key.contains_key(key) {
+            if self.count + 1 >= room || self.shard(key.link).contains_key(key) {
                 continue;
             }
-            while slots.get(free).is_some_and(Option::is_some) {
-                free += 1;
+            while self.key(index(self.free)).is_some() {
+                self.free += 1;
             }
-            match slots.get_mut(free) {
-                Some(slot) => *slot = Some(*key),
-                None => slots.push(Some(*key)),
-            }
-            by_key.insert(*key, index(free));
+            self.put(index(self.free), *key);
         }
-        Accounts { slots: slots.into_boxed_slice(), by_key }
+        self
+    }
+
+    /// Gives a free slot to an account that has none.
+    fn put(&mut self, slot: AccountIndex, key: AccountKey) {
+        while self.chunks.len() <= slot.slot() / CHUNK {
+            self.chunks.push(Arc::new([None; CHUNK]));
+        }
+        if let Some(chunk) = self.chunks.get_mut(slot.slot() / CHUNK) {
+            Arc::make_mut(chunk)[slot.slot() % CHUNK] = Some(key);
+        }
+        Arc::make_mut(self.shard_mut(key.link)).insert(key, slot);
+        self.count += 1;
+    }
+
+    /// Frees the slot of an account, if it has one.
+    fn remove(&mut self, key: &AccountKey) {
+        let shard = self.shard_mut(key.link);
+        let Some(slot) = Arc::make_mut(shard).remove(key) else { return };
+        if let Some(chunk) = self.chunks.get_mut(slot.slot() / CHUNK) {
+            Arc::make_mut(chunk)[slot.slot() % CHUNK] = None;
+        }
+        self.count -= 1;
+        self.free = self.free.min(slot.slot());
+    }
+
+    #[inline]
+    fn shard(&self, link: LinkId) -> &Shard {
+        &self.shards[link.0 as usize % SHARDS]
+    }
+
+    fn shard_mut(&mut self, link: LinkId) -> &mut Arc<Shard> {
+        &mut self.shards[link.0 as usize % SHARDS]
+    }
+
+    fn keys_of(&self, link: LinkId) -> impl Iterator<Item = AccountKey> {
+        self.shard(link).keys().copied().filter(move |key| key.link == link)
     }
 
     /// The account of a new flow.
     #[must_use]
     pub fn find(&self, link: LinkId, backend: Address, protocol: Protocol) -> AccountIndex {
-        let find = |towards| self.by_key.get(&AccountKey { link, towards }).copied();
+        let shard = self.shard(link);
+        let find = |towards| shard.get(&AccountKey { link, towards }).copied();
         find(Some((backend, protocol))).or_else(|| find(None)).unwrap_or(AccountIndex::OTHERS)
+    }
+
+    /// Whether a connection has any: then it has the one for backends that have none.
+    #[must_use]
+    pub fn has(&self, link: LinkId) -> bool {
+        self.shard(link).contains_key(&AccountKey { link, towards: None })
     }
 
     /// Whose account a slot is.
     #[must_use]
     pub fn key(&self, account: AccountIndex) -> Option<AccountKey> {
-        self.slots.get(account.slot()).copied().flatten()
+        self.chunks.get(account.slot() / CHUNK)?[account.slot() % CHUNK]
     }
 
     /// All accounts but [`AccountIndex::OTHERS`], those that only drain included.
     pub fn iter(&self) -> impl Iterator<Item = (AccountIndex, AccountKey)> {
-        self.slots.iter().enumerate().filter_map(|(at, key)| Some((index(at), (*key)?)))
+        let slots = self.chunks.iter().flat_map(|chunk| chunk.iter());
+        slots.enumerate().filter_map(|(at, key)| Some((index(at), (*key)?)))
+    }
+
+    /// The slots that are another account's than `before`, for the price of what is not shared.
+    pub fn changes(&self, before: &Accounts) -> impl Iterator<Item = SlotChange> {
+        let chunks = 0..self.chunks.len().max(before.chunks.len());
+        chunks.flat_map(move |at| {
+            let (was, is) = (before.chunks.get(at), self.chunks.get(at));
+            let is_shared = was.zip(is).is_some_and(|(was, is)| Arc::ptr_eq(was, is));
+            let slots = if is_shared { 0..0 } else { 0..CHUNK };
+            slots.filter_map(move |slot| {
+                let key = |chunk: Option<&Arc<Chunk>>| chunk.and_then(|chunk| chunk[slot]);
+                let (was, is) = (key(was), key(is));
+                let slot = index(at * CHUNK + slot);
+                (was != is).then_some(SlotChange { slot, was, is })
+            })
+        })
     }
 }
 
 /// There are no more slots than two bytes can name.
 fn index(slot: usize) -> AccountIndex {
     AccountIndex(u16::try_from(slot).unwrap_or(AccountIndex::OTHERS.0))
+}
+
+/// Whether the connection of an account has flows.
+fn has_flows(usages: &Usages, key: &AccountKey) -> bool {
+    usages.find(key.link).map_or(0, Usage::flows) > 0
 }
 
 /// Whether a snapshot wants an account.
@@ -134,16 +254,22 @@ fn is_wanted(snapshot: &Snapshot, key: &AccountKey) -> bool {
 fn wanted(snapshot: &Snapshot) -> Vec<AccountKey> {
     let mut links: Vec<_> = snapshot.endpoints().iter().map(|at| (at.link, at.service)).collect();
     links.sort_unstable();
-    let of = |link, towards| AccountKey { link, towards };
-    let mut wanted: Vec<_> = links.iter().map(|&(link, _)| of(link, None)).collect();
+    let mut wanted: Vec<_> =
+        links.iter().map(|&(link, _)| AccountKey { link, towards: None }).collect();
     for (link, service) in links {
         if wanted.len() > ACCOUNTS_MAX {
             break;
         }
-        let Some(service) = snapshot.service(service) else { continue };
-        wanted.extend(service.serving().iter().map(|&towards| of(link, Some(towards))));
+        wanted.extend(wanted_by(snapshot, link, service).into_iter().skip(1));
     }
     wanted
+}
+
+/// The accounts that a snapshot wants for one connection.
+fn wanted_by(snapshot: &Snapshot, link: LinkId, service: ServiceIndex) -> Vec<AccountKey> {
+    let served = snapshot.service(service).into_iter().flat_map(|service| service.serving());
+    let towards = [None].into_iter().chain(served.copied().map(Some));
+    towards.map(|towards| AccountKey { link, towards }).collect()
 }
 
 /// Packets and bytes, by [`Direction`].
@@ -223,7 +349,7 @@ mod tests {
 
     #[test]
     fn a_flow_without_an_account_of_its_own_has_its_connections_or_that_of_all_others() {
-        let accounts = Accounts::build(vec![None], &[key(1, None), key(1, Some(4))]);
+        let accounts = Accounts::none().and(&[key(1, None), key(1, Some(4))]);
         let find = |link, last, protocol| {
             accounts.find(LinkId(link), Address::from([10, 1, 0, last]), protocol)
         };
@@ -240,11 +366,10 @@ mod tests {
     fn precise_accounts_leave_room_for_later_connections() {
         let many = u32::try_from(ACCOUNTS_MAX).unwrap();
         let wanted: Vec<_> = (0..many).map(|link| key(link, Some(4))).collect();
-        let accounts = Accounts::build(vec![None], &wanted);
+        let accounts = Accounts::none().and(&wanted);
         assert_eq!(accounts.iter().count(), ACCOUNTS_PRECISE_MAX - 1);
-        let slots = accounts.slots.to_vec();
         let later: Vec<_> = (0..many).map(|link| key(link, None)).collect();
-        let accounts = Accounts::build(slots, &later);
+        let accounts = accounts.and(&later);
         assert_eq!(accounts.iter().count(), ACCOUNTS_MAX - 1);
         let distinct: BTreeSet<_> = accounts.iter().map(|(account, _)| account).collect();
         assert_eq!(distinct.len(), ACCOUNTS_MAX - 1);
@@ -253,10 +378,20 @@ mod tests {
 
     #[test]
     fn slots_that_became_free_are_used_before_others() {
-        let slots = vec![None, Some(key(1, None)), None, Some(key(2, None))];
-        let accounts = Accounts::build(slots, &[key(3, None), key(4, None)]);
+        let first = Accounts::none().and(&[1, 9, 2].map(|link| key(link, None)));
+        let mut accounts = first.clone();
+        accounts.remove(&key(9, None));
+        let accounts = accounts.and(&[key(3, None), key(4, None)]);
         let at = |slot| accounts.key(AccountIndex(slot));
         assert_eq!([at(1), at(2), at(3), at(4)], [1, 3, 2, 4].map(|link| Some(key(link, None))));
+        let change = |slot, was: Option<u32>, is| {
+            let of = |link: Option<u32>| link.map(|link| key(link, None));
+            SlotChange { slot: AccountIndex(slot), was: of(was), is: of(is) }
+        };
+        let changes: Vec<_> = accounts.changes(&first).collect();
+        assert_eq!(changes, [change(2, Some(9), Some(3)), change(4, None, Some(4))]);
+        assert_eq!(first.changes(&first.clone()).count(), 0);
+        assert!(first.has(LinkId(9)) && !accounts.has(LinkId(9)));
     }
 
     #[test]

@@ -10,8 +10,8 @@ use crate::account::Accounts;
 use crate::hash::Keys;
 use crate::nat::{Pools, Usages};
 use crate::neighbor::Neighbors;
-use crate::snapshot::{Gate, Snapshot};
-use crate::types::{GenerationNumber, LinkId};
+use crate::snapshot::{Patch, PlanError, Snapshot};
+use crate::types::GenerationNumber;
 
 /// One published configuration.
 pub struct Generation {
@@ -43,19 +43,21 @@ impl Generation {
         }
     }
 
-    /// The generation after this one, with the connection `link` in another state and all else the
-    /// same: what [`Generation::next`] would be, for the price of copies.
-    #[must_use]
-    pub fn with_gate(&self, link: LinkId, gate: Gate) -> Generation {
-        let snapshot = self.snapshot.with_gate(link, gate);
-        Generation {
+    /// The generation after this one, with one endpoint as `patch` has it: what
+    /// [`Generation::next`] would be, for the price of copying what lists endpoints.
+    ///
+    /// # Errors
+    /// The new endpoint contradicts what is there.
+    pub fn with(&self, patch: &Patch) -> Result<Generation, PlanError> {
+        let snapshot = self.snapshot.with(patch)?;
+        Ok(Generation {
             number: self.following(),
             pools: self.pools.clone(),
-            usages: self.usages.clone(),
-            accounts: Arc::clone(&self.accounts),
-            neighbors: self.neighbors.next(&self.snapshot, &snapshot),
+            usages: self.usages.with(patch),
+            accounts: Arc::new(self.accounts.with(&snapshot, patch, &self.usages)),
+            neighbors: self.neighbors.clone(),
             snapshot,
-        }
+        })
     }
 
     /// Never 0, which records of no flow and of ended flows have.

@@ -13,7 +13,6 @@
 mod pool;
 mod usage;
 
-use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -32,7 +31,7 @@ use crate::types::{Address, Area, FlowIndex, Lease, PoolIndex, Protocol, WorkerI
 /// share the pools.
 #[derive(Clone)]
 pub struct Pools {
-    slots: Box<[Option<Arc<Pool>>]>,
+    slots: Arc<[Option<Arc<Pool>>]>,
     by_key: FixedMap,
     /// Those whose keys have no such words.
     by_wide_key: HashMap<PoolKey, PoolIndex>,
@@ -92,7 +91,7 @@ impl Pools {
             }
         }
         let by_key = FixedMap::build(&entries);
-        Pools { by_key, by_wide_key, slots: slots.into_boxed_slice() }
+        Pools { by_key, by_wide_key, slots: slots.into() }
     }
 
     /// The slot of a pool that may be leased from.

@@ -2,13 +2,13 @@
 //! workers, so that an ARP answer that reaches any of them serves them all.
 //!
 //! A slot is one 64-bit word (station and device, so that they change together) and the ticks of
-//! its last confirmation and request. A lookup is one load. Every generation has slots of its own:
-//! what was learned is copied into the next if the next hop and the device are still what they were
-//! (I1: a device that changed hands is forgotten, and a worker that still works with the old
-//! generation cannot bring it back). Sends no packet itself: `engine` asks and hears, this room
-//! remembers.
+//! its last confirmation and request. A lookup is one load. A generation with other devices or next
+//! hops has slots of its own: what was learned is copied into the next if the next hop and the
+//! device are still what they were (I1: a device that changed hands is forgotten, and a worker that
+//! still works with the old generation cannot bring it back). Sends no packet itself: `engine` asks
+//! and hears, this room remembers.
 
-use alloc::boxed::Box;
+use alloc::sync::Arc;
 use core::net::IpAddr;
 
 use hashbrown::HashMap;
@@ -68,11 +68,13 @@ impl Slot {
     }
 }
 
-/// The next hops of one generation. Positions are those of [`Snapshot::next_hops`].
+/// The next hops of one generation. Positions are those of [`Snapshot::next_hops`]. Clones share
+/// them: for generations that agree on next hops and devices.
+#[derive(Clone)]
 pub struct Neighbors {
-    slots: Box<[Slot]>,
-    next_hops: Box<[NextHop]>,
-    by_address: HashMap<ScopedAddress, NeighborIndex>,
+    slots: Arc<[Slot]>,
+    next_hops: Arc<[NextHop]>,
+    by_address: Arc<HashMap<ScopedAddress, NeighborIndex>>,
 }
 
 impl Neighbors {
@@ -105,7 +107,7 @@ impl Neighbors {
         let place = |hop: &NextHop| ScopedAddress::new(hop.scope, hop.address);
         Neighbors {
             slots: next_hops.iter().map(|hop| known(hop).unwrap_or_default()).collect(),
-            by_address: keys.map(|(at, hop)| (place(hop), index(at))).collect(),
+            by_address: Arc::new(keys.map(|(at, hop)| (place(hop), index(at))).collect()),
             next_hops: next_hops.into(),
         }
     }
@@ -163,7 +165,7 @@ impl Neighbors {
     /// another station or elsewhere by now, and is asked for again. Until the answer comes, the old
     /// station is still used.
     pub fn doubt(&self, changed: impl Fn(DeviceIndex) -> bool) {
-        for slot in &self.slots {
+        for slot in &*self.slots {
             let hop = slot.hop();
             if hop.is_some_and(|hop| changed(hop.device)) {
                 slot.doubtful.store(true, Ordering::Relaxed);

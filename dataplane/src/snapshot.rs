@@ -9,6 +9,7 @@
 //! [`Plan`] is plain data; [`Snapshot::build`] refuses a plan that contradicts itself, so that a
 //! snapshot never does.
 
+mod patch;
 mod plan;
 mod quota;
 mod security;
@@ -16,6 +17,7 @@ mod spread;
 mod treatment;
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
 
@@ -24,6 +26,7 @@ use hashbrown::HashMap;
 use crate::hash::FixedMap;
 
 pub use crate::types::{Ending, Persistence, Timeouts};
+pub use patch::Patch;
 pub use plan::{
     Balance, DeviceKind, DevicePlan, EndpointPlan, LeavingPlan, Plan, PlanError, ProbeSourcePlan,
     QuotaPlan, RoutePlan, RulePlan, ScopePlan, ServicePlan, UdpTracking,
@@ -286,27 +289,29 @@ struct Scope {
 }
 
 /// The configuration of one generation. See the module's documentation.
+///
+/// Clones share everything but what lists endpoints.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    devices: Box<[Option<DevicePlan>]>,
-    scopes: Box<[Scope]>,
+    devices: Arc<[Option<DevicePlan>]>,
+    scopes: Arc<[Scope]>,
     /// Endpoints by their index, NAT IPs as [`NAT_IP`], others as [`PROBE_SOURCE`]. Those of IPv4.
     locals: FixedMap,
     /// Those of IPv6.
     wide_locals: HashMap<ScopedAddress, Local>,
     /// Addresses that health probes come from, NAT IPs among them.
-    probe_sources: Box<[ProbeSourcePlan]>,
-    by_nat_ip: HashMap<ScopedAddress, ServiceIndex>,
+    probe_sources: Arc<[ProbeSourcePlan]>,
+    by_nat_ip: Arc<HashMap<ScopedAddress, ServiceIndex>>,
     reassembles: bool,
     reserves: Reserves,
-    endpoints: Box<[Endpoint]>,
+    endpoints: Vec<Endpoint>,
     by_link: HashMap<LinkId, EndpointIndex>,
-    services: Box<[Service]>,
-    security_groups: Box<[SecurityGroup]>,
-    backends: Box<[Backend]>,
-    backend_of: HashMap<ScopedAddress, BackendIndex>,
-    next_hops: Box<[NextHop]>,
-    pool_keys: Box<[PoolKey]>,
+    services: Arc<[Service]>,
+    security_groups: Arc<[SecurityGroup]>,
+    backends: Arc<[Backend]>,
+    backend_of: Arc<HashMap<ScopedAddress, BackendIndex>>,
+    next_hops: Arc<[NextHop]>,
+    pool_keys: Arc<[PoolKey]>,
 }
 
 /// Stands for all ports of a protocol in a rule (HA ports). No packet has it.
@@ -335,22 +340,6 @@ impl Snapshot {
     /// The plan contradicts itself; the error says where.
     pub fn build(plan: Plan) -> Result<Snapshot, PlanError> {
         plan::build(plan)
-    }
-
-    /// The same with the connection `link` in another state; the same altogether, if there is none.
-    ///
-    /// Nothing else depends on states but what is reserved, so that this costs a copy of lists and
-    /// not their making: a decision among ten thousand endpoints is quick.
-    #[must_use]
-    pub fn with_gate(&self, link: LinkId, gate: Gate) -> Snapshot {
-        let mut next = self.clone();
-        let found = next.by_link.get(&link).map(|at| at.slot());
-        if let Some(endpoint) = found.and_then(|at| next.endpoints.get_mut(at)) {
-            endpoint.gate = gate;
-        }
-        next.services = plan::with_reserves(next.services, &next.endpoints);
-        next.reserves = Reserves::of(next.endpoints.iter());
-        next
     }
 
     /// All device slots; `None` where a device was removed and its number is not used again yet.
@@ -501,4 +490,13 @@ impl Snapshot {
     pub fn pool_keys(&self) -> &[PoolKey] {
         &self.pool_keys
     }
+}
+
+fn taken(address: Address) -> PlanError {
+    PlanError::Duplicate("address", alloc::format!("{address}"))
+}
+
+/// Lists of a plan are far shorter than 2^32; one that were not would fail a bound before.
+fn index(position: usize) -> u32 {
+    u32::try_from(position).unwrap_or(u32::MAX)
 }

@@ -4,18 +4,35 @@
 use std::net::IpAddr;
 
 use dataplane::snapshot::{Access, PortRange, SecurityGroupPlan, SecurityRule};
-use dataplane::types::{Family, Prefix};
+use dataplane::types::{Family, Prefix, SecurityGroupIndex};
 
-use crate::config::{ALLOW_VNET, AddressFilter, Config, DENY_ALL, Subnet, VirtualNetwork};
+use crate::config::{
+    ALLOW_VNET, AddressFilter, Config, DENY_ALL, PrivateEndpoint, Subnet, VirtualNetwork,
+};
 use crate::state::Registry;
 
 /// `None` if the registry is not the configuration's.
 pub(super) fn groups(config: &Config, registry: &Registry) -> Option<Vec<SecurityGroupPlan>> {
+    guarded(config).map(|subnet| group(config, registry, subnet)).collect()
+}
+
+/// The one of [`groups`] that guards an endpoint.
+pub(super) fn group_of(config: &Config, endpoint: &PrivateEndpoint) -> Option<SecurityGroupIndex> {
+    let mut guarded = guarded(config);
+    let at = guarded.position(|(at, _, subnet)| is_in(endpoint, at, subnet))?;
+    Some(SecurityGroupIndex(u32::try_from(at).ok()?))
+}
+
+/// Subnets that have a group in force, with their networks.
+fn guarded(config: &Config) -> impl Iterator<Item = (usize, &VirtualNetwork, &Subnet)> {
     let networks = config.virtual_networks.iter().enumerate();
     let subnets = networks
         .flat_map(|(at, network)| network.subnets.iter().map(move |subnet| (at, network, subnet)));
-    let guarded = subnets.filter(|(.., subnet)| subnet.guard().is_some());
-    guarded.map(|subnet| group(config, registry, subnet)).collect()
+    subnets.filter(|(.., subnet)| subnet.guard().is_some())
+}
+
+fn is_in(endpoint: &PrivateEndpoint, network: usize, subnet: &Subnet) -> bool {
+    endpoint.virtual_network == network && subnet.address_prefix.contains(endpoint.address)
 }
 
 fn group(
@@ -24,9 +41,7 @@ fn group(
     (at, network, subnet): (usize, &VirtualNetwork, &Subnet),
 ) -> Option<SecurityGroupPlan> {
     let group = config.security_groups.get(subnet.guard()?)?;
-    let endpoints = config.endpoints.iter().filter(|endpoint| {
-        endpoint.virtual_network == at && subnet.address_prefix.contains(endpoint.address)
-    });
+    let endpoints = config.endpoints.iter().filter(|endpoint| is_in(endpoint, at, subnet));
     let links = endpoints.map(|endpoint| Some(registry.connection(&endpoint.name)?.link));
     let own = group.rules.iter().map(|rule| SecurityRule {
         priority: rule.priority,

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use dataplane::snapshot::{Access, Dialling, Gate, Local};
+use dataplane::snapshot::{Access, Dialling, Gate, Local, Patch};
 use dataplane::types::{LinkId, Protocol, ServiceIndex};
 
 use super::*;
@@ -79,14 +79,14 @@ fn a_gate_changed_in_a_copy_is_what_would_be_compiled_anew() {
     for state in [ConnectionState::Approved, ConnectionState::Rejected, ConnectionState::Pending] {
         registry.set_state(&name, state, String::new());
         let anew = super::snapshot(&config, &registry).unwrap();
-        let copied = snapshot.with_gate(link, state.gate());
+        let copied = snapshot.with(&Patch::gate(&snapshot, link, state.gate())).unwrap();
         assert_eq!(copied.endpoints(), anew.endpoints(), "{state}");
         assert_eq!(format!("{:?}", copied.reserves()), format!("{:?}", anew.reserves()));
         let service = |of: &Snapshot| format!("{:?}", of.service(ServiceIndex(0)));
         assert_eq!(service(&copied), service(&anew), "{state}");
         assert_eq!(copied.pool_keys(), anew.pool_keys());
     }
-    let nobody = snapshot.with_gate(LinkId(7), Gate::Approved);
+    let nobody = snapshot.with(&Patch::gate(&snapshot, LinkId(7), Gate::Approved)).unwrap();
     assert_eq!(nobody.endpoints(), snapshot.endpoints(), "there is no such connection");
 }
 

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::recorder::{LineFile, now};
 use super::{DaemonError, log};
 use crate::api::{self, ErrorCode, Failure};
+use crate::config::Name;
 use crate::resource::Step;
 use crate::resource::model::Resource;
 use crate::state::{Connection, Registry};
@@ -44,8 +45,11 @@ pub(super) struct Changed {
 }
 
 impl Changed {
-    /// Connections that differ.
-    pub(super) fn connections(before: &Registry, after: &Registry) -> Vec<Changed> {
+    /// Connections that differ from what they were.
+    pub(super) fn connections(
+        before: &Registry,
+        changes: &[(&Name, Option<&Connection>)],
+    ) -> Vec<Changed> {
         let said = |connection: Option<&Connection>| {
             let said = connection.map(|connection| {
                 let Connection { link, state, description, .. } = connection;
@@ -53,8 +57,7 @@ impl Changed {
             });
             said.unwrap_or_default()
         };
-        // Only those that differ are put into words: there may be ten thousand.
-        let changes = after.changes(before).into_iter().map(|(name, connection)| Changed {
+        let changes = changes.iter().map(|&(name, connection)| Changed {
             object: format!("private_endpoint {name}"),
             before: said(before.connection(name)),
             after: said(connection),

@@ -26,16 +26,18 @@ use super::{log, privileges, view};
 use crate::api::{Device, ErrorCode, Failure, Request, Response};
 use crate::compile;
 use crate::config::{self, Config, ConfigError, ConfigErrors, Name, Setting, Settings, suggest};
+use crate::edit::Edit;
 use crate::recording::event::Refused;
 use crate::resource::Estate;
 use crate::resource::compose::compose;
+use crate::resource::connection::Wish;
 use crate::state::{Decision, Departure, Departures, Drain, Registry};
-use crate::store::Store;
+use crate::store::{Batch, Store};
 
 mod resources;
 
 pub(super) use resources::Memory;
-use resources::{Next, of_clash};
+use resources::{Difference, Next, of_clash};
 
 /// Bytes of a configuration file at most.
 const CONFIGURATION_BYTES_MAX: u64 = 64 << 20;
@@ -129,6 +131,7 @@ impl Controller {
         let push = push.map(|settings| Arc::new(Push::new(settings)));
         let directory = Arc::new(Directory::default());
         directory.learn(&registry);
+        let publisher = Publisher::new(snapshot, seed, &directory.read());
         Ok(Controller {
             path: path.to_owned(),
             file,
@@ -136,7 +139,7 @@ impl Controller {
             store,
             config,
             registry,
-            publisher: Publisher::new(snapshot, seed),
+            publisher,
             crew: None,
             started,
             exhaustion: Exhaustion::default(),
@@ -333,8 +336,8 @@ impl Controller {
     pub(super) fn reload(&mut self) -> Result<Response, Failure> {
         let Draft { file, estate, config, registry, snapshot, warnings } =
             self.draft(&self.path)?;
-        let generation =
-            self.put_in_force(Step::To(Box::new(snapshot)), Next::of(registry, Some(config)))?;
+        let step = Step::To(Box::new(snapshot));
+        let generation = self.put_in_force(step, Next::of(registry, Some(config)))?;
         self.estate = estate;
         self.file = file;
         log(format_args!("reloaded: generation {generation}"));
@@ -497,7 +500,7 @@ impl Controller {
         let name = self.find_endpoint(endpoint)?;
         let connection = self.registry.connection(&name);
         let connection = connection.ok_or_else(|| internal("an endpoint has no connection"))?;
-        let (before, link) = (connection.state, connection.link);
+        let before = connection.state;
         let state = before.decide(decision).map_err(|_| {
             let message = format!("the connection of {name} was removed by its provider");
             let cure = "remove the endpoint from the configuration and add it anew";
@@ -509,53 +512,96 @@ impl Controller {
                 Decision::Approve => "Approved by command",
                 Decision::Reject => "Rejected by command",
             };
-            let mut registry = self.registry.clone();
-            registry.set_state(&name, state, message.unwrap_or(default).to_owned());
+            let wish = Wish {
+                state,
+                description: message.unwrap_or(default).to_owned(),
+                actions_required: connection.actions_required.clone(),
+            };
+            let now = (&self.publisher.current().snapshot, &self.registry);
+            let edit = Edit::of_decision(now, &name, &wish);
+            let edit = edit.ok_or_else(|| internal("an endpoint has no connection"))?;
+            let (patch, next) = (*edit.patch(), Next::one(edit));
             if changed {
-                let step = Step::Gate(link, state.gate());
-                let generation = self.put_in_force(step, Next::of(registry, None))?;
+                let generation = self.put_in_force(Step::Patch(patch), next)?;
                 log(format_args!("endpoint {name}: {state}, generation {generation}"));
             } else {
-                self.keep(&[], &registry)?;
-                self.changes.extend(Changed::connections(&self.registry, &registry));
-                self.registry = registry;
+                self.write_down(&next)?;
+                self.make(next);
             }
         }
         let generation = self.number().0;
         Ok(Response::Decided { endpoint: endpoint.to_owned(), state, changed, generation })
     }
 
-    /// Takes note of what is different now.
-    fn note(&mut self, next: &Next) {
+    /// Writes down what is about to come into force.
+    fn write_down(&self, next: &Next) -> Result<(), Failure> {
+        self.keep(&Batch {
+            steps: &next.steps,
+            connections: next.connections(&self.registry),
+            next_link: next.link_counter(),
+        })
+    }
+
+    /// Takes back what was written down.
+    fn take_back(&self, next: &Next) -> Result<(), Failure> {
+        let changed = next.connections(&self.registry).into_iter();
+        let connections = changed.map(|(name, _)| (name, self.registry.connection(name)));
+        let (steps, next_link) = (&next.undo, self.registry.link_counter());
+        self.keep(&Batch { steps, connections: connections.collect(), next_link })
+    }
+
+    /// Follows what has come into force, and takes note of what is different now.
+    fn make(&mut self, next: Next) {
         let resources = next.steps.iter().map(|step| Changed::resource(step, &next.undo));
         self.changes.extend(resources);
-        self.changes.extend(Changed::connections(&self.registry, &next.registry));
+        let connections = next.connections(&self.registry);
+        self.changes.extend(Changed::connections(&self.registry, &connections));
+        match next.difference {
+            Difference::One(edit) => edit.make(&mut self.config, &mut self.registry),
+            Difference::Whole(registry, config) => {
+                self.registry = *registry;
+                if let Some(config) = config {
+                    self.config = *config;
+                    self.probing.follow(&self.config, &self.registry);
+                }
+            }
+        }
+    }
+
+    /// Names what is about to come into force.
+    fn learn(&self, next: &Next) {
+        match &next.difference {
+            Difference::Whole(registry, _) => self.directory.learn(registry),
+            Difference::One(edit) => {
+                if let (name, Some(connection)) = edit.connection() {
+                    self.directory.learn_one(&self.registry, name, connection);
+                }
+            }
+        }
     }
 
     fn crew(&self) -> Result<Arc<Crew>, Failure> {
         self.crew.clone().ok_or_else(|| internal("no worker has started"))
     }
 
-    /// Keeps what a snapshot was compiled from, and puts it in force, unless workers are behind
-    /// already or it cannot be kept: then nothing changes.
+    /// Keeps what is to come into force, and puts it in force, unless workers are behind already or
+    /// it cannot be kept: then nothing changes.
     fn put_in_force(&mut self, step: Step, next: Next) -> Result<u32, Failure> {
         let crew = self.crew()?;
         // What is kept must come into force: who would not adopt it is found out before.
         let mut published = self.publisher.settle(&crew).map(|()| self.number());
         if published.is_ok() {
-            self.keep(&next.steps, &next.registry)?;
-            self.directory.learn(&next.registry);
-            published = self.publisher.publish(step, &crew, &self.directory.read());
+            let generation = self.publisher.following(step).map_err(|error| {
+                internal(&format!("the data path cannot take this change: {error}"))
+            })?;
+            self.write_down(&next)?;
+            self.learn(&next);
+            published = self.publisher.publish(generation, &crew, &self.directory.read());
             if matches!(published, Err(Lag::Before(_))) {
                 // A worker ended in between.
-                self.keep(&next.undo, &self.registry)?;
+                self.take_back(&next)?;
             } else {
-                self.note(&next);
-                self.registry = next.registry;
-                if let Some(config) = next.config {
-                    self.config = config;
-                    self.probing.follow(&self.config, &self.registry);
-                }
+                self.make(next);
             }
         }
         let number = self.number().0;

@@ -1,13 +1,14 @@
 //! Says when newcomers are refused for want of room: for each backend towards which ports ran out,
 //! and for each endpoint, at most once in some seconds, with how many were refused since.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dataplane::generation::Generation;
+use dataplane::nat::Usage;
 use dataplane::types::{LinkId, Protocol, ScopeId};
 
 use super::view::{network_name, refusals};
@@ -90,7 +91,14 @@ impl Exhaustion {
         now: Duration,
     ) -> Vec<News> {
         self.endpoints.retain(|link, _| generation.usages.find(*link).is_some());
-        let news = registry.connections().filter_map(|(name, link)| {
+        let cells = generation.usages.iter().filter(|cell| cell.refuses());
+        let refusing: HashSet<LinkId> = cells.map(Usage::link).collect();
+        // As a rule there is none, and ten thousand need not be asked one by one.
+        if refusing.is_empty() {
+            return Vec::new();
+        }
+        let connections = registry.connections().filter(|(_, link)| refusing.contains(link));
+        let news = connections.filter_map(|(name, link)| {
             // Ports that ran out are said for their backend.
             let Refusals { endpoint_flows_max, flow_table_full, room_reserved, .. } =
                 refusals(generation, link);

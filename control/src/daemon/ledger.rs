@@ -6,10 +6,10 @@
 //!
 //! Bounds: a number for each slot that was ever used again, for each connection and each service.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use dataplane::account::{AccountKey, Accounts};
+use dataplane::account::{AccountKey, Accounts, SlotChange};
 use dataplane::record::Traffic;
 use dataplane::types::{AccountIndex, LinkId};
 
@@ -56,26 +56,26 @@ impl Ledger {
         known: &Known,
         count: impl Fn(AccountIndex) -> Traffic,
     ) {
-        for (_, key) in before.iter().chain(after.iter()) {
-            if let Some(ends) = known.connection(key.link) {
+        let mut left = Vec::new();
+        for SlotChange { slot, was, is } in after.changes(before) {
+            if let Some(key) = was {
+                let counted = count(slot);
+                let base = self.bases.insert(slot, counted).unwrap_or_default();
+                *self.closed.entry(key.link).or_default() += counted.since(base);
+                left.push(key.link);
+            }
+            if let Some(key) = is
+                && let Some(ends) = known.connection(key.link)
+            {
                 self.services.entry(key.link).or_insert_with(|| Arc::clone(&ends.service));
             }
         }
-        for (slot, key) in before.iter().filter(|(slot, key)| after.key(*slot) != Some(*key)) {
-            let counted = count(slot);
-            let base = self.bases.insert(slot, counted).unwrap_or_default();
-            *self.closed.entry(key.link).or_default() += counted.since(base);
-        }
-        let live: HashSet<LinkId> = after.iter().map(|(_, key)| key.link).collect();
-        let Ledger { closed, gone, services, .. } = self;
-        closed.retain(|link, traffic| {
-            let is_live = live.contains(link);
-            if let Some(service) = services.get(link).filter(|_| !is_live) {
-                *gone.entry(Arc::clone(service)).or_default() += *traffic;
+        for link in left.into_iter().filter(|link| !after.has(*link)) {
+            let closed = self.closed.remove(&link);
+            if let Some((closed, service)) = closed.zip(self.services.remove(&link)) {
+                *self.gone.entry(service).or_default() += closed;
             }
-            is_live
-        });
-        services.retain(|link, _| live.contains(link));
+        }
     }
 
     /// What everybody carried until now.
@@ -150,7 +150,9 @@ mod tests {
             let directory = Directory::default();
             directory.learn(&registry);
             let generation = Generation::first(snapshot, 1);
-            let (ledger, counted) = (Ledger::default(), HashMap::new());
+            let (mut ledger, counted) = (Ledger::default(), HashMap::new());
+            let accounts = (&Accounts::none(), &*generation.accounts);
+            ledger.follow(accounts, &directory.read(), |_| Traffic::default());
             Play { registry, generation, directory, ledger, counted }
         }
 

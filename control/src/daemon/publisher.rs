@@ -8,10 +8,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use dataplane::account::Accounts;
 use dataplane::generation::Generation;
 use dataplane::publish::Cell;
-use dataplane::snapshot::{Gate, Snapshot};
-use dataplane::types::{GenerationNumber, LinkId};
+use dataplane::record::Traffic;
+use dataplane::snapshot::{Patch, PlanError, Snapshot};
+use dataplane::types::GenerationNumber;
 
 use super::crew::Crew;
 use super::directory::Known;
@@ -33,8 +35,8 @@ pub(super) enum Lag {
 pub(super) enum Step {
     /// It has another snapshot.
     To(Box<Snapshot>),
-    /// A connection is in another state.
-    Gate(LinkId, Gate),
+    /// One endpoint is another.
+    Patch(Patch),
 }
 
 /// The generation in force and those before it that are still in use.
@@ -50,10 +52,11 @@ pub(super) struct Publisher {
 
 impl Publisher {
     /// With the first generation, not seen by any worker yet.
-    pub(super) fn new(snapshot: Snapshot, seed: u64) -> Publisher {
+    pub(super) fn new(snapshot: Snapshot, seed: u64, known: &Known) -> Publisher {
         let current = Arc::new(Generation::first(snapshot, seed));
         let cell = Arc::new(Cell::new(Arc::clone(&current)));
-        let (retired, ledger) = (Vec::new(), Ledger::default());
+        let (retired, mut ledger) = (Vec::new(), Ledger::default());
+        ledger.follow((&Accounts::none(), &current.accounts), known, |_| Traffic::default());
         Publisher { cell, current, retired, seed, ledger, patience: ADOPTION_TIME }
     }
 
@@ -72,25 +75,30 @@ impl Publisher {
         crew.wait_until_adopted(self.current.number, self.patience).map_err(Lag::Before)
     }
 
-    /// Makes a step when every worker works with what is in force, and waits until every worker
-    /// works with what follows.
+    /// Puts in force what follows the generation in force, when every worker works with that, and
+    /// waits until every worker works with what follows.
     pub(super) fn publish(
         &mut self,
-        step: Step,
+        next: Generation,
         crew: &Crew,
         known: &Known,
     ) -> Result<GenerationNumber, Lag> {
         self.settle(crew)?;
-        let next = self.following(step);
-        let (before, after) = (&self.current.accounts, &next.accounts);
-        if !Arc::ptr_eq(before, after) {
-            self.ledger.follow((before, after), known, |slot| crew.carried(slot));
-        }
+        let accounts = (&*self.current.accounts, &*next.accounts);
+        self.ledger.follow(accounts, known, |slot| crew.carried(slot));
         let number = self.replace(next);
         crew.wake();
         let adopted = crew.wait_until_adopted(number, self.patience);
         self.reap();
         adopted.map(|()| number).map_err(Lag::After)
+    }
+
+    /// What would be in force after a step, when every worker works with what is in force now.
+    pub(super) fn following(&self, step: Step) -> Result<Generation, PlanError> {
+        match step {
+            Step::To(snapshot) => Ok(self.next(*snapshot)),
+            Step::Patch(patch) => self.current.with(&patch),
+        }
     }
 
     /// What would be in force with this snapshot.
@@ -101,13 +109,6 @@ impl Publisher {
     /// What everybody has carried.
     pub(super) fn books(&self, crew: &Crew, known: &Known) -> Books {
         self.ledger.read(&self.current.accounts, known, |slot| crew.carried(slot))
-    }
-
-    fn following(&self, step: Step) -> Generation {
-        match step {
-            Step::To(snapshot) => self.next(*snapshot),
-            Step::Gate(link, gate) => self.current.with_gate(link, gate),
-        }
     }
 
     fn replace(&mut self, next: Generation) -> GenerationNumber {
@@ -139,19 +140,16 @@ mod tests {
 
     use super::*;
 
-    fn empty() -> Step {
-        Step::To(Box::new(snapshot()))
-    }
-
     fn snapshot() -> Snapshot {
         Snapshot::build(Plan::default()).unwrap()
     }
 
     #[test]
     fn workers_are_never_two_generations_apart() {
-        let mut publisher = Publisher::new(snapshot(), 1).impatient();
+        let mut publisher = Publisher::new(snapshot(), 1, &Known::default()).impatient();
         let crew = Crew::played(3, publisher.cell());
-        let mut publish = || publisher.publish(empty(), &crew, &Known::default());
+        let mut publish =
+            || publisher.publish(publisher.next(snapshot()), &crew, &Known::default());
         let named = |workers: &str| format!("worker {workers}");
         assert_eq!(publish(), Err(Lag::Before(named("0, 1, 2"))), "none works yet");
         (0..3).for_each(|worker| crew.play_adoption(worker, 1));
@@ -169,17 +167,17 @@ mod tests {
 
     #[test]
     fn a_generation_is_freed_here_and_only_after_its_last_worker() {
-        let mut publisher = Publisher::new(snapshot(), 1);
+        let mut publisher = Publisher::new(snapshot(), 1, &Known::default());
         let worker = publisher.cell().load();
         let first = Arc::downgrade(&worker);
-        assert_eq!(publisher.replace(publisher.following(empty())).0, 2);
+        assert_eq!(publisher.replace(publisher.next(snapshot())).0, 2);
         publisher.reap();
         drop(worker);
         assert!(first.upgrade().is_some(), "the worker's was not the last reference");
         publisher.reap();
         assert!(first.upgrade().is_none() && publisher.retired.is_empty());
         for number in 3..20 {
-            assert_eq!(publisher.replace(publisher.following(empty())).0, number);
+            assert_eq!(publisher.replace(publisher.next(snapshot())).0, number);
             publisher.reap();
             assert!(publisher.retired.is_empty(), "nobody holds an old one");
         }

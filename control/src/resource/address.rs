@@ -58,7 +58,7 @@ impl<'e> Allocator<'e> {
         owners.extend(routers.map(|router| (*router, Owner::Router)));
         let is_other = |kind, key: &Key| except != Some(&Id::new(kind, key));
         let here = |subnet: &SubnetKey| subnet.network == *network;
-        for endpoint in estate.endpoints().filter(|endpoint| here(&endpoint.place.subnet)) {
+        for endpoint in estate.endpoints_of_network(network) {
             owners.insert(endpoint.place.address, Owner::Endpoint(&endpoint.head.name));
         }
         for service in estate.services() {

@@ -6,10 +6,12 @@ use dataplane::snapshot::Snapshot;
 
 use super::compose::{Clash, compose, patch};
 use super::connection::Wish;
+use super::model::{Endpoint, Resource};
 use super::{Estate, Fault, Kind, Step};
 use crate::compile;
 use crate::config::{Config, ConfigErrors, Name};
-use crate::state::{ConnectionState, Registry};
+use crate::edit::{Edit, Move};
+use crate::state::{ConnectionState, Exhausted, Registry};
 
 /// What a request changes.
 #[derive(Clone, Debug, Default)]
@@ -36,7 +38,15 @@ impl Change {
 }
 
 /// What follows from a change.
-pub struct Outcome {
+pub enum Outcome {
+    /// One endpoint differs.
+    One(Box<Edit>),
+    /// All is anew.
+    Whole(Box<Whole>),
+}
+
+/// Everything that is in force together.
+pub struct Whole {
     /// The configuration of file and API together.
     pub config: Config,
     /// What the data path would work with.
@@ -46,7 +56,7 @@ pub struct Outcome {
 }
 
 /// What is in force before a change.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Before<'b> {
     /// The configuration of the file.
     pub file: &'b Config,
@@ -54,6 +64,8 @@ pub struct Before<'b> {
     pub config: &'b Config,
     /// The connections.
     pub registry: &'b Registry,
+    /// What the data path works with.
+    pub snapshot: &'b Snapshot,
     /// How long the process has run.
     pub uptime: Duration,
 }
@@ -68,40 +80,65 @@ pub fn follow(
     change: &Change,
     undo: &[Step],
 ) -> Result<Outcome, Fault> {
-    let registry = before.registry;
-    let (config, next) = match patch(estate, before.config, &change.steps, undo) {
-        Some((config, endpoint)) => {
-            let next = registry.with_endpoint(&config, &endpoint);
-            (config, next)
-        }
-        None => {
-            let config = compose(estate, before.file).map_err(of_clash)?;
-            let replaced = registry.replace(before.config, &config, before.uptime);
-            let next = replaced.next(&config);
-            (config, next)
-        }
-    };
-    let mut next = next.map_err(|exhausted| {
-        let message = format!("this run of adit has used up its numbers for {}", exhausted.0);
-        Fault::new(500, "InternalServerError", message + "; restart adit")
-    })?;
-    for step in &change.steps {
-        let Some(super::model::Resource::Endpoint(endpoint)) = &step.new else { continue };
+    if let ([], [(name, wish)]) = (change.steps.as_slice(), change.wishes.as_slice()) {
+        let edit = Edit::of_decision((before.snapshot, before.registry), name, wish);
+        let edit = edit.ok_or_else(|| Fault::not_found(name.as_str()))?;
+        return Ok(Outcome::One(Box::new(edit)));
+    }
+    let moved = patch(estate, before.config, &change.steps, undo);
+    match moved.filter(|(name, _)| change.wishes.iter().all(|(of, _)| of == name)) {
+        Some(moved) => one(before, change, moved),
+        None => whole(estate, before, change),
+    }
+}
+
+/// Without a look at the others.
+fn one(before: Before<'_>, change: &Change, moved: (Name, Move)) -> Result<Outcome, Fault> {
+    let new = change.steps.iter().find_map(endpoint);
+    let wish = change.wishes.last().map(|(_, wish)| wish);
+    let now = (before.config, before.registry);
+    let edit = Edit::of_endpoint(now, moved, new.map(initial), wish);
+    Ok(Outcome::One(Box::new(edit.map_err(|exhausted| of_exhausted(&exhausted))?)))
+}
+
+fn whole(estate: &Estate, before: Before<'_>, change: &Change) -> Result<Outcome, Fault> {
+    let config = compose(estate, before.file).map_err(of_clash)?;
+    let replaced = before.registry.replace(before.config, &config, before.uptime);
+    let mut registry = replaced.next(&config).map_err(|exhausted| of_exhausted(&exhausted))?;
+    for endpoint in change.steps.iter().filter_map(endpoint) {
         let name = estate.name(&endpoint.head);
-        if registry.connection(&name).is_none() {
-            let description = match endpoint.initial {
-                ConnectionState::Approved => "Auto-approved",
-                _ => "Awaiting approval",
-            };
-            next.set_state(&name, endpoint.initial, description.to_owned());
+        if before.registry.connection(&name).is_none() {
+            let (state, description) = initial(endpoint);
+            registry.set_state(&name, state, description.to_owned());
         }
     }
     for (name, wish) in &change.wishes {
-        next.set_state(name, wish.state, wish.description.clone());
-        next.set_actions(name, wish.actions_required.clone());
+        registry.set_state(name, wish.state, wish.description.clone());
+        registry.set_actions(name, wish.actions_required.clone());
     }
-    let snapshot = compile::snapshot(&config, &next).map_err(|errors| of_errors(&errors))?;
-    Ok(Outcome { config, snapshot, registry: next })
+    let snapshot = compile::snapshot(&config, &registry).map_err(|errors| of_errors(&errors))?;
+    Ok(Outcome::Whole(Box::new(Whole { config, snapshot, registry })))
+}
+
+fn endpoint(step: &Step) -> Option<&Endpoint> {
+    match step.new.as_ref()? {
+        Resource::Endpoint(endpoint) => Some(endpoint),
+        _ => None,
+    }
+}
+
+/// How a new connection begins, and why.
+fn initial(endpoint: &Endpoint) -> (ConnectionState, &'static str) {
+    let description = match endpoint.initial {
+        ConnectionState::Approved => "Auto-approved",
+        _ => "Awaiting approval",
+    };
+    (endpoint.initial, description)
+}
+
+fn of_exhausted(exhausted: &Exhausted) -> Fault {
+    let message = format!("this run of adit has used up its numbers for {}", exhausted.0);
+    Fault::new(500, "InternalServerError", message + "; restart adit")
 }
 
 fn of_clash(clash: Clash) -> Fault {

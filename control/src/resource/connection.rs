@@ -24,10 +24,8 @@ pub struct Wish {
 /// # Errors
 /// There is none: a provider cannot make one.
 pub fn find<'s>(view: View<'s>, service: &Service, name: &str) -> Result<&'s Arc<Endpoint>, Fault> {
-    let key = service.head.key();
-    let found = view.estate.endpoints().find(|endpoint| {
-        endpoint.service == key && endpoint.connection().eq_ignore_ascii_case(name)
-    });
+    let mut endpoints = view.estate.endpoints_of_service(&service.head.key());
+    let found = endpoints.find(|endpoint| endpoint.connection().eq_ignore_ascii_case(name));
     let is_there =
         |endpoint: &&Arc<Endpoint>| view.state(endpoint) != ConnectionState::Disconnected;
     let found = found.filter(is_there);

@@ -257,13 +257,9 @@ fn same_region(estate: &Estate, head: &Head, network: &Key) -> Result<(), Fault>
 }
 
 fn count(estate: &Estate, head: &Head, network: &Key, service: &Key) -> Result<(), Fault> {
-    let (mut in_network, mut in_subscription, mut of_service) = (0, 0, 0);
-    for endpoint in estate.endpoints() {
-        in_network += usize::from(endpoint.place.subnet.network == *network);
-        let same = endpoint.head.subscription.eq_ignore_ascii_case(&head.subscription);
-        in_subscription += usize::from(same);
-        of_service += usize::from(endpoint.service == *service);
-    }
+    let in_network = estate.endpoints_of_network(network).count();
+    let in_subscription = estate.endpoints_of_subscription(&head.subscription);
+    let of_service = estate.endpoints_of_service(service).count();
     let at_scale = estate.network(network).is_some_and(|network| network.at_scale);
     let of_network: &Limit = match at_scale {
         true => &limits::ENDPOINTS_PER_NETWORK_AT_SCALE,

@@ -8,6 +8,7 @@ use super::model::{
     AppGroup, Balancer, Endpoint, Group, Head, Network, Origin, Resource, SecurityGroup, Service,
     Subnet, SubnetKey,
 };
+use super::shelves::Shelves;
 use super::{Fault, Id, Key, Kind};
 use crate::config::{Config, Name};
 use crate::state::{Connection, ConnectionState, Registry};
@@ -37,6 +38,8 @@ impl Default for Home {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Resources {
     map: BTreeMap<Id, Resource>,
+    /// The endpoints among them.
+    endpoints: Shelves,
     revision: u64,
 }
 
@@ -117,6 +120,12 @@ impl Resources {
             }
             None => self.map.remove(&step.id),
         };
+        if let Some(Resource::Endpoint(old)) = &old {
+            self.endpoints.take(old);
+        }
+        if let Some(Resource::Endpoint(new)) = self.map.get(&step.id) {
+            self.endpoints.put(new);
+        }
         Step { id: step.id, new: old }
     }
 }
@@ -203,6 +212,31 @@ impl Estate {
         app_group app_groups: AppGroup AppGroup;
     }
 
+    /// The private endpoints of a virtual network.
+    pub fn endpoints_of_network(
+        &self,
+        network: &Key,
+    ) -> impl Iterator<Item = &Arc<Endpoint>> + use<'_> {
+        let [own, file] = [&self.own, &self.file].map(|of| of.endpoints.of_network(network));
+        own.chain(file)
+    }
+
+    /// The private endpoints that lead to a service.
+    pub fn endpoints_of_service(
+        &self,
+        service: &Key,
+    ) -> impl Iterator<Item = &Arc<Endpoint>> + use<'_> {
+        let [own, file] = [&self.own, &self.file].map(|of| of.endpoints.of_service(service));
+        own.chain(file)
+    }
+
+    /// How many private endpoints a subscription has.
+    #[must_use]
+    pub fn endpoints_of_subscription(&self, subscription: &str) -> usize {
+        let both = [&self.own, &self.file].into_iter();
+        both.map(|of| of.endpoints.count_of_subscription(subscription)).sum()
+    }
+
     /// Network and subnet of a key.
     #[must_use]
     pub fn subnet(&self, key: &SubnetKey) -> Option<(&Arc<Network>, &Subnet)> {
@@ -277,11 +311,8 @@ impl<'s> View<'s> {
     /// The endpoints whose connections a service has.
     pub fn connected(&self, service: &Key) -> impl Iterator<Item = &'s Arc<Endpoint>> + use<'s> {
         let view = *self;
-        let service = service.clone();
-        self.estate.endpoints().filter(move |endpoint| {
-            let is_removed = || view.state(endpoint) == ConnectionState::Disconnected;
-            endpoint.service == service && !is_removed()
-        })
+        let endpoints = self.estate.endpoints_of_service(service);
+        endpoints.filter(move |endpoint| view.state(endpoint) != ConnectionState::Disconnected)
     }
 }
 

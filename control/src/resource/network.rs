@@ -234,7 +234,8 @@ fn user_of(estate: &Estate, network: &Key, subnet: Option<&str>) -> Option<Strin
     let here = |at: &SubnetKey| {
         at.network == *network && subnet.is_none_or(|name| at.subnet.eq_ignore_ascii_case(name))
     };
-    let endpoint = estate.endpoints().find(|endpoint| here(&endpoint.place.subnet));
+    let mut endpoints = estate.endpoints_of_network(network);
+    let endpoint = endpoints.find(|endpoint| here(&endpoint.place.subnet));
     let endpoint = endpoint.map(|endpoint| format!("private endpoint {}", endpoint.head.name));
     let service = || {
         let mut services = estate.services();

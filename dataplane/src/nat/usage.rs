@@ -4,14 +4,13 @@
 //! shared by all workers and by successive generations; opening a flow below a maximum is one
 //! atomic step, so that the maximum is exact. Packets of flows touch nothing here.
 
-use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::hash::FixedMap;
 use crate::limits::WORKERS_MAX;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Patch, Snapshot};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::types::{LinkId, WorkerId};
 
@@ -100,6 +99,12 @@ impl Usage {
         self.refused[lack as usize].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Whether any newcomer ever was.
+    #[must_use]
+    pub fn refuses(&self) -> bool {
+        self.refused.iter().any(|count| count.load(Ordering::Relaxed) > 0)
+    }
+
     /// How many were.
     #[must_use]
     pub fn refused(&self, lack: Lack) -> u64 {
@@ -110,8 +115,10 @@ impl Usage {
 /// The cells of one generation. Clones share them.
 #[derive(Clone)]
 pub struct Usages {
-    cells: Box<[Arc<Usage>]>,
+    cells: Arc<[Arc<Usage>]>,
     by_link: FixedMap,
+    /// Those whose connections are not configured any more.
+    leaving: Arc<[LinkId]>,
 }
 
 impl Usages {
@@ -134,15 +141,48 @@ impl Usages {
         Self::build(kept.map(|cell| (cell.link, Arc::clone(cell))).collect(), snapshot)
     }
 
+    /// The same of a snapshot to which `patch` has led.
+    #[must_use]
+    pub fn with(&self, patch: &Patch) -> Usages {
+        let has_flows = |link| self.find(link).is_some_and(|cell| cell.flows() > 0);
+        let (stay, over): (Vec<LinkId>, Vec<LinkId>) =
+            self.leaving.iter().partition(|link| has_flows(**link));
+        let over: Vec<LinkId> = over.into_iter().filter(|link| !patch.brings(*link)).collect();
+        let new = patch.new.map(|new| new.link).filter(|link| self.find(*link).is_none());
+        let gone = patch.gone.filter(|link| self.find(*link).is_some());
+        let leaving = stay.into_iter().chain(gone).filter(|link| !patch.brings(*link));
+        let leaving = leaving.collect();
+        if over.is_empty() && new.is_none() {
+            return Usages { leaving, ..self.clone() };
+        }
+        let (mut cells, mut by_link) = (self.cells.to_vec(), self.by_link.clone());
+        for link in over {
+            let (high, low) = key(link);
+            let Some(at) = by_link.get(high, low).map(|at| at as usize) else { continue };
+            by_link.remove((high, low));
+            cells.swap_remove(at);
+            if let Some(moved) = cells.get(at) {
+                by_link.insert(key(moved.link), index(at));
+            }
+        }
+        if let Some(link) = new {
+            by_link.insert(key(link), index(cells.len()));
+            cells.push(Arc::new(Usage::new(link)));
+        }
+        Usages { cells: cells.into(), by_link, leaving }
+    }
+
     fn build(mut cells: BTreeMap<LinkId, Arc<Usage>>, snapshot: &Snapshot) -> Usages {
         for endpoint in snapshot.endpoints() {
             let link = endpoint.link;
             cells.entry(link).or_insert_with(|| Arc::new(Usage::new(link)));
         }
-        let cells: Vec<Arc<Usage>> = cells.into_values().collect();
-        let entries = (0..).zip(&cells).map(|(at, cell)| (key(cell.link), at));
+        let cells: Arc<[Arc<Usage>]> = cells.into_values().collect();
+        let entries = (0..).zip(&*cells).map(|(at, cell)| (key(cell.link), at));
         let by_link = FixedMap::build(&entries.collect::<Vec<_>>());
-        Usages { by_link, cells: cells.into_boxed_slice() }
+        let links = cells.iter().map(|cell| cell.link);
+        let leaving = links.filter(|link| snapshot.endpoint_of_link(*link).is_none()).collect();
+        Usages { cells, by_link, leaving }
     }
 
     /// The cell of a connection.
@@ -165,6 +205,11 @@ impl Usages {
 
 fn key(link: LinkId) -> (u64, u32) {
     (u64::from(link.0), 0)
+}
+
+/// There are far fewer connections than 2^32.
+fn index(position: usize) -> u32 {
+    u32::try_from(position).unwrap_or(u32::MAX - 1)
 }
 
 #[cfg(test)]

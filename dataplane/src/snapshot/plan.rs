@@ -15,7 +15,7 @@ use hashbrown::HashMap;
 use super::{
     Backend, Endpoint, Fragments, Gate, Local, NAT_IP, NatIpState, NextHop, PROBE_SOURCE,
     Persistence, PoolKey, Quota, Refusal, Reserves, Rule, Scope, SecurityGroup, SecurityGroupPlan,
-    Service, Snapshot, Spread, Treatment, local_key, rule_key,
+    Service, Snapshot, Spread, Treatment, index, local_key, rule_key, taken,
 };
 use crate::hash::FixedMap;
 use crate::limits::{BACKENDS_PER_RULE_MAX, DEVICES_MAX, NAT_IPS_MAX, POOLS_MAX};
@@ -251,21 +251,21 @@ pub(super) fn build(plan: Plan) -> Result<Snapshot, PlanError> {
     let security_groups = plan.security_groups.iter().map(SecurityGroup::build).collect();
     Ok(Snapshot {
         security_groups,
-        devices: plan.devices.into_boxed_slice(),
-        scopes,
+        devices: plan.devices.into(),
+        scopes: scopes.into(),
         by_link: links.map(|(at, endpoint)| (endpoint.link, EndpointIndex(index(at)))).collect(),
         locals: self::locals(&builder.locals),
         wide_locals,
-        probe_sources,
-        by_nat_ip: builder.by_nat_ip,
+        probe_sources: probe_sources.into(),
+        by_nat_ip: builder.by_nat_ip.into(),
         reassembles,
         reserves,
         endpoints,
-        services,
-        backends: builder.backends.into_boxed_slice(),
-        backend_of: builder.backend_of,
-        next_hops: builder.next_hops.into_boxed_slice(),
-        pool_keys: builder.pool_keys.into_boxed_slice(),
+        services: services.into(),
+        backends: builder.backends.into(),
+        backend_of: builder.backend_of.into(),
+        next_hops: builder.next_hops.into(),
+        pool_keys: builder.pool_keys.into(),
     })
 }
 
@@ -461,7 +461,7 @@ impl Builder {
         Ok(neighbor)
     }
 
-    fn endpoints(&mut self, plan: &Plan) -> Result<Box<[Endpoint]>, PlanError> {
+    fn endpoints(&mut self, plan: &Plan) -> Result<Vec<Endpoint>, PlanError> {
         let mut endpoints = Vec::with_capacity(plan.endpoints.len());
         let mut links = HashMap::new();
         let quotas = plan.quotas.iter().map(|entry| (entry.link, entry.quota));
@@ -493,7 +493,7 @@ impl Builder {
                 security,
             });
         }
-        Ok(endpoints.into_boxed_slice())
+        Ok(endpoints)
     }
 
     /// NAT IPs and addresses of their own; a NAT IP may be named by more than one load balancer.
@@ -519,7 +519,7 @@ impl Builder {
     fn claim(&mut self, scope: ScopeId, address: Address, local: Local) -> Result<(), PlanError> {
         match self.locals.insert(ScopedAddress { scope, address }, local) {
             None => Ok(()),
-            Some(_) => Err(PlanError::Duplicate("address", alloc::format!("{address}"))),
+            Some(_) => Err(taken(address)),
         }
     }
 }
@@ -539,10 +539,7 @@ fn security_of(plan: &Plan) -> Result<HashMap<LinkId, SecurityGroupIndex>, PlanE
 }
 
 /// The services, each with what its endpoints shall get.
-pub(super) fn with_reserves(
-    mut services: Box<[Service]>,
-    endpoints: &[Endpoint],
-) -> Box<[Service]> {
+fn with_reserves(mut services: Box<[Service]>, endpoints: &[Endpoint]) -> Box<[Service]> {
     for (at, service) in services.iter_mut().enumerate() {
         let lead_here = endpoints.iter().filter(|endpoint| endpoint.service.slot() == at);
         service.reserves = Reserves::of(lead_here);
@@ -573,9 +570,4 @@ fn leaving(plan: &Plan, service: ServiceIndex) -> Vec<(Address, NatIpState)> {
 fn next_hop_address(scope: &ScopePlan, backend: IpAddr) -> IpAddr {
     let covering = scope.routes.iter().filter(|route| route.prefix.contains(backend));
     covering.max_by_key(|route| route.prefix.length()).map_or(backend, |route| route.next_hop)
-}
-
-/// Lists of a plan are far shorter than 2^32; one that were not would fail a bound before.
-fn index(position: usize) -> u32 {
-    u32::try_from(position).unwrap_or(u32::MAX)
 }

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use dataplane::snapshot::{Local, Snapshot};
+use dataplane::types::EndpointIndex;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::arm::{Backend, Call, Desk, Issuer, Planner, Policy, Reply, Sources};
 use crate::config::Config;
-use crate::resource::change::{Before, follow};
+use crate::resource::change::{Before, Outcome, follow};
 use crate::resource::compose::compose;
 use crate::resource::estate::View;
 use crate::resource::{Estate, Fault, Home};
@@ -23,7 +25,62 @@ pub(super) struct Kept {
     pub(super) estate: Estate,
     pub(super) registry: Registry,
     pub(super) config: Config,
+    pub(super) snapshot: Snapshot,
     file: Config,
+}
+
+impl Kept {
+    /// However a change is made, what comes of it is what the whole would be.
+    fn make(&mut self, outcome: Outcome) {
+        let whole = compose(&self.estate, &self.file).unwrap();
+        match outcome {
+            Outcome::Whole(all) => {
+                (self.config, self.registry) = (all.config, all.registry);
+                self.snapshot = all.snapshot;
+            }
+            Outcome::One(edit) => {
+                let before = self.registry.clone();
+                self.snapshot = self.snapshot.with(edit.patch()).unwrap();
+                let (name, connection) = edit.connection();
+                let (name, connection) = (name.clone(), connection.cloned());
+                edit.make(&mut self.config, &mut self.registry);
+                assert_eq!(self.registry.connection(&name), connection.as_ref());
+                let others = |registry: &Registry| -> Vec<_> {
+                    let all = registry.all().map(|(name, one)| (name.clone(), one.clone()));
+                    all.filter(|(other, _)| *other != name).collect()
+                };
+                assert_eq!(others(&self.registry), others(&before));
+            }
+        }
+        assert_eq!(format!("{whole:?}"), format!("{:?}", self.config));
+        // A connection that is decided on is not made anew, and there is none too many.
+        let anew = self.registry.next(&whole).unwrap();
+        assert!(anew.all().eq(self.registry.all()));
+        assert_eq!(anew.link_counter(), self.registry.link_counter());
+        let built = crate::compile::snapshot(&whole, &self.registry).unwrap();
+        same_snapshot(&self.snapshot, &built);
+    }
+}
+
+/// Two snapshots that say the same about endpoints, whatever their order.
+fn same_snapshot(one: &Snapshot, other: &Snapshot) {
+    let endpoints = |snapshot: &Snapshot| {
+        let mut endpoints: Vec<_> = snapshot.endpoints().to_vec();
+        endpoints.sort_unstable_by_key(|endpoint| endpoint.link);
+        endpoints
+    };
+    assert_eq!(endpoints(one), endpoints(other));
+    for (at, endpoint) in (0..).map(EndpointIndex).zip(one.endpoints()) {
+        let local = one.local(endpoint.scope, endpoint.address);
+        assert_eq!(local, Some(Local::Endpoint(at)));
+        assert_eq!(one.endpoint_of_link(endpoint.link), Some(endpoint));
+        let groups = [one, other].map(|of| format!("{:?}", of.security_group(endpoint)));
+        assert_eq!(groups[0], groups[1]);
+    }
+    let reserves = |of: &Snapshot| (of.reserves().is_empty(), of.reserves().leave(100, |_| 0));
+    assert_eq!(reserves(one), reserves(other));
+    assert_eq!(one.pool_keys(), other.pool_keys());
+    assert_eq!(one.next_hops(), other.next_hops());
 }
 
 #[derive(Clone)]
@@ -43,23 +100,12 @@ impl Backend for Rehearsal {
             file: &kept.file,
             config: &kept.config,
             registry: &kept.registry,
+            snapshot: &kept.snapshot,
             uptime: Duration::ZERO,
         };
         match follow(&kept.estate, before, &change, &undo) {
             Ok(outcome) => {
-                // However it was made, it is what the whole would be.
-                let whole = compose(&kept.estate, &kept.file).unwrap();
-                assert_eq!(format!("{whole:?}"), format!("{:?}", outcome.config));
-                let links: Vec<_> = kept
-                    .registry
-                    .next(&whole)
-                    .unwrap()
-                    .connections()
-                    .map(|(name, _)| name.clone())
-                    .collect();
-                assert!(outcome.registry.connections().map(|(name, _)| name).eq(&links));
-                kept.config = outcome.config;
-                kept.registry = outcome.registry;
+                kept.make(outcome);
                 Ok(())
             }
             Err(fault) => {
@@ -84,9 +130,9 @@ impl Office {
     /// With a configuration file and a file of roles.
     pub(super) fn with(file: &str, roles: &str, is_strict: bool) -> Office {
         let file = crate::config::check(file).unwrap().config;
-        let (_, registry) = crate::compile::compile(&file, &Registry::default()).unwrap();
+        let (snapshot, registry) = crate::compile::compile(&file, &Registry::default()).unwrap();
         let estate = Estate::new(Home::default(), &file);
-        let kept = Kept { estate, registry, config: file.clone(), file };
+        let kept = Kept { estate, registry, config: file.clone(), snapshot, file };
         let kept = Rehearsal(Arc::new(Mutex::new(kept)));
         let numbers = AtomicU64::new(1);
         let sources = Sources {

@@ -5,12 +5,12 @@ use super::{Controller, log};
 use crate::api::{ErrorCode, Failure};
 use crate::config::{Config, ConfigErrors, Name};
 use crate::daemon::publisher::Step as Advance;
-use crate::resource::change::{Before, Change, follow};
+use crate::edit::Edit;
+use crate::resource::change::{Before, Change, Outcome, Whole, follow};
 use crate::resource::compose::Clash;
-use crate::resource::connection::Wish;
 use crate::resource::estate::View;
 use crate::resource::{Estate, Fault, Home, Resources, Step};
-use crate::state::Registry;
+use crate::state::{Connection, Registry};
 use crate::store::{Batch, Store, StoreError};
 
 /// What an earlier run has left.
@@ -39,7 +39,9 @@ impl Memory {
     /// The store, with the connections that the file has made since.
     pub(super) fn into_store(self, registry: &Registry) -> Result<Option<Store>, ConfigErrors> {
         if let Some(store) = &self.store {
-            store.commit(&Batch::new(&[], &self.registry, registry)).map_err(|error| {
+            let connections = registry.changes(&self.registry);
+            let batch = Batch { steps: &[], connections, next_link: registry.link_counter() };
+            store.commit(&batch).map_err(|error| {
                 ConfigErrors::whole(error.to_string(), "make room for it, and start again")
             })?;
         }
@@ -47,20 +49,51 @@ impl Memory {
     }
 }
 
-/// What is in force with a snapshot.
+/// What is about to come into force.
 pub(super) struct Next {
-    pub(super) registry: Registry,
-    /// If it is another.
-    pub(super) config: Option<Config>,
+    pub(super) difference: Difference,
     /// Resources that changed, and how that is taken back.
     pub(super) steps: Vec<Step>,
     pub(super) undo: Vec<Step>,
 }
 
+/// How it differs from what is in force.
+pub(super) enum Difference {
+    /// In one endpoint.
+    One(Box<Edit>),
+    /// It is all anew; the configuration only if it is another.
+    Whole(Box<Registry>, Option<Box<Config>>),
+}
+
 impl Next {
     /// Without a change of resources.
     pub(super) fn of(registry: Registry, config: Option<Config>) -> Next {
-        Next { registry, config, steps: Vec::new(), undo: Vec::new() }
+        let difference = Difference::Whole(Box::new(registry), config.map(Box::new));
+        Next { difference, steps: Vec::new(), undo: Vec::new() }
+    }
+
+    /// With a change of one endpoint, and of no resource.
+    pub(super) fn one(edit: Edit) -> Next {
+        Next { difference: Difference::One(Box::new(edit)), steps: Vec::new(), undo: Vec::new() }
+    }
+
+    /// Connections that are not as `old` has them; `None` for those that are gone.
+    pub(super) fn connections<'n>(
+        &'n self,
+        old: &'n Registry,
+    ) -> Vec<(&'n Name, Option<&'n Connection>)> {
+        match &self.difference {
+            Difference::One(edit) => vec![edit.connection()],
+            Difference::Whole(registry, _) => registry.changes(old),
+        }
+    }
+
+    /// The link id after all that are given out.
+    pub(super) fn link_counter(&self) -> u32 {
+        match &self.difference {
+            Difference::One(edit) => edit.link_counter(),
+            Difference::Whole(registry, _) => registry.link_counter(),
+        }
     }
 }
 
@@ -97,30 +130,29 @@ impl Controller {
 
     fn follow(&mut self, change: &Change, undo: &[Step]) -> Result<(), Fault> {
         if !change.moves_packets() {
-            self.keep(&change.steps, &self.registry).map_err(|failure| of(&failure))?;
+            let (steps, next_link) = (change.steps.as_slice(), self.registry.link_counter());
+            let batch = Batch { steps, connections: Vec::new(), next_link };
+            self.keep(&batch).map_err(|failure| of(&failure))?;
             let changes = change.steps.iter().map(|step| Changed::resource(step, undo));
             self.changes.extend(changes);
             return Ok(());
-        }
-        if let ([], [(name, wish)]) = (change.steps.as_slice(), change.wishes.as_slice()) {
-            return self.grant(name, wish);
         }
         let before = Before {
             file: &self.file,
             config: &self.config,
             registry: &self.registry,
+            snapshot: &self.publisher.current().snapshot,
             uptime: self.uptime(),
         };
-        let outcome = follow(&self.estate, before, change, undo)?;
-        let next = Next {
-            registry: outcome.registry,
-            config: Some(outcome.config),
-            steps: change.steps.clone(),
-            undo: undo.to_vec(),
+        let (step, next) = match follow(&self.estate, before, change, undo)? {
+            Outcome::One(edit) => (Advance::Patch(*edit.patch()), Next::one(*edit)),
+            Outcome::Whole(whole) => {
+                let Whole { config, snapshot, registry } = *whole;
+                (Advance::To(Box::new(snapshot)), Next::of(registry, Some(config)))
+            }
         };
-        let generation = self
-            .put_in_force(Advance::To(Box::new(outcome.snapshot)), next)
-            .map_err(|failure| of(&failure))?;
+        let next = Next { steps: change.steps.clone(), undo: undo.to_vec(), ..next };
+        let generation = self.put_in_force(step, next).map_err(|failure| of(&failure))?;
         for step in &change.steps {
             let verb = if step.new.is_some() { "put" } else { "deleted" };
             log(format_args!("{} {verb}, generation {generation}", step.id));
@@ -131,26 +163,10 @@ impl Controller {
         Ok(())
     }
 
-    /// Makes a decision on one connection, which concerns nothing else.
-    fn grant(&mut self, name: &Name, wish: &Wish) -> Result<(), Fault> {
-        let Some(link) = self.registry.connection(name).map(|connection| connection.link) else {
-            return Err(Fault::not_found(name.as_str()));
-        };
-        let mut registry = self.registry.clone();
-        registry.set_state(name, wish.state, wish.description.clone());
-        registry.set_actions(name, wish.actions_required.clone());
-        let step = Advance::Gate(link, wish.state.gate());
-        let generation =
-            self.put_in_force(step, Next::of(registry, None)).map_err(|failure| of(&failure))?;
-        log(format_args!("endpoint {name}: {}, generation {generation}", wish.state));
-        Ok(())
-    }
-
     /// Writes a change down before it comes into force.
-    pub(super) fn keep(&self, steps: &[Step], registry: &Registry) -> Result<(), Failure> {
+    pub(super) fn keep(&self, batch: &Batch<'_>) -> Result<(), Failure> {
         let Some(store) = &self.store else { return Ok(()) };
-        let batch = Batch::new(steps, &self.registry, registry);
-        store.commit(&batch).map_err(|error| {
+        store.commit(batch).map_err(|error| {
             log(&error);
             let cure = "nothing was changed; make room where the state is kept, and try again";
             Failure::new(ErrorCode::Internal, error.to_string(), cure)

@@ -1,21 +1,17 @@
-//! What [`compose`](super::compose()) would say after a change of one endpoint, for the price of a
-//! copy: most changes among many endpoints are of that kind.
+//! What [`compose`](super::compose()) would say after a change of one endpoint, as a difference:
+//! most changes among many endpoints are of that kind.
 
 use super::one;
 use crate::config::{Config, Name, Pool};
+use crate::edit::Move;
 use crate::resource::model::{Endpoint, Head, Resource};
 use crate::resource::{Estate, Kind, Step};
 
-/// The configuration after `steps`, which the estate has made already and `undo` would take back,
-/// and the name of the endpoint that they are about. `None` if they are about anything else, or if
-/// it takes the whole to judge them.
+/// What `steps`, which the estate has made already and `undo` would take back, do to the one
+/// endpoint that they are about. `None` if they are about anything else, or if it takes the whole
+/// to judge them.
 #[must_use]
-pub fn patch(
-    estate: &Estate,
-    now: &Config,
-    steps: &[Step],
-    undo: &[Step],
-) -> Option<(Config, Name)> {
+pub fn patch(estate: &Estate, now: &Config, steps: &[Step], undo: &[Step]) -> Option<(Name, Move)> {
     let ([step], [undone]) = (steps, undo) else { return None };
     if step.id.kind != Kind::Endpoint || step.id != undone.id {
         return None;
@@ -27,22 +23,21 @@ pub fn patch(
     }
     let name = estate.name(&old.or(new)?.head);
     let at = now.endpoints.iter().position(|endpoint| endpoint.name == name);
-    let mut config = now.clone();
-    match (at, new) {
-        (Some(at), None) => drop(config.endpoints.remove(at)),
-        (None, None) => {}
+    let place = match (at, new) {
+        (Some(at), None) => Move::Go(at),
+        (None, None) => Move::Stay,
         (at, Some(new)) => {
             let composed = one(estate, new, network(estate, now, new)?, service(estate, now, new)?);
             if is_claimed(now, composed.virtual_network, composed.address, &name) {
                 return None;
             }
             match at {
-                Some(at) => config.endpoints[at] = composed,
-                None => config.endpoints.insert(place(estate, now, step), composed),
+                Some(at) => Move::Change(at, composed),
+                None => Move::Come(place(estate, now, step), composed),
             }
         }
-    }
-    Some((config, name))
+    };
+    Some((name, place))
 }
 
 fn endpoint(step: &Step) -> Option<&Endpoint> {
