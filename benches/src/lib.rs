@@ -3,6 +3,7 @@
 //!
 //! Everything goes through the public door of `dataplane`. The packets are built by etherparse.
 
+pub mod changes;
 pub mod clocks;
 pub mod compare;
 pub mod reader;

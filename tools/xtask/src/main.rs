@@ -4,6 +4,7 @@
 //! it takes to add one. Nothing here is needed to build adit.
 
 mod bpf;
+mod change_bench;
 mod ci;
 mod compare;
 mod deb;
@@ -47,6 +48,11 @@ const COMMANDS: &[Command] = &[
         name: "engine-bench",
         summary: "measure the engine in clocks for a packet",
         run: engine_bench::run,
+    },
+    Command {
+        name: "change-bench",
+        summary: "measure changes among many endpoints",
+        run: change_bench::run,
     },
     Command {
         name: "bpf",

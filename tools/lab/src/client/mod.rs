@@ -9,11 +9,13 @@
 
 mod flood;
 mod http;
+mod https;
 mod ping;
 mod session;
 
 pub use flood::syn_flood;
 pub use http::{Response, Transfer, download, http_get, upload};
+pub use https::Https;
 pub use ping::{PingOutcome, ping, ping_sized};
 pub use session::{Session, SessionState};
 
