@@ -72,14 +72,10 @@ impl Address {
     /// From the standard library's type.
     #[inline(always)]
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "the halves are what is wanted")]
     pub const fn of(ip: IpAddr) -> Address {
         match ip {
             IpAddr::V4(address) => Address { high: 0, low: MAPPED | address.to_bits() as u64 },
-            IpAddr::V6(address) => {
-                let bits = address.to_bits();
-                Address { high: (bits >> 64) as u64, low: bits as u64 }
-            }
+            IpAddr::V6(address) => Address::of_bits(address.to_bits()),
         }
     }
 
@@ -130,6 +126,16 @@ impl Address {
 
     const fn bits(self) -> u128 {
         (self.high as u128) << 64 | self.low as u128
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "the halves are what is wanted")]
+    const fn of_bits(bits: u128) -> Address {
+        Address { high: (bits >> 64) as u64, low: bits as u64 }
+    }
+
+    #[inline(always)]
+    const fn and(self, mask: Address) -> Address {
+        Address { high: self.high & mask.high, low: self.low & mask.low }
     }
 
     /// In one word, which a kernel filter can compute as well: of IPv4 as it is, of IPv6 the xor of
@@ -222,6 +228,8 @@ impl fmt::Debug for Address {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Prefix {
     address: Address,
+    /// Which bits of an address are fixed.
+    mask: Address,
     length: u8,
 }
 
@@ -230,10 +238,15 @@ impl Prefix {
     /// it.
     #[must_use]
     pub fn new(address: IpAddr, length: u8) -> Option<Prefix> {
-        let prefix = Prefix { address: address.into(), length };
-        let fits = length <= prefix.family().bits();
-        let is_canonical = || prefix.address.bits() & !prefix.mask() == 0;
-        (fits && is_canonical()).then_some(prefix)
+        let address = Address::from(address);
+        let fixed = match address.family() {
+            Family::V4 => 96 + u32::from(length),
+            Family::V6 => length.into(),
+        };
+        let free = 128_u32.checked_sub(fixed)?;
+        let mask = Address::of_bits(u128::MAX.checked_shl(free).unwrap_or(0));
+        let is_canonical = address.and(mask) == address;
+        is_canonical.then_some(Prefix { address, mask, length })
     }
 
     /// Whether `address` lies within. None of another family does.
@@ -241,17 +254,7 @@ impl Prefix {
     #[must_use]
     pub fn contains(self, address: impl Into<Address>) -> bool {
         let address = address.into();
-        address.bits() & self.mask() == self.address.bits() && address.family() == self.family()
-    }
-
-    /// Which bits of an address, as [`Address`] has it, are fixed.
-    #[inline]
-    fn mask(self) -> u128 {
-        let length = match self.family() {
-            Family::V4 => 96 + u32::from(self.length),
-            Family::V6 => self.length.into(),
-        };
-        u128::MAX.checked_shl(128 - length).unwrap_or(0)
+        address.and(self.mask) == self.address && address.family() == self.family()
     }
 
     /// Whether the two share an address.
@@ -269,7 +272,7 @@ impl Prefix {
     /// The last address; the broadcast address of an IPv4 subnet.
     #[must_use]
     pub fn last(self) -> IpAddr {
-        Address::from(Ipv6Addr::from_bits(self.address.bits() | !self.mask())).ip()
+        Address::of_bits(self.address.bits() | !self.mask.bits()).ip()
     }
 
     /// The family of its addresses.
