@@ -215,6 +215,14 @@ const tables = (carried) => {
   });
 };
 
+// Whom packets reach that are addressed to a target of NAT ports: those behind a frontend that floats, or the backend
+// that has this address. One that no rule has any more is a backend still.
+const behind = (service, target) => {
+  const rules = service.rules.filter((rule) => (rule.floating_ip ?? target) === target);
+  const reached = rules.flatMap((rule) => rule.backends.map((backend) => backend.address).filter((address) => rule.floating_ip || address === target));
+  return reached.length ? new Set(reached) : [target];
+};
+
 // Five columns; what is connected is joined by a curve.
 const topology = (view, carried) => {
   const columns = [[], [], [], [], []];
@@ -248,8 +256,9 @@ const topology = (view, carried) => {
     }
     const nats = new Map();
     for (const pool of service.nat_ports) {
-      const sum = nats.get(pool.nat_ip) || { leased: 0, ports: 0, backends: new Set() };
-      sum.leased += pool.leased; sum.ports += pool.ports; sum.backends.add(pool.backend);
+      const sum = nats.get(pool.nat_ip) || { leased: 0, ports: 0, backends: new Map() };
+      sum.leased += pool.leased; sum.ports += pool.ports;
+      for (const backend of behind(service, pool.backend)) sum.backends.set(backend, sum.backends.get(backend) || pool.leased > 0);
       nats.set(pool.nat_ip, sum);
     }
     for (const [address, sum] of nats) {
@@ -257,14 +266,13 @@ const topology = (view, carried) => {
       const share = sum.ports ? 100 * sum.leased / sum.ports : 0;
       add(3, nat, address, [`${count(sum.leased)} ports, ${percent(share)}`], share);
       joins.push([own, nat, ""]);
-      for (const backend of sum.backends) {
+      for (const [backend, leased] of sum.backends) {
         const target = `b ${service.virtual_network} ${backend}`;
         const all = service.rules.flatMap((r) => r.backends).filter((b) => b.address === backend);
         const known = all.find((b) => b.probe) || all[0];
         const health = known && known.probe ? `, probe ${known.probe.state}` : "";
         const lines = [(known && known.resolved ? "answers" : "not resolved") + health, known && known.takes_flows ? "takes new flows" : "takes no new flows"];
         add(4, target, backend, [...lines, flowing(carried.backends.get(`${service.virtual_network} ${backend}`))]);
-        const leased = service.nat_ports.some((p) => p.nat_ip === address && p.backend === backend && p.leased > 0);
         joins.push([nat, target, leased ? "busy" : ""]);
       }
     }
