@@ -265,18 +265,27 @@ impl Engine {
     }
 
     /// Works with another configuration from the next packet on (I7, I11). Flows are judged by it
-    /// when their next packet comes, and in the background; packets that wait for a next hop are
-    /// dropped.
+    /// when their next packet comes, and in the background. Packets that wait for a next hop or a
+    /// first fragment are judged when they leave, if only an endpoint is another; else they are
+    /// dropped, since numbers of next hops mean something else from now on.
     pub fn adopt(&mut self, generation: Arc<Generation>) {
+        let is_patch = generation.neighbors.is_shared_with(&self.generation.neighbors);
         self.generation = generation;
         self.renew_shortcuts();
         self.counters.generation = u64::from(self.generation.number.0);
         // What was closed after the generation was built is not in doubt there yet.
         self.generation.neighbors.doubt(|device| self.link(device).is_none());
         self.sweep = Some(FlowIndex(0));
+        self.announcements.restart();
+        if !is_patch {
+            self.forget_waiting();
+        }
+    }
+
+    /// Gives up on all that waits, and on what was to be sent.
+    fn forget_waiting(&mut self) {
         self.requests.clear();
         self.answers.clear();
-        self.announcements.restart();
         self.problems.clear();
         let dropped = self.hold.clear();
         self.drop_held(dropped);

@@ -100,6 +100,12 @@ impl Neighbors {
         })
     }
 
+    /// Whether both are the same next hops, known to either at once.
+    #[must_use]
+    pub fn is_shared_with(&self, other: &Neighbors) -> bool {
+        Arc::ptr_eq(&self.slots, &other.slots)
+    }
+
     fn build(snapshot: &Snapshot, known: impl Fn(&NextHop) -> Option<Slot>) -> Neighbors {
         let next_hops = snapshot.next_hops();
         let index = |at: usize| NeighborIndex(u32::try_from(at).unwrap_or(u32::MAX));

@@ -18,6 +18,7 @@ use dataplane::engine::Verdicts;
 use dataplane::engine::{Arrival, Engine, EngineConfig, Origin, Outcome, Session, Verdict};
 use dataplane::generation::Generation;
 use dataplane::limits::BATCH_FRAMES_MAX;
+use dataplane::snapshot::{Gate, Patch};
 use dataplane::types::{DeviceIndex, FlowIndex, Instant, WorkerId};
 use pnet_packet::ipv4::Ipv4Packet;
 
@@ -272,6 +273,27 @@ impl World {
         self.engines[worker].adopt(Arc::clone(&self.generation));
         self.drain(worker);
         self.check_step();
+    }
+
+    /// Decides on the connections of a tenant's endpoints as control does: in a patch of what is in
+    /// force, which all engines adopt.
+    ///
+    /// # Panics
+    /// The engines refuse the patch.
+    pub fn decide(&mut self, tenant: DeviceIndex, gate: Gate) {
+        self.topology.set_gate(tenant, gate);
+        let endpoints = self.topology.plan.endpoints.clone().into_iter();
+        for endpoint in endpoints.filter(|endpoint| endpoint.scope.0 == tenant.0) {
+            let patch = Patch::gate(&self.generation.snapshot, endpoint.link, gate);
+            let next = self.generation.with(&patch).expect("a gate contradicts nothing");
+            self.generation = Arc::new(next);
+            for worker in 0..self.engines.len() {
+                self.views[worker] = Arc::new(self.topology.clone());
+                self.engines[worker].adopt(Arc::clone(&self.generation));
+                self.drain(worker);
+                self.check_step();
+            }
+        }
     }
 
     /// Takes the oldest frame that left.

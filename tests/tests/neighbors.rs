@@ -6,13 +6,14 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use dataplane::device::Link;
+use dataplane::drop_reason::DropReason;
 use dataplane::engine::Verdict;
 use dataplane::generation::Generation;
 use dataplane::neighbor::{FORGOTTEN_TICKS, Neighbors, REQUEST_INTERVAL_TICKS};
-use dataplane::snapshot::{DeviceKind, DevicePlan};
+use dataplane::snapshot::{DeviceKind, DevicePlan, Gate};
 use dataplane::types::{DeviceIndex, Hop, MacAddress, NeighborIndex, ScopeId, Tick};
 use harness::encode::{ArpShape, flags};
-use harness::topology::{A, CLIENT, ENDPOINT, NAT_IP, P, backend};
+use harness::topology::{A, B, CLIENT, ENDPOINT, NAT_IP, P, backend};
 use harness::{Observed, Shape, Topology, World, WorldConfig, mac_of, observe};
 
 /// The provider's network.
@@ -59,9 +60,14 @@ fn answer(world: &mut World, device: DeviceIndex) {
 
 /// A client's datagram arrives.
 fn knock(world: &mut World) -> Verdict {
+    knock_of(world, A)
+}
+
+/// That of a tenant's.
+fn knock_of(world: &mut World, tenant: DeviceIndex) -> Verdict {
     let shape = Shape::udp((CLIENT, 5000), (ENDPOINT, 53), b"x");
-    let station = world.topology.station(A);
-    world.arrive(A, &shape.to_station(station).encode())
+    let station = world.topology.station(tenant);
+    world.arrive(tenant, &shape.to_station(station).encode())
 }
 
 /// The first backend's slot.
@@ -166,6 +172,24 @@ fn a_doubt_between_publishing_and_adopting_is_not_lost() {
     world.pass(ABOUT_A_SECOND);
     let asked_again = asked(&mut world);
     assert_eq!(asked_again, BTreeMap::from([(backend(0), BTreeSet::from([Q]))]));
+}
+
+/// Somebody else's connection is decided on while packets wait for a backend's station: they go on
+/// waiting, and only those leave whose connections are approved by then (I11).
+#[test]
+fn who_waits_while_another_is_decided_on_loses_nothing() {
+    let topology = topology_of(1, &[backend(0)]);
+    let mut world = World::with_manual_arp(topology, WorldConfig::default());
+    assert_eq!([knock_of(&mut world, A), knock_of(&mut world, B)], [Verdict::Hold; 2]);
+    world.left.clear();
+    world.decide(B, Gate::Rejected);
+    assert_eq!(world.engines[0].counters().held, 2);
+    answer(&mut world, P);
+    let left = world.left.iter().filter(|left| left.device == P);
+    assert_eq!(left.count(), 1, "of the two, that of the approved connection");
+    assert_eq!(world.dropped(DropReason::ConnectionRejected), 1);
+    assert_eq!(world.engines[0].counters().dropped.iter().sum::<u64>(), 1);
+    assert_eq!(knock(&mut world), Verdict::Forward(P), "its flow goes on");
 }
 
 #[test]

@@ -135,19 +135,24 @@ impl Engine {
 
     /// Writes the next packet whose wait is over into `frame`.
     pub(super) fn release_held(&mut self, frame: &mut Frame) -> Option<DeviceIndex> {
-        if self.hold.len() == 0 {
-            return None;
+        while self.hold.len() > 0 {
+            let generation = &self.generation;
+            let links = &self.links;
+            let ready = |neighbor| {
+                let hop = generation.neighbors.lookup(neighbor)?;
+                let link = links.get(hop.device.slot()).copied().flatten()?;
+                Some((hop, link))
+            };
+            let (flow, (hop, link)) = self.hold.pop(frame, ready)?;
+            self.count_held();
+            // The configuration may be another than when it came (I11).
+            if let Err(reason) = self.revalidate(flow, self.latest) {
+                self.settle(super::Outcome::Dropped(reason, 1));
+                continue;
+            }
+            crate::wire::ethernet::set_stations(frame.bytes_mut(), hop.mac, link.mac);
+            return Some(hop.device);
         }
-        let generation = &self.generation;
-        let links = &self.links;
-        let ready = |neighbor| {
-            let hop = generation.neighbors.lookup(neighbor)?;
-            let link = links.get(hop.device.slot()).copied().flatten()?;
-            Some((hop, link))
-        };
-        let (hop, link) = self.hold.pop(frame, ready)?;
-        crate::wire::ethernet::set_stations(frame.bytes_mut(), hop.mac, link.mac);
-        self.count_held();
-        Some(hop.device)
+        None
     }
 }

@@ -66,12 +66,12 @@ impl Hold {
         true
     }
 
-    /// Moves the oldest packet whose neighbor is `ready` into `frame`.
+    /// Moves the oldest packet whose neighbor is `ready` into `frame`; whose it is.
     pub(super) fn pop<T>(
         &mut self,
         frame: &mut Frame,
         ready: impl Fn(NeighborIndex) -> Option<T>,
-    ) -> Option<T> {
+    ) -> Option<(FlowIndex, T)> {
         let (at, found) = self
             .waiting
             .iter()
@@ -81,7 +81,7 @@ impl Hold {
         frame.fill(&held.bytes[..held.length]);
         frame.offload = held.offload;
         self.free.push_back(held.bytes);
-        Some(found)
+        Some((held.flow, found))
     }
 
     /// Gives up on packets that waited for too long; how many.
