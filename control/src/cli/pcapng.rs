@@ -149,3 +149,6 @@ fn put_block(bytes: &mut Vec<u8>, kind: u32, body: &[u8]) {
     bytes.extend(body);
     bytes.extend(length);
 }
+
+#[cfg(test)]
+mod tests;
