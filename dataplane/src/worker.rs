@@ -39,8 +39,15 @@ pub const POLL_TIME: Duration = Duration::from_micros(50);
 /// How long a worker blocks at most.
 const WAIT_MAX: Duration = Duration::from_secs(1);
 
-/// Records of the flow table that are looked at for a page of sessions between two batches.
-const SESSION_STEPS: u32 = 1024;
+/// What a turn does for a page of sessions: a record of the flow table for each frame that a batch
+/// has room for and this turn did not have, so that it takes no longer than one of a full batch.
+const SESSION_STEPS: usize = BATCH_FRAMES_MAX;
+
+/// Frames for each of which a turn looks at a record in any case, so that a list has an end.
+const FRAMES_PER_STEP: usize = 16;
+
+/// For how many records one counts that is also judged by another configuration.
+const JUDGED_COST: usize = 4;
 
 /// One worker. See the module's documentation.
 pub struct Worker<P: Platform> {
@@ -119,11 +126,12 @@ impl<P: Platform> Worker<P> {
     pub fn turn(&mut self, now: Instant) -> bool {
         let adopted = self.adopt();
         self.tracer.follow(&self.shared.trace, &mut self.engine);
-        let mut worked = false;
+        let mut frames = 0;
         for at in 0..self.devices.len() {
-            worked |= self.serve_device(attachments::index(at), now);
+            frames += self.serve_device(attachments::index(at), now);
         }
-        worked |= self.serve_peers(now);
+        frames += self.serve_peers(now);
+        let worked = frames > 0;
         // Time is taken notice of once a tick; nothing in the engine is finer.
         if adopted || self.advanced != Some(now.tick()) {
             self.advance(now);
@@ -132,7 +140,7 @@ impl<P: Platform> Worker<P> {
             self.tell();
             self.shared.stats.write(self.engine.counters());
         }
-        worked
+        worked | self.answer_sessions(now, frames)
     }
 
     /// Its engine, to be looked at.
@@ -155,32 +163,34 @@ impl<P: Platform> Worker<P> {
         true
     }
 
-    fn serve_device(&mut self, device: DeviceIndex, now: Instant) -> bool {
+    /// Serves what a device has; how many frames that were.
+    fn serve_device(&mut self, device: DeviceIndex, now: Instant) -> usize {
         match self.devices.receive(device, &mut self.batch) {
-            None => return false,
+            None => return 0,
             Some(Ok(())) => {}
             Some(Err(error)) => {
                 self.devices.fail(device, error, now, &self.shared.stats);
                 self.engine.detach(device);
-                return false;
+                return 0;
             }
         }
         if self.batch.is_empty() {
-            return false;
+            return 0;
         }
         self.shared.stats.count_device(device, self.batch.len(), 0);
         self.batch.frames_mut().iter_mut().for_each(|frame| frame.ingress = device);
         self.serve_batch(Arrival::Device, now);
-        true
+        self.batch.len()
     }
 
-    fn serve_peers(&mut self, now: Instant) -> bool {
+    /// Serves what peers have handed over; how many frames that were.
+    fn serve_peers(&mut self, now: Instant) -> usize {
         if !self.handover.is_waiting() {
-            return false;
+            return 0;
         }
         self.handover.take(&mut self.batch);
         self.serve_batch(Arrival::Peer, now);
-        true
+        self.batch.len()
     }
 
     fn serve_batch(&mut self, arrival: Arrival, now: Instant) {
@@ -247,18 +257,21 @@ impl<P: Platform> Worker<P> {
         self.drain(now);
         self.tell();
         self.tracer.report(&self.engine);
-        self.answer_sessions(now);
-        self.shared.stats.write(self.engine.counters());
-    }
-
-    /// Goes on with the page of sessions that control asked for.
-    fn answer_sessions(&mut self, now: Instant) {
         if self.page.is_none() {
             self.page = self.shared.next_request();
         }
-        let Some(page) = &mut self.page else { return };
+        self.shared.stats.write(self.engine.counters());
+    }
+
+    /// Goes on with the page of sessions that control asked for, if it did, in a turn of so many
+    /// frames.
+    fn answer_sessions(&mut self, now: Instant, frames: usize) -> bool {
+        let Some(page) = &mut self.page else { return false };
         let known = page.sessions.len();
-        match self.engine.sessions(now, page.next, SESSION_STEPS, &mut page.sessions) {
+        let cost = if page.under.is_some() { JUDGED_COST } else { 1 };
+        let steps = SESSION_STEPS.saturating_sub(frames).max(frames / FRAMES_PER_STEP) / cost;
+        let steps = u32::try_from(steps.max(1)).unwrap_or(u32::MAX);
+        match self.engine.sessions(now, page.next, steps, &mut page.sessions) {
             Some(next) => page.next = next,
             None => page.done = true,
         }
@@ -270,10 +283,8 @@ impl<P: Platform> Worker<P> {
         let is_full = page.sessions.len() == page.sessions.capacity();
         if page.done || is_full {
             self.give_page_back();
-        } else {
-            // On with it in the next turn, not in the next tick.
-            self.advanced = None;
         }
+        true
     }
 
     fn give_page_back(&mut self) {

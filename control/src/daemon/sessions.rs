@@ -1,9 +1,9 @@
 //! Lists live flows: asks each worker for its table page by page, keeps what the filter lets
 //! through, and counts the rest.
 //!
-//! A page visits a bounded number of flows at a batch boundary, so a list of a million flows costs
-//! packets nothing. One list is made at a time; others wait for it. Flows that open or close during
-//! the walk may or may not be listed.
+//! A worker visits a few flows for its page in each turn, so a list of a million flows costs
+//! packets nothing that they feel. One list is made at a time; others wait for it. Flows that open
+//! or close during the walk may or may not be listed.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -22,8 +22,9 @@ use super::view;
 use crate::api::{ErrorCode, Failure, Session, SessionFilter, SessionId};
 use crate::state::Registry;
 
-/// Flows of a page at most.
-const PAGE_SESSIONS: usize = 1024;
+/// Flows of a page at most. A busy worker takes a page up once a tick, so that a small one would
+/// make a long list of a large table.
+const PAGE_SESSIONS: usize = 4096;
 
 /// How long a worker may take for a page.
 const PAGE_TIME: Duration = Duration::from_secs(2);

@@ -10,6 +10,9 @@ use crate::packet::FlowKey;
 use crate::record::EndReason;
 use crate::types::{FlowIndex, Instant, LinkId, Tick};
 
+/// Records that are asked for before they are looked at.
+const PREFETCHED: u32 = 4;
+
 /// A live flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Session {
@@ -121,6 +124,10 @@ impl Engine {
                 Some(self.view(FlowIndex(number), flow, seen, now))
             });
             into.extend(view);
+        }
+        // Of a walk in small steps the next one finds them loaded.
+        for number in stop..end.min(stop + PREFETCHED) {
+            self.flows.prefetch_flow(FlowIndex(number));
         }
         (stop < end).then_some(FlowIndex(stop))
     }

@@ -2,9 +2,9 @@
 //!
 //! Down, one pointer (the [`Cell`]). Up, the stats page; a bounded ring of records of flows, if
 //! somebody wants them, which takes no more when it is full (I8); and pages of sessions, filled at
-//! a batch boundary on request, a bounded number of table slots at a time, so that a list of a
-//! million flows costs a worker nothing it can feel, and answers to single questions. Both ways,
-//! where backends are probed, frames of health probes. Sideways, one bounded ring to each peer.
+//! the end of turns on request, a few table slots at a time, so that a list of a million flows
+//! costs a worker nothing it can feel, and answers to single questions. Both ways, where backends
+//! are probed, frames of health probes. Sideways, one bounded ring to each peer.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;

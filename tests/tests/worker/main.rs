@@ -1,6 +1,8 @@
 //! Workers turned by hand on devices in memory: what they adopt, open, hand over, refuse and list,
 //! and that every packet is accounted for.
 
+mod sessions;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -523,54 +525,6 @@ fn a_worker_in_place_of_one_that_ended_begins_empty_and_accounts_for_everything(
     let flows = (crew.counters(0).flows, crew.counters(1).flows);
     assert_eq!(flows, (ended.flows, other.flows));
     assert_eq!(u64::from(crew.leased()), ended.flows + other.flows);
-}
-
-#[test]
-fn an_answer_that_came_too_late_is_not_taken_for_another() {
-    let mut crew = Crew::new(1, 100);
-    let ask = |crew: &Crew, capacity| crew.shared[0].request_sessions(SessionPage::new(capacity));
-    let late = ask(&crew, 7).expect("nobody asked before");
-    crew.pass(Duration::from_millis(10));
-    // Nobody took it; the next answer is another request's, whether or not it has come yet.
-    let next = ask(&crew, 9).expect("the worker has taken the first");
-    assert!(crew.shared[0].take_sessions(next).is_none(), "that was the first one's");
-    crew.pass(Duration::from_millis(10));
-    let page = crew.shared[0].take_sessions(next).expect("answered");
-    assert_eq!(page.sessions.capacity(), 9);
-    assert!(crew.shared[0].take_sessions(late).is_none());
-}
-
-#[test]
-fn sessions_are_listed_page_by_page() {
-    let mut crew = Crew::new(1, 3_000);
-    let all = some_clients(2_500);
-    for &client in &all {
-        crew.device("a", 0).arrive(crew.syn(A, client));
-    }
-    crew.settle();
-    let mut page = SessionPage::new(700);
-    let mut seen = Vec::new();
-    for _ in 0..20 {
-        let ticket = crew.shared[0].request_sessions(page).expect("no other page is under way");
-        let second = crew.shared[0].request_sessions(SessionPage::new(1));
-        assert!(second.is_err(), "one page at a time");
-        let answer = (0..10).find_map(|_| {
-            crew.pass(Duration::from_millis(10));
-            crew.shared[0].take_sessions(ticket)
-        });
-        page = answer.expect("the page comes back");
-        assert!(page.sessions.len() <= 700);
-        seen.extend(page.sessions.drain(..).map(|at| (at.key.client, at.key.client_port)));
-        if page.done {
-            break;
-        }
-    }
-    assert!(page.done);
-    seen.sort_unstable();
-    let mut expected: Vec<_> = all.iter().map(|&(client, port)| (client.into(), port)).collect();
-    expected.sort_unstable();
-    assert_eq!(seen, expected);
-    crew.counters(0);
 }
 
 #[test]
