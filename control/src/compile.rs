@@ -113,6 +113,7 @@ fn plan(config: &Config, registry: &Registry) -> Option<Plan> {
         quotas,
         probe_sources,
         security_groups: security::groups(config, registry)?,
+        fair_share_percent: config.settings.fair_share_percent,
     })
 }
 

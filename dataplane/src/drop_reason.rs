@@ -260,9 +260,10 @@ drop_reasons! {
         "The endpoint has as many flows as it may have.",
         "Raise `flows_max` of the endpoint, or look who opens so many.", "RFC 6888 REQ-4";
     RoomReserved, "room_reserved",
-        "What ports or records are left are reserved for other endpoints.",
-        "Add a NAT IP or a backend, raise `flows_max` of adit, or lower `flows_reserved`.",
-        "0018";
+        "What ports or records are left are kept for endpoints with less, or reserved for others.",
+        "Add a NAT IP or a backend, raise `flows_max` of adit, or lower `flows_reserved`; `adit \
+         endpoints` says who has how many.",
+        "0042";
     IcmpRate, "icmp_rate",
         "More echo requests came from the virtual network than are answered in this time.",
         "Ping less often.", "RFC 1812 4.3.2.8";

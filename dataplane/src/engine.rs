@@ -35,6 +35,7 @@ mod record;
 mod revalidate;
 mod room;
 mod sessions;
+mod share;
 mod shortcut;
 mod trace;
 
@@ -68,6 +69,7 @@ use hold::Hold;
 use problem::Problems;
 use rate::Rate;
 use record::Records;
+use share::Shares;
 use shortcut::Shortcuts;
 use trace::Watched;
 
@@ -164,6 +166,7 @@ pub struct Engine {
     requests: VecDeque<exception::Request>,
     answers: Answers,
     embryos: Embryos,
+    shares: Shares,
     insertions: Insertions,
     announcements: Announcements,
     problems: Problems,
@@ -204,6 +207,7 @@ impl Engine {
             requests: VecDeque::with_capacity(exception::REQUESTS_MAX),
             answers: Answers::new(),
             embryos: Embryos::new(config.flows_max),
+            shares: Shares::default(),
             insertions: Insertions::new(config.flows_max),
             announcements: Announcements::new(),
             problems: Problems::new(),
@@ -271,6 +275,7 @@ impl Engine {
     pub fn adopt(&mut self, generation: Arc<Generation>) {
         let is_patch = generation.neighbors.is_shared_with(&self.generation.neighbors);
         self.generation = generation;
+        self.shares.forget();
         self.renew_shortcuts();
         self.counters.generation = u64::from(self.generation.number.0);
         // What was closed after the generation was built is not in doubt there yet.

@@ -308,6 +308,7 @@ pub struct Snapshot {
     by_link: HashMap<LinkId, EndpointIndex>,
     services: Arc<[Service]>,
     security_groups: Arc<[SecurityGroup]>,
+    fair_share_percent: u8,
     backends: Arc<[Backend]>,
     backend_of: Arc<HashMap<ScopedAddress, BackendIndex>>,
     next_hops: Arc<[NextHop]>,
@@ -417,6 +418,31 @@ impl Snapshot {
     #[must_use]
     pub fn service(&self, index: ServiceIndex) -> Option<&Service> {
         self.services.get(index.slot())
+    }
+
+    /// How many services there are.
+    #[must_use]
+    pub fn service_count(&self) -> usize {
+        self.services.len()
+    }
+
+    /// How much of what is scarce is kept for endpoints that have no more than their fair share, in
+    /// percent.
+    #[must_use]
+    pub fn fair_share_percent(&self) -> u8 {
+        self.fair_share_percent
+    }
+
+    /// How much of so much room is kept for endpoints that have no more than their fair share.
+    #[inline]
+    #[must_use]
+    pub fn kept(&self, capacity: usize) -> usize {
+        match self.fair_share_percent {
+            0 => 0,
+            percent => {
+                capacity / 100 * usize::from(percent) + capacity % 100 * usize::from(percent) / 100
+            }
+        }
     }
 
     /// The network security group that guards an endpoint's subnet, if one does.

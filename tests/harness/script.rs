@@ -15,6 +15,7 @@
 //! BYTES`, `resets`, `hold-down TIME`, `refuse reset|silent`, `echo NET on|off`, `mss
 //! auto|off|BYTES`, `icmp-errors drop|translate`, `fragments drop|reassemble`, `weights N…` (of the
 //! backends), `drained IP…`, `untracked-udp`, `persistence source-ip|source-ip-protocol`,
+//! `fair-share PERCENT` (of what is scarce, kept for endpoints that have less),
 //! `ha-ports`, `proxy-protocol none|azure|aws|gcp`, `icmp-answers [too_big] [time_exceeded]
 //! [prohibited]`. Before the start only: `workers N`, `flows-max N`, `arp manual`, `silent IP…`.
 //!
@@ -209,6 +210,9 @@ impl Runner {
     /// NAT IPs that leave, and quotas.
     fn change_room(&self, topology: &mut Topology, verb: &str, words: &[&str]) {
         match words {
+            [percent] if verb == "fair-share" => {
+                topology.plan.fair_share_percent = self.number(percent);
+            }
             [address] => topology.drain_nat_ip(self.number(address), verb == "close"),
             [net, reserved, most] => {
                 let most = if *most == "-" { u32::MAX } else { self.number(most) };
@@ -235,7 +239,9 @@ impl Runner {
                 let guarded = security::guard(&mut topology.plan, scope, rule);
                 guarded.unwrap_or_else(|why| self.fail(why));
             }
-            ("drain" | "close" | "quota", _) => self.change_room(&mut topology, verb, words),
+            ("drain" | "close" | "quota" | "fair-share", _) => {
+                self.change_room(&mut topology, verb, words);
+            }
             ("timeouts", [a, b, c, d]) => {
                 topology.set_timeouts([*a, *b, *c, *d].map(|word| self.number(word)));
             }
@@ -268,10 +274,7 @@ impl Runner {
                 topology.plan.services[0].treatment =
                     treatment.unwrap_or_else(|why| self.fail(why));
             }
-            (
-                "weights" | "drained" | "untracked-udp" | "persistence" | "ha-ports" | "floating",
-                _,
-            ) => {
+            (verb, _) if balance::VERBS.contains(&verb) => {
                 let rules = &mut topology.plan.services[0].rules;
                 balance::change(rules, verb, words).unwrap_or_else(|why| self.fail(why));
             }

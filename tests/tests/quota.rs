@@ -171,3 +171,76 @@ fn an_address_that_no_quota_names_has_none() {
     assert_eq!(pour(&mut world, A, 0, 20).forwarded, 5);
     assert_eq!(refused(&world, OF_A), [15, 0, 0, 0]);
 }
+
+/// What is kept of all ports towards a backend, and of 1,000 records, at five percent.
+const KEPT_PORTS: usize = PORTS * 5 / 100;
+const KEPT_RECORDS: u32 = 50;
+
+fn fair(topology: &mut Topology) {
+    topology.plan.fair_share_percent = 5;
+}
+
+#[test]
+fn whoever_fills_all_ports_leaves_others_what_is_kept() {
+    let mut world = world(fair, 200_000);
+    let filled = tally(PORTS - KEPT_PORTS, &[(DropReason::RoomReserved, KEPT_PORTS)]);
+    assert_eq!(pour(&mut world, A, 0, 64_512), filled);
+    let many = u32::try_from(KEPT_PORTS).unwrap() + 5;
+    let exhausted = tally(KEPT_PORTS, &[(DropReason::NatPortsExhausted, 5)]);
+    assert_eq!(pour(&mut world, B, 0, many), exhausted);
+    let usages = (flows(&world, OF_A) as usize, flows(&world, OF_B) as usize);
+    assert_eq!(usages, (PORTS - KEPT_PORTS, KEPT_PORTS), "nobody's flows ended for it");
+    world.check_tables();
+}
+
+#[test]
+fn endpoints_that_have_as_many_take_turns_to_the_last_record() {
+    let mut world = world(fair, 1_000);
+    for tenant in [A, B] {
+        assert_eq!(pour(&mut world, tenant, 0, 475), tally(475, &[]));
+    }
+    for from in (0..KEPT_RECORDS / 2).map(|turn| 1_000 + 10 * turn) {
+        // The second of each is more than the average, until the other has as many.
+        assert_eq!(pour(&mut world, A, from, 1), tally(1, &[]));
+        assert_eq!(pour(&mut world, A, from + 1, 1), tally(0, &[(DropReason::RoomReserved, 1)]));
+        assert_eq!(pour(&mut world, B, from, 1), tally(1, &[]));
+    }
+    assert_eq!((flows(&world, OF_A), flows(&world, OF_B)), (500, 500));
+    assert_eq!(pour(&mut world, B, 5_000, 1), tally(0, &[(DropReason::FlowTableFull, 1)]));
+    world.check_tables();
+}
+
+/// As flows of the one end, the other takes more of their places, until both have as many.
+#[test]
+fn shares_become_even_as_flows_end() {
+    let mut world = world(fair, 1_000);
+    let both = |world: &World| (flows(world, OF_A), flows(world, OF_B));
+    let seconds = std::time::Duration::from_secs;
+    for group in 0..10 {
+        pour(&mut world, A, 95 * group, 95);
+        world.pass(seconds(10));
+    }
+    pour(&mut world, B, 0, 95);
+    assert_eq!(both(&world), (950, 50), "what is kept");
+    world.pass(seconds(135));
+    for group in 0..10 {
+        // Both want all that has ended, and who has more asks first.
+        world.pass(seconds(10));
+        pour(&mut world, A, 2_000 + 95 * group, 95);
+        pour(&mut world, B, 2_000 + 95 * group, 95);
+    }
+    let (a, b) = both(&world);
+    assert!(a + b >= 950 && a.abs_diff(b) <= 100, "a has {a}, b {b}");
+    world.check_tables();
+}
+
+#[test]
+fn a_lone_endpoint_has_the_use_of_everything() {
+    let alone = |topology: &mut Topology| {
+        fair(topology);
+        topology.set_gate(B, Gate::Rejected);
+    };
+    let mut world = world(alone, 1_000);
+    assert_eq!(pour(&mut world, A, 0, 1_000), tally(1_000, &[]));
+    world.check_tables();
+}

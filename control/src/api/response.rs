@@ -231,6 +231,10 @@ pub struct Status {
     pub devices: Vec<Device>,
     /// Stations that frames to backends go to.
     pub next_hops: Vec<NextHop>,
+    /// Percent of ports and records that are kept, once no more is left, for endpoints with no more
+    /// flows than the average.
+    #[serde(default)]
+    pub fair_share_percent: u8,
     /// Flows that live now.
     pub flows: u64,
     /// Of those: flows that nobody has answered yet.

@@ -119,6 +119,7 @@ fn status(status: &Status) -> String {
     let forwarded = bytes(status.forwarded, status.forwarded_bytes);
     put(&mut text, format_args!("received       {received}"));
     put(&mut text, format_args!("forwarded      {forwarded}"));
+    put(&mut text, format_args!("fair shares    {}% are kept", status.fair_share_percent));
     put(&mut text, format_args!("fast path      {}", fast_path(status)));
     put(&mut text, format_args!("privileges     {}", privileges(&status.privileges)));
     recording(&mut text, &status.recording);

@@ -35,6 +35,7 @@ pub(super) struct RawSettings {
     pub(super) http: Option<Text>,
     pub(super) workers: Option<Located<i64>>,
     pub(super) flows_max: Option<Located<i64>>,
+    pub(super) fair_share_percent: Option<Located<i64>>,
     pub(super) fast_path: Option<Text>,
     pub(super) privileges: Option<Text>,
 }
@@ -310,6 +311,7 @@ fn settings(mut section: Section<'_, '_>) -> RawSettings {
         http: section.optional("http"),
         workers: section.optional("workers"),
         flows_max: section.optional("flows_max"),
+        fair_share_percent: section.optional("fair_share_percent"),
         fast_path: section.optional("fast_path"),
         privileges: section.optional("privileges"),
     };

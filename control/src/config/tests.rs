@@ -106,6 +106,7 @@ fn a_good_file_is_what_it_says() {
     assert!(warnings.is_empty(), "{warnings:?}");
     let settings = config.settings();
     assert_eq!((settings.workers.value, settings.flows_max.value), (2, 1000));
+    assert_eq!(settings.fair_share_percent, 5, "unless it says otherwise");
     assert_eq!(config.virtual_networks()[1].address_space_text(), "10.1.0.0/16, 10.2.0.0/31");
     assert_eq!(config.devices()[1].kind, DeviceKind::Tap);
     let balancer = &config.load_balancers()[0];
@@ -157,6 +158,7 @@ fn every_rule_of_the_process_and_its_networks() {
         ("workers = 2", "workers = 65", "adit.workers", 3, &["1 to 64"]),
         ("workers = 2", "workers = \"2\"", "adit.workers", 3, &["type", "whole number"]),
         ("flows_max = 1000", "flows_max = 99999999999", "adit.flows_max", 4, &["67108863"]),
+        ("flows_max = 1000", "fair_share_percent = 51", "adit.fair_share_percent", 4, &["0 to 50"]),
         ("\"/tmp/adit.sock\"", "\"adit.sock\"", "adit.control_socket", 2, &["absolute"]),
         ("workers = 2", "wokers = 2", "adit.wokers", 3, &["unknown key", "\"workers\""]),
         ("[adit]", "[adti]", "adti", 1, &["unknown key", "\"adit\""]),

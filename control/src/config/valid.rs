@@ -36,7 +36,7 @@ pub struct Config {
     pub(crate) security_groups: Vec<NetworkSecurityGroup>,
 }
 
-/// `[adit]` and the logs: what is fixed for as long as the process runs.
+/// `[adit]` and the logs: what is fixed for as long as the process runs, but for fair shares.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Where the control socket is.
@@ -47,6 +47,8 @@ pub struct Settings {
     pub workers: Setting<u8>,
     /// Flows that each worker has room for.
     pub flows_max: Setting<usize>,
+    /// How much of what is scarce is kept for endpoints that have no more than their fair share.
+    pub fair_share_percent: u8,
     /// Whether the kernel carries the usual packets of flows.
     pub fast_path: Setting<FastPathUse>,
     /// Whether privileges that nothing needs are dropped.

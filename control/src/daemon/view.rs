@@ -79,6 +79,7 @@ impl Facts<'_> {
                 .sum(),
             backends_probed: self.probed.0 as u64,
             backends_healthy: self.probed.1 as u64,
+            fair_share_percent: self.generation.snapshot.fair_share_percent(),
             fast_path: self.fast_path(),
             privileges: privileges::held(),
             recording: api::Recording {

@@ -96,6 +96,7 @@ impl Engine {
         }
         if let Some(usage) = self.generation.usages.find(flow.link) {
             usage.close(self.worker);
+            self.shares.close(&self.generation, self.worker, flow.link);
         }
         self.forget_pending(number);
         self.counters.flows_unanswered -= u64::from(flow.state.is_embryonic());

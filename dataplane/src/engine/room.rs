@@ -3,15 +3,19 @@
 //! An endpoint that has less than is reserved for it takes any room. Others take only what is more
 //! than the reserves that are still open, so that no endpoint's flows, answered or not, keep
 //! another from its own. Where there is no room, flows that expired go first, then the oldest that
-//! was never answered and is not of somebody's reserve. A refusal leaves nothing behind but counts.
+//! was never answered and is not of somebody's reserve. Of what is scarce an endpoint that has more
+//! than a fair share (`share`) gets only what its own unanswered flows give up. A refusal leaves
+//! nothing behind but counts.
 
 use alloc::sync::Arc;
 
 use super::Engine;
 use super::admit::Grant;
+use super::share::Scarce;
 use crate::drop_reason::DropReason;
 use crate::flow::{Flow, Vacancy};
 use crate::generation::Generation;
+use crate::limits::PORTS_PER_POOL;
 use crate::nat::{Holder, Lack, Pool, Usage};
 use crate::snapshot::Service;
 use crate::types::{FlowIndex, Lease, LinkId, Protocol, Tick};
@@ -32,6 +36,26 @@ enum Standing {
     Common,
 }
 
+/// A flow that was granted and wants room.
+#[derive(Clone, Copy)]
+struct Newcomer<'g> {
+    grant: &'g Grant,
+    standing: Standing,
+    /// 1 if it is counted as its endpoint's already, 0 if not.
+    counted: u32,
+}
+
+/// Whose unanswered flows give way to a newcomer.
+#[derive(Clone, Copy)]
+enum Yielding {
+    /// Anybody's.
+    All,
+    /// Those that are of no other endpoint's reserve.
+    Unreserved(LinkId),
+    /// Its endpoint's own.
+    Own(LinkId),
+}
+
 impl Engine {
     /// A record and a port for a flow, which is counted as its endpoint's from now on.
     pub(super) fn make_way(
@@ -45,11 +69,13 @@ impl Engine {
             usage.refuse(Lack::Maximum);
             return Err(DropReason::EndpointFlowsMax);
         }
+        self.shares.open(&self.generation, self.worker, grant.link);
         let is_reserved = usage.flows() <= grant.quota.reserved;
         let standing = if is_reserved { Standing::Reserved } else { Standing::Common };
-        let way = self.room(grant, standing, hash, now);
+        let way = self.room(Newcomer { grant, standing, counted: 1 }, hash, now);
         if let (Err(reason), Some(usage)) = (way, self.generation.usages.find(grant.link)) {
             usage.close(self.worker);
+            self.shares.close(&self.generation, self.worker, grant.link);
             match reason {
                 DropReason::NatPortsExhausted => usage.refuse(Lack::Port),
                 DropReason::FlowTableFull => usage.refuse(Lack::Record),
@@ -61,27 +87,26 @@ impl Engine {
 
     fn room(
         &mut self,
-        grant: &Grant,
-        standing: Standing,
+        newcomer: Newcomer<'_>,
         hash: u64,
         now: Tick,
     ) -> Result<(Vacancy, Lease), DropReason> {
-        let vacancy = self.vacancy((grant, standing), hash, now)?;
-        if let Some(lease) = self.lease(grant, standing, vacancy.flow())? {
+        let vacancy = self.vacancy(newcomer, hash, now)?;
+        if let Some(lease) = self.lease(newcomer, vacancy.flow())? {
             return Ok((vacancy, lease));
         }
+        let grant = newcomer.grant;
+        let yielding = self.yielding(newcomer, Scarce::Ports(grant.service));
         let generation = Arc::clone(&self.generation);
         let service = generation.snapshot.service(grant.service).ok_or(DropReason::Internal)?;
         let (target, protocol) = (grant.target, grant.protocol);
         let frees_port = frees_port(&generation, service, grant);
         let is_freed = |flow: &Flow| {
-            frees_port(flow)
-                && is_quiet(flow, now)
-                && may_displace(&generation, flow, (grant.link, standing))
+            frees_port(flow) && is_quiet(flow, now) && may_displace(&generation, flow, yielding)
         };
         let leased = if self.make_room(is_freed) {
-            let vacancy = self.vacancy((grant, standing), hash, now)?;
-            self.lease(grant, standing, vacancy.flow())?.map(|lease| (vacancy, lease))
+            let vacancy = self.vacancy(newcomer, hash, now)?;
+            self.lease(newcomer, vacancy.flow())?.map(|lease| (vacancy, lease))
         } else {
             None
         };
@@ -98,11 +123,11 @@ impl Engine {
     /// table of expired flows takes new ones at full rate), then one that was never answered.
     fn vacancy(
         &mut self,
-        (grant, standing): (&Grant, Standing),
+        newcomer: Newcomer<'_>,
         hash: u64,
         now: Tick,
     ) -> Result<Vacancy, DropReason> {
-        if let Some(vacancy) = self.free_record(standing, hash) {
+        if let Some(vacancy) = self.free_record(newcomer, hash) {
             return Ok(vacancy);
         }
         let mut steps = RECLAIM_STEPS;
@@ -111,71 +136,109 @@ impl Engine {
         {
             self.end(expired, self.silence(expired), now);
         }
-        if let Some(vacancy) = self.free_record(standing, hash) {
+        if let Some(vacancy) = self.free_record(newcomer, hash) {
             return Ok(vacancy);
         }
+        let yielding = self.yielding(newcomer, Scarce::Records);
         let generation = Arc::clone(&self.generation);
-        self.make_room(|flow| may_displace(&generation, flow, (grant.link, standing)));
+        self.make_room(|flow| may_displace(&generation, flow, yielding));
         let is_full = || self.flows.room() == 0;
         let why = || if is_full() { DropReason::FlowTableFull } else { DropReason::RoomReserved };
-        self.free_record(standing, hash).ok_or_else(why)
+        self.free_record(newcomer, hash).ok_or_else(why)
     }
 
     /// A free record, if the newcomer may have it.
-    fn free_record(&self, standing: Standing, hash: u64) -> Option<Vacancy> {
-        if self.may_have_record(standing, 0) { self.flows.vacancy(hash) } else { None }
+    fn free_record(&self, newcomer: Newcomer<'_>, hash: u64) -> Option<Vacancy> {
+        if self.may_have_record(newcomer, 0) { self.flows.vacancy(hash) } else { None }
     }
 
     /// Whether a newcomer may have a record, if so many more were free.
-    fn may_have_record(&self, standing: Standing, more: usize) -> bool {
+    fn may_have_record(&self, newcomer: Newcomer<'_>, more: usize) -> bool {
         let Generation { snapshot, usages, .. } = &*self.generation;
         let flows = |link| usages.find(link).map_or(0, Usage::flows);
         let room = self.flows.room() + more;
-        standing == Standing::Reserved && room > 0 || snapshot.reserves().leave(room, flows)
+        if newcomer.standing == Standing::Reserved {
+            return room > 0;
+        }
+        let is_scarce = room <= snapshot.kept(self.flows.capacity());
+        snapshot.reserves().leave(room, flows)
+            && !(is_scarce && self.is_above(newcomer, Scarce::Records))
     }
 
-    /// Whether a newcomer may have a port of the service, if so many more were free.
-    #[inline(always)]
-    fn may_have_port(
-        &self,
-        (service, grant): (&Service, &Grant),
-        standing: Standing,
-        more: usize,
-    ) -> bool {
-        let is_free = standing == Standing::Reserved || service.reserves.is_empty();
-        is_free || self.leaves_reserves((service, grant), more)
+    /// Whether reserves leave a newcomer a port of the service, if so many more were free.
+    fn leaves_reserves(&self, (service, newcomer): (&Service, Newcomer<'_>), more: usize) -> bool {
+        let is_free = newcomer.standing == Standing::Reserved || service.reserves.is_empty();
+        is_free || self.leaves_open_reserves((service, newcomer.grant), more)
     }
 
     #[cold]
-    fn leaves_reserves(&self, (service, grant): (&Service, &Grant), more: usize) -> bool {
+    fn leaves_open_reserves(&self, (service, grant): (&Service, &Grant), more: usize) -> bool {
         let Generation { pools, usages, .. } = &*self.generation;
         let flows = |link| usages.find(link).map_or(0, Usage::flows);
         let free = pools.free(service, grant.target, grant.protocol) + more;
         service.reserves.leave(free, flows)
     }
 
+    /// Whether a newcomer may have a port though its endpoint may have more than a fair share, if
+    /// so many more were free.
+    #[cold]
+    fn leaves_shares(&self, (service, newcomer): (&Service, Newcomer<'_>), more: usize) -> bool {
+        let Newcomer { grant, standing, .. } = newcomer;
+        let family = grant.target.family();
+        let nat_ips = service.nat_ips.iter().filter(|nat_ip| nat_ip.family() == family);
+        let kept = self.generation.snapshot.kept(nat_ips.count() * PORTS_PER_POOL);
+        let free = self.generation.pools.free(service, grant.target, grant.protocol) + more;
+        let is_scarce = standing == Standing::Common && free <= kept;
+        !(is_scarce && self.is_above(newcomer, Scarce::Ports(grant.service)))
+    }
+
+    /// Whether its endpoint has more than a fair share.
+    fn is_above(&self, newcomer: Newcomer<'_>, scarce: Scarce) -> bool {
+        let of = (scarce, newcomer.grant.link);
+        self.shares.is_exceeded(&self.generation, self.worker, of, newcomer.counted)
+    }
+
+    /// Whose unanswered flows give way to a newcomer for which there was no room.
+    fn yielding(&self, newcomer: Newcomer<'_>, scarce: Scarce) -> Yielding {
+        let keeps = self.generation.snapshot.kept(100) > 0;
+        match newcomer.standing {
+            Standing::Reserved => Yielding::All,
+            Standing::Common if keeps && self.is_above(newcomer, scarce) => {
+                Yielding::Own(newcomer.grant.link)
+            }
+            Standing::Common => Yielding::Unreserved(newcomer.grant.link),
+        }
+    }
+
     /// A free port, if the newcomer may have it.
-    fn lease(
-        &self,
-        grant: &Grant,
-        standing: Standing,
-        flow: FlowIndex,
-    ) -> Result<Option<Lease>, DropReason> {
+    fn lease(&self, newcomer: Newcomer<'_>, flow: FlowIndex) -> Result<Option<Lease>, DropReason> {
         let Generation { snapshot, pools, .. } = &*self.generation;
+        let grant = newcomer.grant;
         let service = snapshot.service(grant.service).ok_or(DropReason::Internal)?;
         let (target, protocol) = (grant.target, grant.protocol);
-        if !self.may_have_port((service, grant), standing, 0) {
+        if !self.leaves_reserves((service, newcomer), 0) {
             return Ok(None);
         }
         let lease = pools.lease(service, target, protocol, grant.hash, (&self.home, flow));
         // Other workers may have leased meanwhile: looked at again, as if it were not leased yet.
         Ok(lease.filter(|lease| {
-            let stays = self.may_have_port((service, grant), standing, 1);
-            if let (false, Some(pool)) = (stays, pools.pool(lease.pool)) {
+            let pool = pools.pool(lease.pool);
+            let is_scarce = pool.is_none_or(|pool| self.may_be_scarce(service, pool));
+            let stays = self.leaves_reserves((service, newcomer), 1)
+                && !(is_scarce && !self.leaves_shares((service, newcomer), 1));
+            if let (false, Some(pool)) = (stays, pool) {
                 pool.release(lease.port, Holder { worker: self.worker, flow });
             }
             stays
         }))
+    }
+
+    /// Whether ports may be scarce of which one was just leased from this pool: not if it has more
+    /// left by itself than is kept of all.
+    #[inline]
+    fn may_be_scarce(&self, service: &Service, pool: &Pool) -> bool {
+        let left = PORTS_PER_POOL.saturating_sub(pool.leased() as usize);
+        left < self.generation.snapshot.kept(service.nat_ips.len() * PORTS_PER_POOL)
     }
 
     /// Whether [`Engine::make_way`] would find a record and a port, and whether only because an
@@ -193,10 +256,12 @@ impl Engine {
         }
         let is_reserved = flows < grant.quota.reserved;
         let standing = if is_reserved { Standing::Reserved } else { Standing::Common };
-        let gives_way = |flow: &Flow| may_displace(generation, flow, (grant.link, standing));
+        let newcomer = Newcomer { grant, standing, counted: 0 };
         let mut displaces = false;
-        if self.free_record(standing, hash).is_none() {
-            if !(self.may_have_record(standing, 1) && self.can_make_room(gives_way)) {
+        if self.free_record(newcomer, hash).is_none() {
+            let yielding = self.yielding(newcomer, Scarce::Records);
+            let gives_way = |flow: &Flow| may_displace(generation, flow, yielding);
+            if !(self.may_have_record(newcomer, 1) && self.can_make_room(gives_way)) {
                 return Err(match self.flows.room() {
                     0 => DropReason::FlowTableFull,
                     _ => DropReason::RoomReserved,
@@ -206,12 +271,19 @@ impl Engine {
         }
         let service = generation.snapshot.service(grant.service).ok_or(DropReason::Internal)?;
         let free = generation.pools.free(service, grant.target, grant.protocol);
-        if free > 0 && self.may_have_port((service, grant), standing, 0) {
+        let leaves = |more| {
+            let way = (service, newcomer);
+            self.leaves_reserves(way, more) && self.leaves_shares(way, more)
+        };
+        if free > 0 && leaves(0) {
             return Ok(displaces);
         }
+        let yielding = self.yielding(newcomer, Scarce::Ports(grant.service));
         let frees_port = frees_port(generation, service, grant);
-        let is_freed = |flow: &Flow| frees_port(flow) && is_quiet(flow, now) && gives_way(flow);
-        if self.may_have_port((service, grant), standing, 1) && self.can_make_room(is_freed) {
+        let is_freed = |flow: &Flow| {
+            frees_port(flow) && is_quiet(flow, now) && may_displace(generation, flow, yielding)
+        };
+        if leaves(1) && self.can_make_room(is_freed) {
             return Ok(true);
         }
         Err(if free > 0 { DropReason::RoomReserved } else { DropReason::NatPortsExhausted })
@@ -235,14 +307,13 @@ fn is_quiet(flow: &Flow, now: Tick) -> bool {
     flow.protocol() == Protocol::Tcp || now.since(flow.last_seen) >= ANSWER_TICKS
 }
 
-/// Whether an unanswered flow may give way to a newcomer: not if it is of another endpoint's
-/// reserve.
-fn may_displace(
-    generation: &Generation,
-    flow: &Flow,
-    (newcomer, standing): (LinkId, Standing),
-) -> bool {
-    standing == Standing::Reserved || flow.link == newcomer || !is_of_reserve(generation, flow)
+/// Whether an unanswered flow may give way to a newcomer.
+fn may_displace(generation: &Generation, flow: &Flow, yielding: Yielding) -> bool {
+    match yielding {
+        Yielding::All => true,
+        Yielding::Unreserved(link) => flow.link == link || !is_of_reserve(generation, flow),
+        Yielding::Own(link) => flow.link == link,
+    }
 }
 
 /// Whether a flow's endpoint has no more flows than are reserved for it.

@@ -23,7 +23,7 @@ pub enum Lack {
     Port,
     /// There was no record.
     Record,
-    /// What ports or records were left are reserved for others.
+    /// What ports or records were left are kept for others.
     Share,
 }
 
@@ -66,6 +66,13 @@ impl Usage {
     #[must_use]
     pub fn flows(&self) -> u32 {
         self.flows.load(Ordering::Relaxed)
+    }
+
+    /// How many of them a worker has.
+    #[must_use]
+    pub fn flows_of(&self, worker: WorkerId) -> u32 {
+        let of_worker = self.by_worker.get(usize::from(worker.0));
+        of_worker.map_or(0, |flows| flows.load(Ordering::Relaxed))
     }
 
     /// One more; `false`, and none more, if it has `most` already.

@@ -43,6 +43,9 @@ pub struct Plan {
     pub probe_sources: Vec<ProbeSourcePlan>,
     /// Network security groups, in the order of [`SecurityGroupIndex`].
     pub security_groups: Vec<SecurityGroupPlan>,
+    /// How much of all ports towards a target, and of all records, is kept for endpoints that have
+    /// no more than their fair share: 0 to 100 of a hundred.
+    pub fair_share_percent: u8,
 }
 
 /// An address that health probes come from. adit answers for it; what else comes to it dies.
@@ -251,6 +254,7 @@ pub(super) fn build(plan: Plan) -> Result<Snapshot, PlanError> {
     let security_groups = plan.security_groups.iter().map(SecurityGroup::build).collect();
     Ok(Snapshot {
         security_groups,
+        fair_share_percent: plan.fair_share_percent.min(100),
         devices: plan.devices.into(),
         scopes: scopes.into(),
         by_link: links.map(|(at, endpoint)| (endpoint.link, EndpointIndex(index(at)))).collect(),

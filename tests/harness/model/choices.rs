@@ -51,6 +51,17 @@ impl Way<'_> {
         (self.service.scope.0, nat_ip, self.target, self.protocol)
     }
 
+    /// NAT IPs of the target's family.
+    fn nat_ips(&self) -> impl Iterator<Item = &IpAddr> {
+        let is_ipv6 = self.target.is_ipv6();
+        self.service.nat_ips.iter().filter(move |nat_ip| nat_ip.is_ipv6() == is_ipv6)
+    }
+
+    /// How many ports there are in all.
+    fn ports(&self) -> usize {
+        self.nat_ips().count() * PORTS_PER_POOL
+    }
+
     /// Whether the flow holds such a port.
     fn is_of(&self, flow: &Flow) -> bool {
         let Choice { nat, target, .. } = flow.choice;
@@ -126,9 +137,9 @@ impl Model {
         let before = earlier.as_ref().filter(|(same, _)| *same == set).map(|(_, backend)| *backend);
         let dry = [DropReason::NatPortsExhausted, DropReason::RoomReserved].map(Verdict::Drop);
         let refused = dry.contains(&seen.verdict());
-        let protected = self.protected(worker, newcomer);
+        let protected = self.protected(worker, newcomer, Some(at));
         let may_take = |model: &Model, way: &Way<'_>| {
-            model.may_take(worker, newcomer, (model.free_ports(way), Some(at)))
+            model.may_take(worker, newcomer, (model.free_ports(way), way.ports(), Some(at)))
         };
         // While a datagram's answer may come, its port is nobody else's.
         let is_quiet =
@@ -226,9 +237,7 @@ impl Model {
 
     /// Ports that are free on a way.
     fn free_ports(&self, way: &Way<'_>) -> usize {
-        let of_family = |nat_ip: &&IpAddr| nat_ip.is_ipv6() == way.target.is_ipv6();
-        let nat_ips = way.service.nat_ips.iter().filter(of_family);
-        nat_ips.map(|&nat_ip| PORTS_PER_POOL - self.leased(way.pool(nat_ip))).sum()
+        way.nat_ips().map(|&nat_ip| PORTS_PER_POOL - self.leased(way.pool(nat_ip))).sum()
     }
 
     /// What a newcomer is told that may have no port on a way.
@@ -258,7 +267,7 @@ impl Model {
     ) -> Result<(), DropReason> {
         let has_room = |model: &Model| {
             let room = model.flows_max - model.count(worker);
-            model.may_take(worker, newcomer, (room, None))
+            model.may_take(worker, newcomer, (room, model.flows_max, None))
         };
         if has_room(self) {
             return Ok(());
@@ -272,7 +281,7 @@ impl Model {
         if has_room(self) {
             return Ok(());
         }
-        let protected = self.protected(worker, newcomer);
+        let protected = self.protected(worker, newcomer, None);
         self.give_way(worker, |_, flow| is_unprotected(flow, &protected));
         if has_room(self) {
             return Ok(());
@@ -305,7 +314,7 @@ impl Model {
         if gone.len() as u64 > displaced {
             // Of several the one whose end takes its time: those that give way go at once. Or else
             // the one that would not have given way, or not first.
-            let protected = self.protected(worker, newcomer);
+            let protected = self.protected(worker, newcomer, None);
             gone.retain(|key| self.flows[key].is_expired(now));
             let lingers = |key: &Key| {
                 let flow = &self.flows[key];

@@ -23,7 +23,7 @@ use crate::random::Random;
 use crate::script::packet::Described;
 
 /// Kinds of operations, and the most that each may weigh.
-const WEIGHTS: [u16; 13] = [400, 400, 50, 120, 100, 12, 8, 6, 8, 4, 1, 1_200, 20];
+const WEIGHTS: [u16; 13] = [400, 400, 50, 120, 100, 12, 8, 6, 8, 4, 4, 1_200, 20];
 
 /// Draws the operations of one world.
 pub(super) struct Draw {
@@ -445,7 +445,7 @@ impl Draw {
             nat_ip: random.word() % 3,
             backend: random.word() % TARGETS,
             protocol,
-            left: random.below(4),
+            left: if random.one_in(2) { 0 } else { random.below(4) },
         }
     }
 }

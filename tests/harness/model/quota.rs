@@ -46,18 +46,48 @@ impl Model {
         Ok(Newcomer { link, is_reserved: flows < reserved as usize })
     }
 
-    /// Whether a newcomer may take of so much room, of a service's ports or of records.
+    /// Whether a newcomer may take of so much room, of so many of a service's ports or of records.
     pub(super) fn may_take(
         &self,
         worker: usize,
         newcomer: Newcomer,
-        (room, service): (usize, Option<usize>),
+        (room, capacity, service): (usize, usize, Option<usize>),
     ) -> bool {
         // It counts as one of its endpoint's already.
         let flows = |link: LinkId| self.flows_of(link) + usize::from(link == newcomer.link);
+        if !newcomer.is_reserved {
+            let kept = capacity * usize::from(self.view(worker).plan.fair_share_percent) / 100;
+            if room <= kept && self.is_above(worker, newcomer, service) {
+                return false;
+            }
+        }
         let open = |(link, reserved): &(LinkId, usize)| reserved.saturating_sub(flows(*link));
         let kept: usize = reserves(&self.view(worker).plan, service).iter().map(open).sum();
         room > if newcomer.is_reserved { 0 } else { kept }
+    }
+
+    /// Flows of a worker that a connection has, those that only keep a port included.
+    fn flows_here(&self, worker: usize, link: LinkId) -> usize {
+        let flows = self.flows.values().filter(|flow| (flow.worker, flow.link) == (worker, link));
+        let resting = self.resting.values();
+        flows.count() + resting.filter(|rest| (rest.worker, rest.link) == (worker, link)).count()
+    }
+
+    /// Whether a newcomer's endpoint has more flows than the average of those that compete with it
+    /// for a service's ports or for records. Approved ones without flows count as one.
+    fn is_above(&self, worker: usize, newcomer: Newcomer, service: Option<usize>) -> bool {
+        let endpoints = self.view(worker).plan.endpoints.iter();
+        let competing = endpoints.filter(|one| service.is_none_or(|at| one.service.slot() == at));
+        let (mut active, mut idle, mut sum) = (0, 0, 0);
+        for endpoint in competing {
+            match self.flows_here(worker, endpoint.link) {
+                // The newcomer is about to have one.
+                0 if endpoint.link == newcomer.link => {}
+                0 => idle = idle.max(usize::from(endpoint.gate == Gate::Approved)),
+                flows => (active, sum) = (active + 1, sum + flows),
+            }
+        }
+        self.flows_here(worker, newcomer.link) * (active + idle) > sum
     }
 
     /// Whether an endpoint has no more flows than are reserved for it.
@@ -66,8 +96,19 @@ impl Model {
         reserves.iter().any(|(of, reserved)| *of == link && self.flows_of(link) <= *reserved)
     }
 
-    /// Endpoints whose unanswered flows do not give way to a newcomer.
-    pub(super) fn protected(&self, worker: usize, newcomer: Newcomer) -> BTreeSet<LinkId> {
+    /// Endpoints whose unanswered flows do not give way to a newcomer that wants a port of a
+    /// service or a record: all others, if its own has more than a fair share.
+    pub(super) fn protected(
+        &self,
+        worker: usize,
+        newcomer: Newcomer,
+        service: Option<usize>,
+    ) -> BTreeSet<LinkId> {
+        let keeps = self.view(worker).plan.fair_share_percent > 0 && !newcomer.is_reserved;
+        if keeps && self.is_above(worker, newcomer, service) {
+            let links = self.flows.values().map(|flow| flow.link);
+            return links.filter(|link| *link != newcomer.link).collect();
+        }
         let others = reserves(&self.view(worker).plan, None).into_iter();
         let others = others.filter(|(link, reserved)| {
             !newcomer.is_reserved && *link != newcomer.link && self.flows_of(*link) <= *reserved
@@ -75,10 +116,11 @@ impl Model {
         others.map(|(link, _)| link).collect()
     }
 
-    /// Whether any configuration that a worker has reserves anything.
+    /// Whether any configuration that a worker has keeps anything for others.
     pub(super) fn has_reserves(&self) -> bool {
         let views = (0..self.workers.len()).map(|worker| &self.view(worker).plan);
-        views.into_iter().any(|plan| !reserves(plan, None).is_empty())
+        let keeps = |plan: &Plan| plan.fair_share_percent > 0 || !reserves(plan, None).is_empty();
+        views.into_iter().any(keeps)
     }
 }
 

@@ -54,6 +54,9 @@ const TIMEOUTS: [[u64; 4]; 4] = [
 const QUOTAS: [(u32, u32); 6] =
     [(0, u32::MAX), (0, 2), (1, u32::MAX), (2, u32::MAX), (2, 3), (0, 1)];
 
+/// Percents that may be kept for endpoints below their fair share.
+const FAIR_SHARES: [u8; 4] = [0, 10, 25, 50];
+
 /// How long ports rest, where they do.
 const HOLD_DOWN_TICKS: u32 = 150;
 
@@ -109,10 +112,12 @@ pub(super) enum Knob {
     /// Of a service: the backends whose addresses are of IPv6, by bits. If there are any it has NAT
     /// IPs of both families.
     Families,
+    /// What is kept for endpoints below their fair share: which of [`FAIR_SHARES`].
+    FairShare,
 }
 
 /// A knob, its name, how many of it there are and how many positions it has.
-pub(super) const KNOBS: [(Knob, &str, u32, u32); 23] = [
+pub(super) const KNOBS: [(Knob, &str, u32, u32); 24] = [
     (Knob::Backends, "backends", 2, 32),
     (Knob::NatIps, "nat-ips", 2, 8),
     (Knob::Leaving, "leaving", 2, 16),
@@ -136,6 +141,7 @@ pub(super) const KNOBS: [(Knob, &str, u32, u32); 23] = [
     (Knob::Floating, "floating", 2, 64),
     (Knob::Family, "family", 4, 2),
     (Knob::Families, "families", 2, 16),
+    (Knob::FairShare, "fair-share", 1, 4),
 ];
 
 /// The address of IPv6 that stands beside one of IPv4: `fd00:B::C:D` for `10.B.C.D`.
@@ -211,7 +217,7 @@ impl Setup {
             Knob::Weights | Knob::Balance | Knob::Timeouts | Knob::Endings => 0,
             Knob::Gate | Knob::Space | Knob::Routes | Knob::Leaving | Knob::Quota => 0,
             Knob::Proxy | Knob::Probes | Knob::Drained | Knob::Floating => 0,
-            Knob::Family | Knob::Families => 0,
+            Knob::Family | Knob::Families | Knob::FairShare => 0,
         };
         self.knobs.get(&(knob, of)).copied().unwrap_or(usual)
     }
@@ -235,6 +241,7 @@ impl Setup {
             quotas: (0..4).map(|endpoint| self.quota(endpoint)).collect(),
             probe_sources: (0..2).filter_map(|service| self.probe_source(service)).collect(),
             security_groups: (0..4).map(|group| self.security_group(group)).collect(),
+            fair_share_percent: FAIR_SHARES[self.get(Knob::FairShare, 0) as usize],
         }
     }
 

@@ -5,6 +5,10 @@ use std::net::IpAddr;
 use dataplane::snapshot::{Persistence, RulePlan, UdpTracking};
 use dataplane::types::Protocol;
 
+/// What the statements begin with.
+pub(super) const VERBS: [&str; 6] =
+    ["weights", "drained", "untracked-udp", "persistence", "ha-ports", "floating"];
+
 /// Carries a statement out on all rules.
 pub(super) fn change(
     rules: &mut Vec<RulePlan>,

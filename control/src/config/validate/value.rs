@@ -30,6 +30,11 @@ const SOCKET_PATH_BYTES_MAX: usize = 107;
 const TIMEOUT_MIN: Duration = Duration::from_millis(100);
 const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
 
+/// How much is kept for endpoints below their fair share unless the file says otherwise, and at
+/// most.
+const FAIR_SHARE_PERCENT: u8 = 5;
+pub(crate) const FAIR_SHARE_PERCENT_MAX: u8 = 50;
+
 /// The longest rest of a port that makes sense: five times what RFC 6888 REQ-8 asks for.
 const HOLD_DOWN_MAX: Duration = Duration::from_secs(600);
 
@@ -59,6 +64,10 @@ pub(super) fn settings(context: &mut Context, file: &RawConfig) -> Option<Settin
             value.map(|value| Setting::of(flows, value))
         }
     };
+    let fair_share_percent = match &raw.fair_share_percent {
+        None => Some(FAIR_SHARE_PERCENT),
+        Some(percent) => number::<u8>(context, percent, 0, i64::from(FAIR_SHARE_PERCENT_MAX)),
+    };
     let fast_path = match &raw.fast_path {
         None => Some(Setting::default(FastPathUse::default())),
         Some(text) => word(context, text, FAST_PATHS).map(|value| Setting::of(text, value)),
@@ -74,6 +83,7 @@ pub(super) fn settings(context: &mut Context, file: &RawConfig) -> Option<Settin
         http: http?,
         workers: workers?,
         flows_max: flows_max?,
+        fair_share_percent: fair_share_percent?,
         fast_path: fast_path?,
         privileges: privileges?,
         whois,
