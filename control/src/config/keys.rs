@@ -172,8 +172,8 @@ static ADIT: Keys = Keys {
         key(
             "fair_share_percent",
             (Number, Numbers(0, 50)),
-            Same("5"),
-            "10",
+            Same("0"),
+            "5",
             "When no more than so much is left of the ports towards a backend or of a worker's \
              flows, endpoints with more flows than the average get none of it. A lone approved \
              endpoint of a service gets all; 0 keeps nothing.",

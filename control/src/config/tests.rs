@@ -106,7 +106,7 @@ fn a_good_file_is_what_it_says() {
     assert!(warnings.is_empty(), "{warnings:?}");
     let settings = config.settings();
     assert_eq!((settings.workers.value, settings.flows_max.value), (2, 1000));
-    assert_eq!(settings.fair_share_percent, 5, "unless it says otherwise");
+    assert_eq!(settings.fair_share_percent, 0, "unless it says otherwise");
     assert_eq!(config.virtual_networks()[1].address_space_text(), "10.1.0.0/16, 10.2.0.0/31");
     assert_eq!(config.devices()[1].kind, DeviceKind::Tap);
     let balancer = &config.load_balancers()[0];

@@ -563,6 +563,9 @@ fn spoil_ipv6(random: &mut Random, shape: &mut Shape) {
 
 /// Neighbor Discovery of a host, sometimes with one thing wrong.
 fn ndp(random: &mut Random, (host, target): (IpAddr, IpAddr), station: MacAddr) -> NdpShape {
+    // Sometimes one that looks like an address of IPv4.
+    let odd = "::ffff:10.1.0.10".parse().unwrap();
+    let host = if random.one_in(40) { odd } else { host };
     let mut shape = match random.below(6) {
         0 => NdpShape::who_has(target, (host, mac_of(host))),
         1 => NdpShape::who_has(target, ("::".parse().unwrap(), mac_of(host))),
@@ -576,9 +579,7 @@ fn ndp(random: &mut Random, (host, target): (IpAddr, IpAddr), station: MacAddr) 
         4 => shape.station = Some(MacAddr::broadcast()),
         5 => shape.station = None,
         6 => shape.station = Some(MacAddr::new(2, 9, 9, 9, 9, 9)),
-        7 => shape.target = "::ffff:10.1.0.10".parse().unwrap(),
-        8 => shape.from.1 = "::".parse().unwrap(),
-        9 => shape.to = (station, target),
+        7 => shape.to = (station, target),
         _ => {}
     }
     shape

@@ -30,9 +30,7 @@ const SOCKET_PATH_BYTES_MAX: usize = 107;
 const TIMEOUT_MIN: Duration = Duration::from_millis(100);
 const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
 
-/// How much is kept for endpoints below their fair share unless the file says otherwise, and at
-/// most.
-const FAIR_SHARE_PERCENT: u8 = 5;
+/// How much may be kept for endpoints below their fair share: nothing, unless the file says so.
 pub(crate) const FAIR_SHARE_PERCENT_MAX: u8 = 50;
 
 /// The longest rest of a port that makes sense: five times what RFC 6888 REQ-8 asks for.
@@ -65,7 +63,7 @@ pub(super) fn settings(context: &mut Context, file: &RawConfig) -> Option<Settin
         }
     };
     let fair_share_percent = match &raw.fair_share_percent {
-        None => Some(FAIR_SHARE_PERCENT),
+        None => Some(0),
         Some(percent) => number::<u8>(context, percent, 0, i64::from(FAIR_SHARE_PERCENT_MAX)),
     };
     let fast_path = match &raw.fast_path {
