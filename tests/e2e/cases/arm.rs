@@ -1,6 +1,7 @@
 //! Azure's own client manages adit, and after each step packets show what it did: nothing passes
 //! before a provider has approved, all is cut when it rejects, and a crash forgets nothing.
 
+mod az;
 mod resources;
 mod sdk;
 
@@ -30,6 +31,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("arm::resources_current", PACKET, |world| resources::all(world, CURRENT))
         .with(&[CURRENT]),
     Case::new("arm::resources_28_1_0", PACKET, |world| resources::all(world, OLDER)).with(&[OLDER]),
+    Case::new("arm::az", PACKET, az::all).with(&[az::PROGRAM]),
 ];
 
 fn current(world: &mut World) -> Outcome {
@@ -57,6 +59,11 @@ fn lifecycle(world: &mut World, python: &str) -> Outcome {
 
 /// adit anew, with a file of nothing but devices, whose networks only the API makes.
 fn restart(world: &mut World) -> Outcome {
+    restart_with(world, "net/", &[])
+}
+
+/// The same, with what stands before the names of networks, and more arguments.
+fn restart_with(world: &mut World, networks: &str, more: &[&str]) -> Outcome {
     world.adit.signal(Signal::TERM)?;
     world.adit.wait(PATIENCE)?;
     let (config, audit) = (&world.config, world.adit.directory().join(AUDIT));
@@ -66,12 +73,12 @@ fn restart(world: &mut World) -> Outcome {
     );
     for device in &config.devices {
         file.push_str(&format!(
-            "[[device]]\nname = {:?}\nkind = \"af_packet\"\nvirtual_network = \"net/{}\"\n",
+            "[[device]]\nname = {:?}\nkind = \"af_packet\"\nvirtual_network = \"{networks}{}\"\n",
             device.name, device.virtual_network
         ));
     }
     world.adit.configure(&file)?;
-    world.adit.start_with(&["--arm", "127.0.0.1:0"])
+    world.adit.start_with(&[&["--arm", "127.0.0.1:0"], more].concat())
 }
 
 fn provide(world: &World, sdk: &mut Sdk) -> Outcome {
