@@ -20,7 +20,7 @@ use hashbrown::HashMap;
 use crate::limits::{ACCOUNTS_MAX, ACCOUNTS_PRECISE_MAX};
 use crate::nat::{Usage, Usages};
 use crate::record::{Count, Traffic};
-use crate::snapshot::{Patch, Snapshot};
+use crate::snapshot::{Patch, Service, Snapshot};
 use crate::sync::{AtomicU64, Ordering, Table, zeroed_tables};
 use crate::types::{AccountIndex, Address, Direction, LinkId, Protocol, ServiceIndex};
 
@@ -267,8 +267,8 @@ fn wanted(snapshot: &Snapshot) -> Vec<AccountKey> {
 
 /// The accounts that a snapshot wants for one connection.
 fn wanted_by(snapshot: &Snapshot, link: LinkId, service: ServiceIndex) -> Vec<AccountKey> {
-    let served = snapshot.service(service).into_iter().flat_map(|service| service.serving());
-    let towards = [None].into_iter().chain(served.copied().map(Some));
+    let served = snapshot.service(service).map_or(&[][..], Service::serving);
+    let towards = [None].into_iter().chain(served.iter().copied().map(Some));
     towards.map(|towards| AccountKey { link, towards }).collect()
 }
 

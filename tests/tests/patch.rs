@@ -27,7 +27,7 @@ const ADDRESSES: usize = 12;
 const SCOPES: u16 = 4;
 
 fn address(number: usize) -> Address {
-    let last = u8::try_from(number).unwrap();
+    let last = u8::try_from(number).expect("few");
     match number.is_multiple_of(3) {
         true => Ipv6Addr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, last.into()]).into(),
         // The first ones of the provider are a NAT IP and one that only probes come from.
@@ -79,7 +79,9 @@ struct Play {
 impl Play {
     fn new(seed: u64) -> Play {
         let plan = plan();
-        let first = || Generation::first(Snapshot::build(plan.clone()).unwrap(), seed);
+        let first = || {
+            Generation::first(Snapshot::build(plan.clone()).expect("the plan is consistent"), seed)
+        };
         let (whole, patched) = (first(), first());
         Play { random: Random::new(seed), whole, patched, next_link: 1, flows: Vec::new(), plan }
     }
@@ -151,9 +153,15 @@ impl Play {
     /// Flows of connections that are there open, and others end.
     fn carry(&mut self) {
         if let Some(known) = self.known() {
-            let worker = WorkerId(self.random.half() as u8 % 4);
+            let worker = WorkerId(self.random.half().to_le_bytes()[0] % 4);
             for generation in [&self.whole, &self.patched] {
-                assert!(generation.usages.find(known.link).unwrap().open(worker, u32::MAX));
+                assert!(
+                    generation
+                        .usages
+                        .find(known.link)
+                        .expect("it has a cell")
+                        .open(worker, u32::MAX)
+                );
             }
             self.flows.push((known.link, worker));
         }
@@ -201,7 +209,7 @@ fn same_snapshot(patched: &Snapshot, whole: &Snapshot, said: &str) {
     }
     same_reserves(patched.reserves(), whole.reserves(), said);
     for service in (0..2).map(ServiceIndex) {
-        let reserves = |of: &Snapshot| of.service(service).unwrap().reserves.clone();
+        let reserves = |of: &Snapshot| of.service(service).expect("it is there").reserves.clone();
         same_reserves(&reserves(patched), &reserves(whole), said);
     }
 }
@@ -223,7 +231,7 @@ fn same_tables(patched: &Generation, whole: &Generation, said: &str) {
     assert_eq!(cells(patched), cells(whole), "{said}");
     assert_eq!(patched.usages.iter().count(), cells(patched).len(), "{said}");
     for (link, flows) in cells(patched) {
-        assert_eq!(patched.usages.find(link).unwrap().flows(), flows, "{said}");
+        assert_eq!(patched.usages.find(link).expect("it has a cell").flows(), flows, "{said}");
     }
     let accounts = |of: &Generation| -> BTreeMap<AccountKey, AccountIndex> {
         of.accounts.iter().map(|(slot, key)| (key, slot)).collect()
@@ -244,9 +252,9 @@ fn a_patched_generation_is_what_the_whole_would_be() {
         let (mut made, mut refused) = (0, 0);
         for _ in 0..STEPS {
             if play.change() {
-                made += 1
+                made += 1;
             } else {
-                refused += 1
+                refused += 1;
             }
             play.carry();
         }

@@ -223,9 +223,9 @@ impl Engine {
         // Other workers may have leased meanwhile: looked at again, as if it were not leased yet.
         Ok(lease.filter(|lease| {
             let pool = pools.pool(lease.pool);
-            let is_scarce = pool.is_none_or(|pool| self.may_be_scarce(service, pool));
+            let is_plenty = pool.is_some_and(|pool| !self.may_be_scarce(service, pool));
             let stays = self.leaves_reserves((service, newcomer), 1)
-                && !(is_scarce && !self.leaves_shares((service, newcomer), 1));
+                && (is_plenty || self.leaves_shares((service, newcomer), 1));
             if let (false, Some(pool)) = (stays, pool) {
                 pool.release(lease.port, Holder { worker: self.worker, flow });
             }

@@ -372,9 +372,9 @@ fn read_ndp(bytes: &[u8]) -> Option<Resolution> {
     let station = mac(bytes, 6);
     if !asks {
         let is_solicited = message[4] & 0x40 != 0;
-        let fits = !is_probe && !(is_solicited && destination.is_multicast());
+        let misfits = is_probe || is_solicited && destination.is_multicast();
         let told = Some((target.into(), link.unwrap_or(station)));
-        return fits.then_some(Resolution { question: None, told });
+        return (!misfits).then_some(Resolution { question: None, told });
     }
     if is_probe && (link.is_some() || solicited_node(target.into()).1 != destination) {
         return None;
