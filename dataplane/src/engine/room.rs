@@ -43,6 +43,17 @@ struct Newcomer<'g> {
     standing: Standing,
     /// 1 if it is counted as its endpoint's already, 0 if not.
     counted: u32,
+    /// Whether an unanswered flow of its own endpoint gives way, so that it takes nothing of what
+    /// is kept for others.
+    takes_own: bool,
+}
+
+impl Newcomer<'_> {
+    /// The same when one of these has given way.
+    fn in_place_of(self, yielding: Yielding) -> Self {
+        let takes_own = self.takes_own || matches!(yielding, Yielding::Own(_));
+        Newcomer { takes_own, ..self }
+    }
 }
 
 /// Whose unanswered flows give way to a newcomer.
@@ -72,7 +83,7 @@ impl Engine {
         self.shares.open(&self.generation, self.worker, grant.link);
         let is_reserved = usage.flows() <= grant.quota.reserved;
         let standing = if is_reserved { Standing::Reserved } else { Standing::Common };
-        let way = self.room(Newcomer { grant, standing, counted: 1 }, hash, now);
+        let way = self.room(Newcomer { grant, standing, counted: 1, takes_own: false }, hash, now);
         if let (Err(reason), Some(usage)) = (way, self.generation.usages.find(grant.link)) {
             usage.close(self.worker);
             self.shares.close(&self.generation, self.worker, grant.link);
@@ -105,6 +116,7 @@ impl Engine {
             frees_port(flow) && is_quiet(flow, now) && may_displace(&generation, flow, yielding)
         };
         let leased = if self.make_room(is_freed) {
+            let newcomer = newcomer.in_place_of(yielding);
             let vacancy = self.vacancy(newcomer, hash, now)?;
             self.lease(newcomer, vacancy.flow())?.map(|lease| (vacancy, lease))
         } else {
@@ -141,7 +153,8 @@ impl Engine {
         }
         let yielding = self.yielding(newcomer, Scarce::Records);
         let generation = Arc::clone(&self.generation);
-        self.make_room(|flow| may_displace(&generation, flow, yielding));
+        let gave_way = self.make_room(|flow| may_displace(&generation, flow, yielding));
+        let newcomer = if gave_way { newcomer.in_place_of(yielding) } else { newcomer };
         let is_full = || self.flows.room() == 0;
         let why = || if is_full() { DropReason::FlowTableFull } else { DropReason::RoomReserved };
         self.free_record(newcomer, hash).ok_or_else(why)
@@ -195,7 +208,8 @@ impl Engine {
     /// Whether its endpoint has more than a fair share.
     fn is_above(&self, newcomer: Newcomer<'_>, scarce: Scarce) -> bool {
         let of = (scarce, newcomer.grant.link);
-        self.shares.is_exceeded(&self.generation, self.worker, of, newcomer.counted)
+        let counted = newcomer.counted;
+        !newcomer.takes_own && self.shares.is_exceeded(&self.generation, self.worker, of, counted)
     }
 
     /// Whose unanswered flows give way to a newcomer for which there was no room.
@@ -256,12 +270,13 @@ impl Engine {
         }
         let is_reserved = flows < grant.quota.reserved;
         let standing = if is_reserved { Standing::Reserved } else { Standing::Common };
-        let newcomer = Newcomer { grant, standing, counted: 0 };
+        let newcomer = Newcomer { grant, standing, counted: 0, takes_own: false };
         let mut displaces = false;
         if self.free_record(newcomer, hash).is_none() {
             let yielding = self.yielding(newcomer, Scarce::Records);
             let gives_way = |flow: &Flow| may_displace(generation, flow, yielding);
-            if !(self.may_have_record(newcomer, 1) && self.can_make_room(gives_way)) {
+            let taking = newcomer.in_place_of(yielding);
+            if !(self.may_have_record(taking, 1) && self.can_make_room(gives_way)) {
                 return Err(match self.flows.room() {
                     0 => DropReason::FlowTableFull,
                     _ => DropReason::RoomReserved,
@@ -271,11 +286,11 @@ impl Engine {
         }
         let service = generation.snapshot.service(grant.service).ok_or(DropReason::Internal)?;
         let free = generation.pools.free(service, grant.target, grant.protocol);
-        let leaves = |more| {
+        let leaves = |newcomer, more| {
             let way = (service, newcomer);
             self.leaves_reserves(way, more) && self.leaves_shares(way, more)
         };
-        if free > 0 && leaves(0) {
+        if free > 0 && leaves(newcomer, 0) {
             return Ok(displaces);
         }
         let yielding = self.yielding(newcomer, Scarce::Ports(grant.service));
@@ -283,7 +298,7 @@ impl Engine {
         let is_freed = |flow: &Flow| {
             frees_port(flow) && is_quiet(flow, now) && may_displace(generation, flow, yielding)
         };
-        if leaves(1) && self.can_make_room(is_freed) {
+        if leaves(newcomer.in_place_of(yielding), 1) && self.can_make_room(is_freed) {
             return Ok(true);
         }
         Err(if free > 0 { DropReason::RoomReserved } else { DropReason::NatPortsExhausted })

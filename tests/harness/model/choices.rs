@@ -138,7 +138,8 @@ impl Model {
         let dry = [DropReason::NatPortsExhausted, DropReason::RoomReserved].map(Verdict::Drop);
         let refused = dry.contains(&seen.verdict());
         let protected = self.protected(worker, newcomer, Some(at));
-        let may_take = |model: &Model, way: &Way<'_>| {
+        let in_place = self.in_place(worker, newcomer, Some(at));
+        let may_take = |model: &Model, newcomer, way: &Way<'_>| {
             model.may_take(worker, newcomer, (model.free_ports(way), way.ports(), Some(at)))
         };
         // While a datagram's answer may come, its port is nobody else's.
@@ -149,7 +150,7 @@ impl Model {
         };
         let is_dry = |backend: &IpAddr| {
             let way = way(*backend);
-            !may_take(self, &way)
+            !may_take(self, newcomer, &way)
                 && !self.would_give_way(worker, |flow| gives_way(self, &way, flow))
                 && self.why_dry(&way) == seen.verdict()
         };
@@ -160,9 +161,9 @@ impl Model {
         };
         let towards = towards.ok_or(DropReason::Internal)?;
         let way = way(towards);
-        if !may_take(self, &way) {
-            self.give_way(worker, |model, flow| gives_way(model, &way, flow));
-            if !may_take(self, &way) {
+        if !may_take(self, newcomer, &way) {
+            let gave_way = self.give_way(worker, |model, flow| gives_way(model, &way, flow));
+            if !may_take(self, if gave_way { in_place } else { newcomer }, &way) {
                 return Err(match self.why_dry(&way) {
                     Verdict::Drop(reason) => reason,
                     _ => DropReason::Internal,
@@ -265,11 +266,11 @@ impl Model {
         newcomer: Newcomer,
         seen: &dyn Seen,
     ) -> Result<(), DropReason> {
-        let has_room = |model: &Model| {
+        let has_room = |model: &Model, newcomer| {
             let room = model.flows_max - model.count(worker);
             model.may_take(worker, newcomer, (room, model.flows_max, None))
         };
-        if has_room(self) {
+        if has_room(self, newcomer) {
             return Ok(());
         }
         match self.reclaimed((worker, newcomer), seen) {
@@ -278,12 +279,13 @@ impl Model {
             None => {}
         }
         // An end may take its time.
-        if has_room(self) {
+        if has_room(self, newcomer) {
             return Ok(());
         }
         let protected = self.protected(worker, newcomer, None);
-        self.give_way(worker, |_, flow| is_unprotected(flow, &protected));
-        if has_room(self) {
+        let in_place = self.in_place(worker, newcomer, None);
+        let gave_way = self.give_way(worker, |_, flow| is_unprotected(flow, &protected));
+        if has_room(self, if gave_way { in_place } else { newcomer }) {
             return Ok(());
         }
         let is_full = self.count(worker) >= self.flows_max;
