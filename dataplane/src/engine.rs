@@ -225,6 +225,7 @@ impl Engine {
             counters: Counters::default(),
         };
         engine.counters.generation = u64::from(engine.generation.number.0);
+        engine.shares.count(&engine.generation, engine.worker);
         engine
     }
 
@@ -234,6 +235,7 @@ impl Engine {
     pub fn inherit(&mut self, counters: &Counters) {
         self.generation.pools.release_all(self.worker);
         self.generation.usages.release_all(self.worker);
+        self.shares.count(&self.generation, self.worker);
         let generation = self.counters.generation;
         let flows_closed = counters.flows_closed + counters.flows;
         let lost = usize::try_from(counters.held).unwrap_or(0);
@@ -275,7 +277,7 @@ impl Engine {
     pub fn adopt(&mut self, generation: Arc<Generation>) {
         let is_patch = generation.neighbors.is_shared_with(&self.generation.neighbors);
         self.generation = generation;
-        self.shares.forget();
+        self.shares.count(&self.generation, self.worker);
         self.renew_shortcuts();
         self.counters.generation = u64::from(self.generation.number.0);
         // What was closed after the generation was built is not in doubt there yet.

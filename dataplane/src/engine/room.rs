@@ -214,7 +214,7 @@ impl Engine {
 
     /// Whose unanswered flows give way to a newcomer for which there was no room.
     fn yielding(&self, newcomer: Newcomer<'_>, scarce: Scarce) -> Yielding {
-        let keeps = self.generation.snapshot.kept(100) > 0;
+        let keeps = self.generation.snapshot.fair_share_percent() > 0;
         match newcomer.standing {
             Standing::Reserved => Yielding::All,
             Standing::Common if keeps && self.is_above(newcomer, scarce) => {

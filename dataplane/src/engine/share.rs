@@ -7,11 +7,11 @@
 //! is kept to others. Nobody's flows end for it.
 //!
 //! Counted are the flows of this worker, by service for ports and in all for records: clients fall
-//! on workers evenly, and no worker waits for another. The counts are made when first asked under a
-//! configuration, one look at each of its endpoints, and follow each flow from then on (I8).
+//! on workers evenly, and no worker waits for another. Where anything is kept, the counts are made
+//! when a configuration is adopted, by one look at each of its endpoints, and follow each flow from
+//! then on, so that no packet waits for them (I8).
 
-use alloc::boxed::Box;
-use core::cell::OnceCell;
+use alloc::vec::Vec;
 
 use crate::generation::Generation;
 use crate::snapshot::{Endpoint, Gate};
@@ -26,13 +26,11 @@ pub(super) enum Scarce {
     Records,
 }
 
-/// See the module's documentation.
+/// See the module's documentation. Without services nothing is kept, and nothing counted.
 #[derive(Default)]
-pub(super) struct Shares(OnceCell<Counts>);
-
-struct Counts {
+pub(super) struct Shares {
     all: Share,
-    of_services: Box<[Share]>,
+    of_services: Vec<Share>,
 }
 
 /// Flows of endpoints that compete.
@@ -68,49 +66,36 @@ impl Share {
     }
 }
 
-impl Counts {
-    fn of(generation: &Generation, worker: WorkerId) -> Counts {
-        let snapshot = &generation.snapshot;
-        let mut counts = Counts {
-            all: Share::default(),
-            of_services: (0..snapshot.service_count()).map(|_| Share::default()).collect(),
-        };
-        for endpoint in snapshot.endpoints() {
-            let usage = generation.usages.find(endpoint.link);
-            let flows = usage.map_or(0, |usage| usage.flows_of(worker));
-            counts.each(endpoint, |share| share.enter(endpoint, flows));
-        }
-        counts
-    }
-
-    /// Both shares that an endpoint's flows are of.
-    fn each(&mut self, endpoint: &Endpoint, mut change: impl FnMut(&mut Share)) {
-        change(&mut self.all);
-        if let Some(share) = self.of_services.get_mut(endpoint.service.slot()) {
-            change(share);
-        }
-    }
-}
-
 impl Shares {
-    /// Another configuration is in force.
-    pub(super) fn forget(&mut self) {
-        self.0.take();
+    /// Another configuration is in force: counts anew. Allocates if it has more services than any
+    /// before.
+    pub(super) fn count(&mut self, generation: &Generation, worker: WorkerId) {
+        let snapshot = &generation.snapshot;
+        self.all = Share::default();
+        self.of_services.clear();
+        if snapshot.fair_share_percent() == 0 {
+            return;
+        }
+        self.of_services.resize(snapshot.service_count(), Share::default());
+        for endpoint in snapshot.endpoints() {
+            let flows = flows_of(generation, worker, endpoint.link);
+            self.each(endpoint, |share| share.enter(endpoint, flows));
+        }
     }
 
     /// A worker counts one more flow of a connection.
     #[inline]
     pub(super) fn open(&mut self, generation: &Generation, worker: WorkerId, link: LinkId) {
-        if let Some(counts) = self.0.get_mut() {
-            counts.follow(generation, (worker, link), |flows| flows.saturating_sub(1));
+        if !self.of_services.is_empty() {
+            self.follow(generation, (worker, link), |flows| flows.saturating_sub(1));
         }
     }
 
     /// It counts one less.
     #[inline]
     pub(super) fn close(&mut self, generation: &Generation, worker: WorkerId, link: LinkId) {
-        if let Some(counts) = self.0.get_mut() {
-            counts.follow(generation, (worker, link), |flows| flows + 1);
+        if !self.of_services.is_empty() {
+            self.follow(generation, (worker, link), |flows| flows + 1);
         }
     }
 
@@ -123,24 +108,25 @@ impl Shares {
         (scarce, link): (Scarce, LinkId),
         newcomer: u32,
     ) -> bool {
-        let flows = generation.usages.find(link).map_or(0, |usage| usage.flows_of(worker));
-        let own = flows.saturating_sub(newcomer);
-        if own == 0 {
-            return false;
-        }
-        let counts = self.0.get_or_init(|| Counts::of(generation, worker));
+        let own = flows_of(generation, worker, link).saturating_sub(newcomer);
         let share = match scarce {
-            Scarce::Records => Some(&counts.all),
-            Scarce::Ports(service) => counts.of_services.get(service.slot()),
+            Scarce::Records => Some(&self.all),
+            Scarce::Ports(service) => self.of_services.get(service.slot()),
         };
         share.is_some_and(|share| {
             let flows = share.flows.saturating_sub(newcomer.into());
             Share { flows, ..*share }.is_exceeded_by(own)
         })
     }
-}
 
-impl Counts {
+    /// Both shares that an endpoint's flows are of.
+    fn each(&mut self, endpoint: &Endpoint, mut change: impl FnMut(&mut Share)) {
+        change(&mut self.all);
+        if let Some(share) = self.of_services.get_mut(endpoint.service.slot()) {
+            change(share);
+        }
+    }
+
     /// `before` says how many flows a connection had, by how many it has.
     #[cold]
     fn follow(
@@ -150,12 +136,17 @@ impl Counts {
         before: impl Fn(u32) -> u32,
     ) {
         let Some(endpoint) = generation.snapshot.endpoint_of_link(link) else { return };
-        let flows = generation.usages.find(link).map_or(0, |usage| usage.flows_of(worker));
+        let flows = flows_of(generation, worker, link);
         self.each(endpoint, |share| {
             share.leave(endpoint, before(flows));
             share.enter(endpoint, flows);
         });
     }
+}
+
+/// Flows of a connection that a worker has.
+fn flows_of(generation: &Generation, worker: WorkerId, link: LinkId) -> u32 {
+    generation.usages.find(link).map_or(0, |usage| usage.flows_of(worker))
 }
 
 #[cfg(test)]

@@ -33,6 +33,11 @@ struct Bench {
 
 impl Bench {
     fn new() -> Bench {
+        Bench::with_room(10_000, 0)
+    }
+
+    /// With records for so many flows, of which so much is kept for those below their fair share.
+    fn with_room(flows_max: usize, fair_share_percent: u8) -> Bench {
         let mut topology = Topology::with_backends(&[backend(0)]);
         topology.set_timeouts([30, 300, 30, 30]);
         topology.plan.endpoints[0].answers_echo = true;
@@ -42,8 +47,9 @@ impl Bench {
             fragments: Fragments::Reassemble,
             ..Treatment::default()
         };
+        topology.plan.fair_share_percent = fair_share_percent;
         let generation = Arc::new(Generation::first(topology.snapshot(), 1));
-        let config = EngineConfig { worker: WorkerId(0), workers: 1, flows_max: 10_000, seed: 1 };
+        let config = EngineConfig { worker: WorkerId(0), workers: 1, flows_max, seed: 1 };
         let mut engine = Engine::new(&config, generation);
         engine.record(Recording::Traffic);
         for device in [A, P] {
@@ -115,10 +121,26 @@ impl Bench {
         self.process(P, &[error], Verdict::Forward(A))
     }
 
+    /// What a backend says to the openings of the last batch, which were forwarded.
+    fn answers(&self) -> Vec<Image> {
+        let answer = |frame: &Frame| {
+            let seen = observe(frame.bytes()).transport();
+            let from = (seen.destination, seen.destination_port);
+            let to = (seen.source, seen.source_port);
+            let answer = Shape::tcp(from, to, flags::SYN | flags::ACK);
+            answer.to_station(self.topology.station(P)).encode()
+        };
+        self.batch.frames().iter().map(answer).collect()
+    }
+
     fn opening(&self, from: u32, count: u32) -> Vec<Image> {
-        let syn = |client| Shape::tcp(client, (ENDPOINT, 443), flags::SYN);
+        self.say(flags::SYN, from, count)
+    }
+
+    fn say(&self, bits: u8, from: u32, count: u32) -> Vec<Image> {
+        let say = |client| Shape::tcp(client, (ENDPOINT, 443), bits);
         let station = self.topology.station(A);
-        clients(from, count).map(|client| syn(client).to_station(station).encode()).collect()
+        clients(from, count).map(|client| say(client).to_station(station).encode()).collect()
     }
 }
 
@@ -140,18 +162,8 @@ fn nothing_is_allocated_after_start() {
     for round in 0..100 {
         let frames = bench.opening(100 + round * 64, 64);
         counts.push(("admit", bench.process(A, &frames, Verdict::Forward(P))));
-        let leaving: Vec<_> = bench.batch.frames().iter().map(|f| observe(f.bytes())).collect();
+        let answers = bench.answers();
         counts.push(("hit", bench.process(A, &frames, Verdict::Forward(P))));
-        let answers: Vec<Image> = leaving
-            .into_iter()
-            .map(|seen| {
-                let seen = seen.transport();
-                let from = (seen.destination, seen.destination_port);
-                let to = (seen.source, seen.source_port);
-                let answer = Shape::tcp(from, to, flags::SYN | flags::ACK);
-                answer.to_station(bench.topology.station(P)).encode()
-            })
-            .collect();
         counts.push(("return", bench.process(P, &answers, Verdict::Forward(A))));
     }
     let refused = Verdict::Drop(DropReason::NoRule);
@@ -191,6 +203,34 @@ fn nothing_is_allocated_after_start() {
     let counters = bench.engine.counters();
     let told = counters.records + counters.records_lost;
     assert_eq!(told, 2 * counters.flows_opened, "each began and ended");
+    counts.retain(|(_, count)| *count > 0);
+    assert_eq!(counts, []);
+}
+
+/// Who has more than a fair share is known when a packet asks, also under a new configuration.
+#[test]
+fn a_fair_share_is_judged_without_allocation() {
+    use dataplane::drop_reason::DropReason;
+    let mut bench = Bench::with_room(10, 50);
+    let mut counts = vec![("hold", bench.process(A, &bench.opening(0, 1), Verdict::Hold))];
+    counts.push(("resolve", bench.resolve()));
+    counts.push(("send", bench.send()));
+    counts.push(("expire", bench.advance(Duration::from_secs(31))));
+    counts.push(("send", bench.send()));
+    counts.push(("admit", bench.process(A, &bench.opening(10, 5), Verdict::Forward(P))));
+    counts.push(("return", bench.process(P, &bench.answers(), Verdict::Forward(A))));
+    // A handshake that is not done would give way to the newcomer.
+    let done = bench.say(flags::ACK, 10, 5);
+    counts.push(("hit", bench.process(A, &done, Verdict::Forward(P))));
+    let refused = Verdict::Drop(DropReason::RoomReserved);
+    for round in 0..2 {
+        let newcomer = bench.opening(100 + round, 1);
+        counts.push(("refuse", bench.process(A, &newcomer, refused)));
+        let next = Arc::new(bench.engine.generation().next(bench.topology.snapshot(), 1));
+        let before = allocations();
+        bench.engine.adopt(next);
+        counts.push(("adopt", allocations() - before));
+    }
     counts.retain(|(_, count)| *count > 0);
     assert_eq!(counts, []);
 }
