@@ -43,6 +43,9 @@ pub(super) struct Draw {
     narrow: usize,
 }
 
+/// Where adit has no address of IPv6 at first, clients speak it as rarely as this.
+const NARROW: usize = 40;
+
 impl Draw {
     pub(super) fn new(seed: u64) -> (WorldShape, Draw) {
         let mut random = Random::new(seed);
@@ -66,7 +69,7 @@ impl Draw {
         let proxies = if random.one_in(2) { 2 } else { 0 };
         let proxies = (0..proxies).map(|_| random.word() % 4).collect();
         let (plain, batch) = (*random.pick(&[2, 8, 50]), *random.pick(&[1, 2, 5, 30]));
-        let (mut families, mut narrow) = (Vec::new(), 40);
+        let (mut families, mut narrow) = (Vec::new(), NARROW);
         if random.one_in(2) {
             narrow = *random.pick(&[1, 2, 4]);
             families.extend((0..4).map(|at| (Knob::Family, at, random.word() % 2)));
@@ -412,7 +415,7 @@ impl Draw {
             Knob::Quota if random.one_in(2) => 0,
             Knob::Security if random.one_in(2) => 4,
             Knob::Leaving => *random.pick(&[7, 7, 15, 0]),
-            Knob::Family | Knob::Families if self.narrow == 40 && random.one_in(2) => 0,
+            Knob::Family | Knob::Families if self.narrow == NARROW && random.one_in(2) => 0,
             Knob::Device if usual => 1,
             Knob::Provider if usual => 2,
             Knob::Rules | Knob::Backends if usual => 7,

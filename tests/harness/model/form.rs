@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use dataplane::device::{Checksum, FrameFault, SegmentationKind};
 use dataplane::drop_reason::DropReason;
 
-use crate::address::octets;
+use crate::address::{octets, v6};
 use crate::encode::{ICMP, Image, TCP, UDP, flags};
 use crate::ndp::{ICMPV6, solicited_node};
 use crate::sum::{add, pseudo_header, sum};
@@ -149,13 +149,7 @@ fn ipv4(image: &Image) -> Result<Packet, DropReason> {
         return Err(DropReason::Ipv4Checksum);
     }
     let (source, destination) = (address(ip, 12), address(ip, 16));
-    let is_nobody = |ip: IpAddr| matches!(octets(ip)[0], 0 | 127 | 224..);
-    if is_nobody(source) {
-        return Err(DropReason::MartianSource);
-    }
-    if is_nobody(destination) {
-        return Err(DropReason::MartianDestination);
-    }
+    judge_martians((source, destination), |ip| matches!(octets(ip)[0], 0 | 127 | 224..))?;
     if source == destination {
         return Err(DropReason::Land);
     }
@@ -190,30 +184,37 @@ fn ipv6(image: &Image, to_group: bool) -> Result<Form, DropReason> {
     if to_group {
         return Err(DropReason::MartianDestination);
     }
-    let (source, destination) = (wide_address(ip, 8), wide_address(ip, 24));
-    let of_ipv4 = |ip: Ipv6Addr| ip.segments()[..6] == [0, 0, 0, 0, 0, 0xffff];
+    let ends = (wide_address(ip, 8).into(), wide_address(ip, 24).into());
+    // Those that look like IPv4's are refused first, whatever else they are.
+    judge_martians(ends, |ip| is_mapped(v6(ip)))?;
     // 0000::/8 is nobody's as far as it can look like another's; ff00::/8 are groups.
-    let is_nobody = |ip: Ipv6Addr| ip.segments()[..4] == [0; 4] || ip.octets()[0] == 0xff;
-    if of_ipv4(source) {
-        return Err(DropReason::MartianSource);
+    judge_martians(ends, |ip| v6(ip).segments()[..4] == [0; 4] || octets(ip)[0] == 0xff)?;
+    if ends.0 == ends.1 {
+        return Err(DropReason::Land);
     }
-    if of_ipv4(destination) {
-        return Err(DropReason::MartianDestination);
+    if protocol == ICMPV6 {
+        return Err(DropReason::IcmpUnsupported);
     }
+    packet(image, ends, protocol, (header, total), ip[7]).map(Form::Packet)
+}
+
+/// Whether an address looks like one of IPv4 (RFC 4291 2.5.5.2).
+fn is_mapped(ip: Ipv6Addr) -> bool {
+    ip.segments()[..6] == [0, 0, 0, 0, 0, 0xffff]
+}
+
+/// Neither end may have such an address.
+fn judge_martians(
+    (source, destination): (IpAddr, IpAddr),
+    is_nobody: impl Fn(IpAddr) -> bool,
+) -> Result<(), DropReason> {
     if is_nobody(source) {
         return Err(DropReason::MartianSource);
     }
     if is_nobody(destination) {
         return Err(DropReason::MartianDestination);
     }
-    if source == destination {
-        return Err(DropReason::Land);
-    }
-    if protocol == ICMPV6 {
-        return Err(DropReason::IcmpUnsupported);
-    }
-    let ends = (source.into(), destination.into());
-    packet(image, ends, protocol, (header, total), ip[7]).map(Form::Packet)
+    Ok(())
 }
 
 /// Number of what follows the extension headers of an IPv6 packet, and the byte where it begins.
@@ -354,8 +355,7 @@ fn read_ndp(bytes: &[u8]) -> Option<Resolution> {
     let is_whole = ip[7] == 255 && message.len() >= 24 && add(pseudo, sum(message)) == 0xffff;
     (is_whole && message[1] == 0).then_some(())?;
     let target = wide_address(message, 8);
-    let of_ipv4 = |ip: Ipv6Addr| ip.segments()[..6] == [0, 0, 0, 0, 0, 0xffff];
-    let is_sound = |ip: Ipv6Addr| ip.octets()[0] != 0xff && !of_ipv4(ip);
+    let is_sound = |ip: Ipv6Addr| ip.octets()[0] != 0xff && !is_mapped(ip);
     (is_sound(source) && is_sound(target)).then_some(())?;
     let (asks, is_probe) = (message[0] == 135, source.is_unspecified());
     let wanted = if asks { 1 } else { 2 };
