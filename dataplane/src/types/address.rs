@@ -118,12 +118,6 @@ impl Address {
         }
     }
 
-    /// Its sixteen bytes as IPv6 has them.
-    #[must_use]
-    pub const fn octets(self) -> [u8; 16] {
-        self.bits().to_be_bytes()
-    }
-
     const fn bits(self) -> u128 {
         (self.high as u128) << 64 | self.low as u128
     }
