@@ -9,7 +9,7 @@ use dataplane::snapshot::{
     Balance, Endpoint, EndpointPlan, Plan, ProbeSourcePlan, QuotaPlan, RoutePlan, RulePlan,
     ScopePlan, ServicePlan, Snapshot,
 };
-use dataplane::types::{ScopeId, ServiceIndex};
+use dataplane::types::{Family, ScopeId, ServiceIndex};
 
 use crate::config::{
     Config, ConfigErrors, LoadBalancer, PrivateEndpoint, PrivateLinkService, VirtualNetwork,
@@ -149,9 +149,13 @@ fn probe_sources(config: &Config, registry: &Registry) -> Option<Vec<ProbeSource
     let mut plans = Vec::new();
     for (at, balancer) in config.load_balancers.iter().enumerate() {
         let is_probed = balancer.rules.iter().any(|rule| balancer.probe_of(rule).is_some());
-        let Some(address) = config.probe_source(at).filter(|_| is_probed) else { continue };
+        if !is_probed {
+            continue;
+        }
         let scope = scope_at(config, registry, balancer.virtual_network)?;
-        plans.push(ProbeSourcePlan { scope, address });
+        let sources = Family::ALL.map(|family| config.probe_source(at, family));
+        let sources = sources.into_iter().flatten();
+        plans.extend(sources.map(|address| ProbeSourcePlan { scope, address }));
     }
     Some(plans)
 }

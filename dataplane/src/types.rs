@@ -4,11 +4,13 @@
 //! apart. Bounds on how many of each exist are in [`crate::limits`].
 
 mod address;
+mod addresses;
 
 use core::fmt;
 use core::time::Duration;
 
 pub use address::{Address, Family, Prefix, ScopedAddress};
+pub use addresses::Addresses;
 
 /// An Ethernet address.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]

@@ -1,14 +1,15 @@
 //! Packets of health probes: what the engine takes up, what it refuses, and where it sends what
 //! whoever probes has made. No flow and no lease is touched by any of it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use dataplane::device::Frame;
 use dataplane::drop_reason::DropReason;
 use dataplane::engine::Verdict;
 use dataplane::snapshot::{PlanError, ProbeSourcePlan, Snapshot};
-use dataplane::types::{ScopeId, ScopedAddress};
+use dataplane::types::{Prefix, ScopeId, ScopedAddress};
 use harness::encode::{ArpShape, flags};
+use harness::ndp::{NdpSeen, NdpShape};
 use harness::topology::{A, CLIENT, ENDPOINT, NAT_IP, P, backend};
 use harness::{Observed, Shape, Topology, World, WorldConfig, mac_of, observe};
 
@@ -17,7 +18,26 @@ const PROVIDER: ScopeId = ScopeId(2);
 const OWN: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 1, 0, 200));
 /// Azure's, which lies in no virtual network.
 const FOREIGN: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(168, 63, 129, 16));
+/// The same of IPv6: backends, a NAT IP, an address of the network, and Azure's.
+const BACKEND_6: IpAddr = six(0x10);
+const NAT_IP_6: IpAddr = six(4);
+const OWN_6: IpAddr = six(0x200);
+const FOREIGN_6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0x1234, 0x5678, 0x9abc));
 const UNSOLICITED: Verdict = Verdict::Drop(DropReason::UnsolicitedFromProvider);
+
+const fn six(last: u16) -> IpAddr {
+    IpAddr::V6(Ipv6Addr::new(0xfd01, 0, 0, 0, 0, 0, 0, last))
+}
+
+/// With a backend and a NAT IP of IPv6 beside those of IPv4.
+fn of_both_families(sources: &[IpAddr]) -> Topology {
+    let mut topology = topology(sources);
+    let prefix = Prefix::new(six(0), 64).expect("a prefix");
+    topology.plan.scopes[PROVIDER.slot()].address_space.push(prefix);
+    topology.set_backends(&[backend(0), BACKEND_6]);
+    topology.set_nat_ips(&[NAT_IP, NAT_IP_6]);
+    topology
+}
 
 fn topology(sources: &[IpAddr]) -> Topology {
     let mut topology = Topology::standard();
@@ -36,15 +56,20 @@ fn answer(world: &mut World, from: IpAddr, to: (IpAddr, u16)) -> Verdict {
 #[test]
 fn answers_of_backends_to_probes_are_taken_up_and_nothing_else() {
     let config = WorldConfig { workers: 2, ..WorldConfig::default() };
-    let mut world = World::with(topology(&[NAT_IP, OWN, FOREIGN]), config);
-    for source in [NAT_IP, OWN, FOREIGN] {
+    let sources = [NAT_IP, OWN, FOREIGN, NAT_IP_6, OWN_6, FOREIGN_6];
+    let mut world = World::with(of_both_families(&sources), config);
+    for source in sources {
+        let (backend, nobody) = match source {
+            IpAddr::V4(_) => (backend(0), IpAddr::from([10, 1, 0, 99])),
+            IpAddr::V6(_) => (BACKEND_6, six(0x99)),
+        };
         for port in [1, 512, 1023] {
-            assert_eq!(answer(&mut world, backend(0), (source, port)), Verdict::TakeUp);
+            assert_eq!(answer(&mut world, backend, (source, port)), Verdict::TakeUp);
         }
         // No backend, and ports that leases have.
-        assert_eq!(answer(&mut world, IpAddr::from([10, 1, 0, 99]), (source, 512)), UNSOLICITED);
-        assert_eq!(answer(&mut world, backend(0), (source, 1024)), UNSOLICITED);
-        let datagram = Shape::udp((backend(0), 53), (source, 512), b"x");
+        assert_eq!(answer(&mut world, nobody, (source, 512)), UNSOLICITED);
+        assert_eq!(answer(&mut world, backend, (source, 1024)), UNSOLICITED);
+        let datagram = Shape::udp((backend, 53), (source, 512), b"x");
         let station = world.topology.station(P);
         assert_eq!(world.arrive(P, &datagram.to_station(station).encode()), UNSOLICITED);
     }
@@ -89,21 +114,40 @@ fn adit_answers_for_where_probes_come_from() {
 }
 
 #[test]
-fn a_probe_leaves_by_the_next_hop_of_its_backend() {
-    let world = World::new(topology(&[OWN]));
-    let mut frame = Frame::new();
-    let packet = Shape::tcp((OWN, 512), (backend(1), 8080), flags::SYN).encode();
-    frame.fill(&packet.bytes);
-    let to = |address: IpAddr| ScopedAddress::new(PROVIDER, address);
-    let engine = &world.engines[0];
-    assert_eq!(engine.send_probe(to(backend(1)), &mut frame), Some(P));
-    assert_eq!(frame.bytes()[..6], mac_of(backend(1)).octets());
-    assert_eq!(frame.bytes()[6..12], world.topology.station(P).octets());
-    assert_eq!(frame.bytes()[12..], packet.bytes[12..], "its packet is as it was");
-    assert_eq!(engine.send_probe(to(IpAddr::from([10, 1, 0, 99])), &mut frame), None);
+fn adit_answers_neighbors_for_where_probes_come_from() {
+    let mut world = World::new(of_both_families(&[OWN_6, FOREIGN_6]));
+    for source in [OWN_6, FOREIGN_6] {
+        let who = NdpShape::who_has(source, (BACKEND_6, mac_of(BACKEND_6)));
+        assert_eq!(world.arrive(P, &who.encode()), Verdict::Reply(P));
+        let left = world.left.pop_back().expect("an answer");
+        let Observed::Ndp(NdpSeen { asks, source: from, target, .. }) = observe(&left.image.bytes)
+        else {
+            panic!("no Neighbor Discovery for {source}")
+        };
+        assert_eq!((asks, from, target), (false, source, source));
+    }
+}
 
-    let silent = World::with_manual_arp(topology(&[OWN]), WorldConfig::default());
-    assert_eq!(silent.engines[0].send_probe(to(backend(1)), &mut frame), None, "not resolved");
+#[test]
+fn a_probe_leaves_by_the_next_hop_of_its_backend() {
+    let topology = || of_both_families(&[OWN, OWN_6]);
+    let (world, silent) =
+        (World::new(topology()), World::with_manual_arp(topology(), WorldConfig::default()));
+    let mut frame = Frame::new();
+    let to = |address: IpAddr| ScopedAddress::new(PROVIDER, address);
+    for (source, backend, nobody) in
+        [(OWN, backend(0), IpAddr::from([10, 1, 0, 99])), (OWN_6, BACKEND_6, six(0x99))]
+    {
+        let packet = Shape::tcp((source, 512), (backend, 8080), flags::SYN).encode();
+        frame.fill(&packet.bytes);
+        let engine = &world.engines[0];
+        assert_eq!(engine.send_probe(to(backend), &mut frame), Some(P));
+        assert_eq!(frame.bytes()[..6], mac_of(backend).octets());
+        assert_eq!(frame.bytes()[6..12], world.topology.station(P).octets());
+        assert_eq!(frame.bytes()[12..], packet.bytes[12..], "its packet is as it was");
+        assert_eq!(engine.send_probe(to(nobody), &mut frame), None);
+        assert_eq!(silent.engines[0].send_probe(to(backend), &mut frame), None, "not resolved");
+    }
 }
 
 #[test]

@@ -41,6 +41,8 @@ pub(super) enum Form {
     Flag,
     NumberOrText,
     Texts,
+    /// One text, or a list of them.
+    TextOrTexts,
     /// Texts, or tables that say more.
     TextsOr(&'static Keys),
     Table(&'static Keys),

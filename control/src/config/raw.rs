@@ -131,7 +131,7 @@ pub(super) struct RawLoadBalancer {
     pub(super) rules: Vec<RawRule>,
     pub(super) inbound_nat_rules: Vec<RawInboundNatRule>,
     pub(super) probes: Vec<RawProbe>,
-    pub(super) probe_source_ip_address: Option<Text>,
+    pub(super) probe_source_ip_address: Option<Vec<Text>>,
     pub(super) place: Place,
 }
 
@@ -427,7 +427,7 @@ fn load_balancer(mut section: Section<'_, '_>) -> RawLoadBalancer {
         rules: all(&mut section, "load_balancing_rule", rule),
         inbound_nat_rules: all(&mut section, "inbound_nat_rule", inbound_nat_rule),
         probes: all(&mut section, "probe", probe),
-        probe_source_ip_address: section.optional("probe_source_ip_address"),
+        probe_source_ip_address: section.optional_texts("probe_source_ip_address"),
         place: section.finish(),
     }
 }

@@ -229,6 +229,34 @@ impl<'r, 't> Section<'r, 't> {
         entries.collect::<Vec<_>>().into_iter().collect()
     }
 
+    /// One text, or a list of one at least; `None` if it is left out, or if any of it could not be
+    /// read.
+    pub(super) fn optional_texts(&mut self, key: &'static str) -> Option<Vec<Located<String>>> {
+        let entry = self.take(key)?;
+        let place = self.entry_place(&entry);
+        let items = match entry.value.into_inner() {
+            DeValue::Array(items) => items,
+            DeValue::String(text) => {
+                return Some(vec![Located { value: text.into_owned(), place }]);
+            }
+            other => {
+                self.mistyped(&place, "a string in quotes, or a list of them", &other);
+                return None;
+            }
+        };
+        if items.is_empty() {
+            let cure = format!("write {}", self.example(key));
+            self.reader.report(place.error("the list is empty", cure));
+            return None;
+        }
+        let texts = items.into_iter().enumerate().map(|(at, item)| {
+            let place = self.item_place(&place, at, &item);
+            self.value(place, item.get_ref())
+        });
+        // All are read, so that all faults are found, before any of them ends the list.
+        texts.collect::<Vec<_>>().into_iter().collect()
+    }
+
     /// A list of tables, be it `[[key]]` or `key = [{ ... }]`; empty if it is left out.
     pub(super) fn sections(&mut self, key: &'static str) -> Vec<Section<'r, 't>> {
         let form = if self.place.path.is_empty() {

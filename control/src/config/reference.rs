@@ -32,7 +32,8 @@ pub fn reference() -> String {
 fn inner(key: &Key) -> Option<&'static Keys> {
     match key.form {
         Form::Table(keys) | Form::Tables(keys) | Form::TextsOr(keys) => Some(keys),
-        Form::Text | Form::Number | Form::Flag | Form::NumberOrText | Form::Texts => None,
+        Form::Text | Form::Number | Form::Flag | Form::NumberOrText => None,
+        Form::Texts | Form::TextOrTexts => None,
     }
 }
 
@@ -61,6 +62,7 @@ fn form(key: &Key) -> &'static str {
         Form::Flag => "true or false",
         Form::NumberOrText => "number or text",
         Form::Texts => "list of texts",
+        Form::TextOrTexts => "text or list of texts",
         Form::TextsOr(_) => "list of texts or tables",
         Form::Table(_) => "table",
         Form::Tables(_) => "list of tables",

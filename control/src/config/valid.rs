@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use dataplane::snapshot::{Balance, DeviceKind, Quota, Treatment};
-use dataplane::types::Prefix;
+use dataplane::types::{Address, Addresses, Family, Prefix};
 
 pub use super::balance::{
     AdminState, InboundNatRule, Lifetime, Pool, PoolBackend, Rule, RuleProtocol,
@@ -196,8 +196,9 @@ pub struct LoadBalancer {
     pub inbound_nat_rules: Vec<InboundNatRule>,
     /// Its health probes.
     pub probes: Vec<Probe>,
-    /// The address that probes come from; `None`: a NAT IP of the first service that leads here.
-    pub probe_source: Option<IpAddr>,
+    /// Where probes come from, to backends of their families. To those of another: from a NAT IP of
+    /// the first service that leads here.
+    pub probe_sources: Option<Addresses>,
 }
 
 impl LoadBalancer {
@@ -334,15 +335,16 @@ impl Config {
         &self.security_groups
     }
 
-    /// The IPv4 address that probes of a load balancer come from; `None` if no service leads to it,
-    /// or none of its NAT IPs is one.
+    /// The address that probes of a load balancer's backends of a family come from; `None` if no
+    /// service leads to it, or none of its NAT IPs is of that family.
     #[must_use]
-    pub fn probe_source(&self, load_balancer: usize) -> Option<IpAddr> {
+    pub fn probe_source(&self, load_balancer: usize, family: Family) -> Option<IpAddr> {
         let mut services = self.services.iter();
         let service = services.find(|service| service.load_balancer == load_balancer)?;
-        let own = self.load_balancers.get(load_balancer)?.probe_source;
+        let own = self.load_balancers.get(load_balancer)?.probe_sources;
+        let own = own.and_then(|own| own.of(family)).map(Address::ip);
         let mut nat_ips = service.nat_ips.iter().map(|nat_ip| nat_ip.address);
-        own.or_else(|| nat_ips.find(IpAddr::is_ipv4))
+        own.or_else(|| nat_ips.find(|nat_ip| Family::of(*nat_ip) == family))
     }
 
     /// How many flows an endpoint shall get and may have.

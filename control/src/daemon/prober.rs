@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use dataplane::types::ScopedAddress;
+use dataplane::types::{Family, ScopedAddress};
+use dataplane::wire::ethernet;
 use dataplane::worker::{ProbeFrame, ProbeRings};
 use parking_lot::{Condvar, Mutex};
 
@@ -22,9 +23,6 @@ use crate::state::{Health, Probed, Registry};
 /// Time between two looks for answers: the first after something happened, and the longest.
 const LOOK_MIN: Duration = Duration::from_micros(500);
 const LOOK_MAX: Duration = Duration::from_millis(10);
-
-/// An Ethernet header whose stations the worker writes: IPv4 follows.
-const HEADER: [u8; 14] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x08, 0x00];
 
 /// What is known of all probed backends.
 pub(super) struct Probing {
@@ -153,14 +151,17 @@ fn exchange(
     let mut is_busy = false;
     while let Some(frame) = rings.take() {
         is_busy = true;
-        stack.deliver(frame.scope(), frame.bytes().get(HEADER.len()..).unwrap_or_default());
+        stack.deliver(
+            frame.scope(),
+            frame.bytes().get(ethernet::HEADER_BYTES..).unwrap_or_default(),
+        );
     }
     let ended = stack.turn(now);
     let outgoing = stack.outgoing();
     let sends = !outgoing.is_empty();
     for packet in outgoing {
-        let bytes = [&HEADER[..], &packet.packet].concat();
-        let backend = ScopedAddress { scope: packet.scope, address: packet.backend.into() };
+        let bytes = [&header(packet.backend.family())[..], &packet.packet].concat();
+        let backend = ScopedAddress { scope: packet.scope, address: packet.backend };
         // What finds no room is sent again.
         let _ =
             ProbeFrame::new(packet.scope, &bytes).is_some_and(|frame| rings.ask(backend, frame));
@@ -169,6 +170,13 @@ fn exchange(
         crew.wake();
     }
     (is_busy || sends || !ended.is_empty()).then_some(ended)
+}
+
+/// An Ethernet header whose stations the worker writes.
+fn header(family: Family) -> [u8; ethernet::HEADER_BYTES] {
+    let mut header = [0; ethernet::HEADER_BYTES];
+    header[12..].copy_from_slice(&ethernet::ethertype(family).to_be_bytes());
+    header
 }
 
 /// What is to be said of a verdict.

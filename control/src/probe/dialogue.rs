@@ -2,7 +2,7 @@
 //! Bytes in, bytes out.
 
 use std::io::{Read, Write};
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio_rustls::rustls::{ClientConfig, ClientConnection};
@@ -46,7 +46,7 @@ enum Manner {
 impl Dialogue {
     pub(super) fn new(
         question: &Question,
-        backend: SocketAddrV4,
+        backend: SocketAddr,
         settings: &Arc<ClientConfig>,
     ) -> Dialogue {
         let mut dialogue = Dialogue {
@@ -70,8 +70,8 @@ impl Dialogue {
         dialogue
     }
 
-    fn greet(&mut self, settings: &Arc<ClientConfig>, backend: SocketAddrV4, request: &[u8]) {
-        match tls::client(settings, *backend.ip()) {
+    fn greet(&mut self, settings: &Arc<ClientConfig>, backend: SocketAddr, request: &[u8]) {
+        match tls::client(settings, backend.ip()) {
             Err(error) => self.end(Err(format!("TLS: {error}"))),
             Ok(mut client) => {
                 // Kept until the handshake is through; a vector takes everything.

@@ -1,13 +1,13 @@
 //! HTTP/1.1 as far as a probe needs it (RFC 9112): one request, and the status line of its answer.
 //! What follows that line is never read.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 /// Bytes of a status line at most; what a server says longer is no answer.
 const STATUS_LINE_BYTES_MAX: usize = 1_024;
 
 /// The request.
-pub(super) fn request(host: SocketAddrV4, path: &str) -> Vec<u8> {
+pub(super) fn request(host: SocketAddr, path: &str) -> Vec<u8> {
     // The default port of either scheme could be left out; no server minds it.
     let lines = [
         format!("GET {path} HTTP/1.1"),
@@ -67,12 +67,14 @@ mod tests {
 
     #[test]
     fn a_request_is_whole_and_names_its_host() {
-        let text = request("10.1.0.10:8080".parse().unwrap(), "/healthz?deep=1");
-        let text = String::from_utf8(text).unwrap();
-        assert!(text.starts_with("GET /healthz?deep=1 HTTP/1.1\r\nHost: 10.1.0.10:8080\r\n"));
-        assert!(
-            text.ends_with("Connection: close\r\n\r\n") && text.matches("\r\n\r\n").count() == 1
-        );
+        for host in ["10.1.0.10:8080", "[fd01::10]:8080"] {
+            let text = request(host.parse().unwrap(), "/healthz?deep=1");
+            let text = String::from_utf8(text).unwrap();
+            let head = format!("GET /healthz?deep=1 HTTP/1.1\r\nHost: {host}\r\n");
+            assert!(text.starts_with(&head), "{text}");
+            assert!(text.ends_with("Connection: close\r\n\r\n"));
+            assert_eq!(text.matches("\r\n\r\n").count(), 1);
+        }
     }
 
     #[test]

@@ -10,12 +10,13 @@
 //! Bounds: so many attempts as are begun, each with a few KiB, until its time is over.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use dataplane::limits::PORT_FIRST;
-use dataplane::types::ScopeId;
+use dataplane::types::{Address, Family, ScopeId};
+use dataplane::wire::ip::Ip;
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::phy::{self, Checksum, ChecksumCapabilities, DeviceCapabilities, Medium};
 use smoltcp::socket::tcp;
@@ -29,8 +30,9 @@ use super::tls;
 /// Bytes of a packet at most.
 const PACKET_BYTES_MAX: usize = 1_440;
 
-/// Bytes that a backend may send before they are read: with headers no more than a packet.
-const WINDOW_BYTES: usize = PACKET_BYTES_MAX - 40;
+/// Bytes that a backend may send before they are read: with headers of either family no more than
+/// a packet.
+const WINDOW_BYTES: usize = PACKET_BYTES_MAX - 60;
 
 /// Bytes that wait to be sent to a backend.
 const SEND_BYTES: usize = 4_096;
@@ -45,11 +47,11 @@ const PROBE_PORT_FIRST: u16 = 512;
 /// Backends whose last port is remembered.
 const PORTS_KNOWN_MAX: usize = 16_384;
 
-/// Where probes come from.
+/// Where probes come from: an address of the family of the backends that they ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Route {
     pub(crate) scope: ScopeId,
-    pub(crate) source: Ipv4Addr,
+    pub(crate) source: IpAddr,
 }
 
 /// What an attempt needs.
@@ -57,15 +59,15 @@ pub(crate) struct Route {
 pub(crate) struct Call<K> {
     pub(crate) key: K,
     pub(crate) route: Route,
-    pub(crate) backend: SocketAddrV4,
+    pub(crate) backend: SocketAddr,
     pub(crate) question: Question,
     pub(crate) timeout: Duration,
 }
 
-/// An IPv4 packet for a backend.
+/// A packet for a backend.
 pub(crate) struct Outgoing {
     pub(crate) scope: ScopeId,
-    pub(crate) backend: Ipv4Addr,
+    pub(crate) backend: Address,
     pub(crate) packet: Vec<u8>,
 }
 
@@ -74,7 +76,7 @@ pub(crate) struct Stack<K> {
     lines: Vec<Line<K>>,
     settings: Arc<ClientConfig>,
     /// The next port towards each backend.
-    ports: BTreeMap<SocketAddrV4, u16>,
+    ports: BTreeMap<SocketAddr, u16>,
     seed: u64,
 }
 
@@ -102,7 +104,7 @@ impl<K> Stack<K> {
         self.lines[at].call(now, call, port, &self.settings);
     }
 
-    fn next_port(&mut self, backend: SocketAddrV4) -> u16 {
+    fn next_port(&mut self, backend: SocketAddr) -> u16 {
         if self.ports.len() >= PORTS_KNOWN_MAX {
             self.ports.clear();
         }
@@ -114,8 +116,8 @@ impl<K> Stack<K> {
 
     /// Takes a packet of a backend.
     pub(crate) fn deliver(&mut self, scope: ScopeId, packet: &[u8]) {
-        let Some(&[a, b, c, d]) = packet.get(16..20) else { return };
-        let route = Route { scope, source: Ipv4Addr::new(a, b, c, d) };
+        let Some(destination) = destination(packet) else { return };
+        let route = Route { scope, source: destination.ip() };
         if let Some(line) = self.lines.iter_mut().find(|line| line.route == route) {
             line.wire.incoming.push_back(packet.to_vec());
         }
@@ -137,13 +139,17 @@ impl<K> Stack<K> {
         for line in &mut self.lines {
             let scope = line.route.scope;
             all.extend(line.wire.outgoing.drain(..).filter_map(|packet| {
-                let &[a, b, c, d] = packet.get(16..20)? else { return None };
-                Some(Outgoing { scope, backend: Ipv4Addr::new(a, b, c, d), packet })
+                Some(Outgoing { scope, backend: destination(&packet)?, packet })
             }));
         }
         self.lines.retain(|line| !line.connections.is_empty());
         all
     }
+}
+
+/// Where a packet of either family goes.
+fn destination(packet: &[u8]) -> Option<Address> {
+    Some(Ip::of(packet)?.addresses().1)
 }
 
 /// All attempts from one address.
@@ -174,9 +180,14 @@ impl<K> Line<K> {
         let mut interface = Interface::new(config, &mut wire, instant(now));
         // Tables of one entry have room for one.
         interface.update_ip_addrs(|addresses| {
-            let _ = addresses.push(IpCidr::new(route.source.into(), 32));
+            let bits = Family::of(route.source).bits();
+            let _ = addresses.push(IpCidr::new(route.source.into(), bits));
         });
-        let _ = interface.routes_mut().add_default_ipv4_route(route.source);
+        let routes = interface.routes_mut();
+        let _ = match route.source {
+            IpAddr::V4(source) => routes.add_default_ipv4_route(source),
+            IpAddr::V6(source) => routes.add_default_ipv6_route(source),
+        };
         Line {
             route,
             interface,
@@ -191,7 +202,7 @@ impl<K> Line<K> {
         let mut socket = tcp::Socket::new(buffer(WINDOW_BYTES), buffer(SEND_BYTES));
         socket.set_nagle_enabled(false);
         let local = IpEndpoint::new(self.route.source.into(), port);
-        let remote = IpEndpoint::new((*call.backend.ip()).into(), call.backend.port());
+        let remote = IpEndpoint::new(call.backend.ip().into(), call.backend.port());
         // Refused for port 0 or an unspecified address only, which no probe has: then it times out.
         let _ = socket.connect(self.interface.context(), remote, local);
         let handle = self.sockets.add(socket);

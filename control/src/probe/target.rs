@@ -1,8 +1,10 @@
 //! Who shall be asked what, as the configuration has it.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddrV4};
+use std::net::SocketAddr;
 use std::time::Duration;
+
+use dataplane::types::Family;
 
 use super::{Pace, Question, Route};
 use crate::config::{Config, LoadBalancer, Probe};
@@ -12,7 +14,7 @@ use crate::state::{Probed, Registry};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) route: Route,
-    pub(crate) backend: SocketAddrV4,
+    pub(crate) backend: SocketAddr,
     pub(crate) question: Question,
     pub(crate) timeout: Duration,
 }
@@ -23,16 +25,14 @@ pub(crate) fn targets(config: &Config, registry: &Registry) -> BTreeMap<Probed, 
     for (at, balancer) in config.load_balancers().iter().enumerate() {
         let network = config.virtual_networks().get(balancer.virtual_network);
         let scope = network.and_then(|network| registry.scope(&network.name));
-        let (Some(scope), Some(IpAddr::V4(source))) = (scope, config.probe_source(at)) else {
-            continue;
-        };
+        let Some(scope) = scope else { continue };
         let header = has_proxy_headers(config, at);
         for (key, probe) in probed(balancer) {
-            // Others are refused where the file is read.
-            let IpAddr::V4(address) = key.address else { continue };
+            let source = config.probe_source(at, Family::of(key.address));
+            let Some(source) = source else { continue };
             let target = Target {
                 route: Route { scope, source },
-                backend: SocketAddrV4::new(address, probe.port),
+                backend: SocketAddr::new(key.address, probe.port),
                 question: Question {
                     protocol: probe.protocol,
                     path: probe.request_path.clone(),

@@ -1,7 +1,7 @@
 //! TLS as a probe speaks it: to any server, whatever its certificate. A probe asks whether a
 //! backend works, not who it is; Azure's verify nothing either.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio_rustls::rustls::client::danger::{
@@ -26,9 +26,9 @@ pub(super) fn settings() -> Result<Arc<ClientConfig>, Error> {
 /// A conversation with a backend.
 pub(super) fn client(
     settings: &Arc<ClientConfig>,
-    backend: Ipv4Addr,
+    backend: IpAddr,
 ) -> Result<ClientConnection, Error> {
-    ClientConnection::new(Arc::clone(settings), ServerName::from(std::net::IpAddr::V4(backend)))
+    ClientConnection::new(Arc::clone(settings), ServerName::from(backend))
 }
 
 /// Believes every certificate.

@@ -16,6 +16,9 @@ pub enum Family {
 }
 
 impl Family {
+    /// Both.
+    pub const ALL: [Family; 2] = [Family::V4, Family::V6];
+
     /// That of an address.
     #[inline(always)]
     #[must_use]

@@ -1,6 +1,6 @@
 //! Ethernet II headers (IEEE 802.3, 3.2): 14 bytes, untagged.
 
-use crate::types::MacAddress;
+use crate::types::{Family, MacAddress};
 
 /// Bytes of the header.
 pub const HEADER_BYTES: usize = 14;
@@ -15,6 +15,15 @@ pub const VLAN: u16 = 0x8100;
 pub const SERVICE_VLAN: u16 = 0x88a8;
 /// EtherType of IPv6.
 pub const IPV6: u16 = 0x86dd;
+
+/// EtherType of packets of a family.
+#[must_use]
+pub const fn ethertype(family: Family) -> u16 {
+    match family {
+        Family::V4 => IPV4,
+        Family::V6 => IPV6,
+    }
+}
 
 /// A header to read.
 #[derive(Clone, Copy)]

@@ -1,6 +1,8 @@
 //! IPv6 on either side, or on both: curl and nginx, datagrams, the kernels' own Neighbor Discovery,
 //! and what adit tells of such flows.
 
+mod probes;
+
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -28,7 +30,12 @@ pub(super) const CASES: &[Case] = &[
     Case::new("ipv6::xdp", XDP, ipv6).with(&["curl", "nginx"]),
     Case::new("ipv6::fast_path_2_workers", FAST_2, ipv6).with(&["curl", "nginx"]),
     Case::new("ipv6::refused_configuration", PACKET_2, refused),
+    Case::new("ipv6::probes_packet_2_workers", PACKET_2, probes::probes).with(PROBED),
+    Case::new("ipv6::probes_tap_2_workers", TAP_2, probes::probes).with(PROBED),
+    Case::new("ipv6::probes_xdp", XDP, probes::probes).with(PROBED),
 ];
+
+const PROBED: &[&str] = &["curl", "nginx", "openssl"];
 
 /// A way through adit: the endpoint, and what the backend sees.
 struct Way {

@@ -5,10 +5,10 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::Stdio;
 use std::time::Duration;
 
+use lab::Process;
 use lab::backend::HttpServer;
 use lab::backend::trouble::{ProxyStrict, ResetAt};
 use lab::client::{Session, http_get, udp_exchange};
-use lab::{Namespace, Process};
 use serde_json::Value;
 
 use super::{PACKET, PACKET_2, TAP, XDP};
@@ -276,11 +276,10 @@ fn killed(world: &mut World) -> Outcome {
     Ok(())
 }
 
-/// OpenSSL's server with a certificate that nobody has signed.
-fn https(world: &mut World) -> Outcome {
-    let directory = world.adit.directory().to_owned();
+/// Makes a certificate that nobody has signed.
+pub(super) fn certificate(world: &World) -> Outcome {
     let made = role::program_in(&world.middle, "openssl")?
-        .current_dir(&directory)
+        .current_dir(world.adit.directory())
         .args([
             "req",
             "-x509",
@@ -295,19 +294,25 @@ fn https(world: &mut World) -> Outcome {
         .args(["-keyout", "key.pem", "-out", "certificate.pem"])
         .output()?;
     ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let serve = |namespace: &Namespace| -> Result<Process, Failure> {
-        let mut command = role::program_in(namespace, "openssl")?;
-        command.current_dir(&directory).stdin(Stdio::null());
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        command.args(["s_server", "-www", "-quiet", "-accept", &TLS.to_string()]);
-        Ok(Process::start({
-            command.args(["-key", "key.pem", "-cert", "certificate.pem"]);
-            command
-        })?)
-    };
+    Ok(())
+}
+
+/// OpenSSL's server with that certificate, at a port or an address of a backend.
+pub(super) fn tls_server(world: &World, backend: usize, at: &str) -> Result<Process, Failure> {
+    let mut command = role::program_in(world.backends[backend].station.namespace(), "openssl")?;
+    command.current_dir(world.adit.directory()).stdin(Stdio::null());
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command.args(["s_server", "-www", "-quiet", "-accept", at]);
+    command.args(["-key", "key.pem", "-cert", "certificate.pem"]);
+    Ok(Process::start(command)?)
+}
+
+/// A server that speaks TLS, two in fact, and one that does not.
+fn https(world: &mut World) -> Outcome {
+    certificate(world)?;
     let mut servers = Vec::new();
-    for backend in &world.backends[..2] {
-        servers.push(serve(backend.station.namespace())?);
+    for backend in 0..2 {
+        servers.push(tls_server(world, backend, &TLS.to_string())?);
     }
     let plain = SocketAddrV4::new(BACKENDS[2], TLS);
     let _plain = HttpServer::start(world.backends[2].station.namespace(), plain, "plain")?;

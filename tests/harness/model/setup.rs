@@ -18,7 +18,7 @@ use dataplane::snapshot::{
     SecurityGroupPlan, SecurityRule, ServicePlan, Timeouts, Treatment, UdpTracking,
 };
 use dataplane::types::{
-    DeviceIndex, LinkId, MacAddress, Prefix, Protocol, ProxyDialect, ScopeId, ServiceIndex,
+    DeviceIndex, Family, LinkId, MacAddress, Prefix, Protocol, ProxyDialect, ScopeId, ServiceIndex,
 };
 
 /// Letters of the devices.
@@ -136,7 +136,7 @@ pub(super) const KNOBS: [(Knob, &str, u32, u32); 24] = [
     (Knob::Space, "space", 3, 2),
     (Knob::Routes, "routes", 1, 4),
     (Knob::Proxy, "proxy", 2, 4),
-    (Knob::Probes, "probes", 2, 3),
+    (Knob::Probes, "probes", 2, 4),
     (Knob::Drained, "drained", 2, 16),
     (Knob::Floating, "floating", 2, 64),
     (Knob::Family, "family", 4, 2),
@@ -239,20 +239,27 @@ impl Setup {
             endpoints: (0..4).filter_map(|endpoint| self.endpoint(endpoint)).collect(),
             leaving_nat_ips: (0..2).flat_map(|service| self.leaving(service)).collect(),
             quotas: (0..4).map(|endpoint| self.quota(endpoint)).collect(),
-            probe_sources: (0..2).filter_map(|service| self.probe_source(service)).collect(),
+            probe_sources: (0..2).flat_map(|service| self.probe_sources(service)).collect(),
             security_groups: (0..4).map(|group| self.security_group(group)).collect(),
             fair_share_percent: FAIR_SHARES[self.get(Knob::FairShare, 0) as usize],
         }
     }
 
-    fn probe_source(&self, service: u32) -> Option<ProbeSourcePlan> {
-        let address = match self.get(Knob::Probes, service) {
-            0 => return None,
-            1 => *self.service(service).nat_ips.first()?,
-            _ => probe_source(service),
+    /// None, a NAT IP of each family, or addresses of one family or of both.
+    fn probe_sources(&self, service: u32) -> Vec<ProbeSourcePlan> {
+        let own = probe_source(service);
+        let addresses = match self.get(Knob::Probes, service) {
+            0 => Vec::new(),
+            1 => {
+                let nat_ips = self.service(service).nat_ips;
+                let first = |family| nat_ips.iter().copied().find(|it| Family::of(*it) == family);
+                Family::ALL.into_iter().filter_map(first).collect()
+            }
+            2 => vec![own],
+            _ => vec![own, in_ipv6(own)],
         };
         let scope = ScopeId(u16::try_from(self.get(Knob::Provider, service)).unwrap());
-        Some(ProbeSourcePlan { scope, address })
+        addresses.into_iter().map(|address| ProbeSourcePlan { scope, address }).collect()
     }
 
     fn device(&self, at: u16) -> Option<DevicePlan> {

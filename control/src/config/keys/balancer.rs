@@ -1,7 +1,7 @@
 //! Keys of load balancers.
 
 use super::Absent::{self, Refused, Same};
-use super::Form::{Number, Text, TextsOr};
+use super::Form::{Number, Text, TextOrTexts, TextsOr};
 use super::Range::{self, Numbers};
 use super::{ADDRESS, FLAG, Form, Key, Keys, NAME, TIMEOUT, key, reference_to, tables, words};
 
@@ -63,10 +63,13 @@ pub(super) static LOAD_BALANCER: Keys = Keys {
         ),
         key(
             "probe_source_ip_address",
-            (Text, Range::Said("an IPv4 address that is used for nothing else")),
-            Absent::Said("the first NAT IP of the first service"),
+            (
+                TextOrTexts,
+                Range::Said("an address that is used for nothing else, or one of each family"),
+            ),
+            Absent::Said("the first NAT IP of the backend's family, of the first service"),
             "\"10.1.0.6\"",
-            "Where probes come from. Backends must have a way back to it.",
+            "Where probes come from, to backends of its family. They must have a way back to it.",
         ),
     ],
 };

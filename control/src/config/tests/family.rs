@@ -34,23 +34,27 @@ fn backends_of_a_family_need_a_nat_ip_of_it() {
     assert_fault(&text, "private_link_service[0]", 39, &["no IPv4 NAT IP"]);
 }
 
+/// Both families are probed, each from the first NAT IP of its own.
 #[test]
-fn ipv6_backends_are_not_probed() {
-    let six = wide(BACKENDS, "[\"fd01::10\"]").replacen("10.1.0.4", "fd01::4", 1);
-    let probed = six.replacen(
+fn backends_of_both_families_are_probed() {
+    let both = "private_ip_address = \"fd01::4\" }, { name = \"four\", \
+        private_ip_address = \"10.1.0.4\" }";
+    let text = wide(BACKENDS, "[\"10.1.0.10\", \"fd01::10\"]").replacen(NAT_IP, both, 1);
+    let probed = text.replacen(
         "idle_timeout_minutes = 5",
         "idle_timeout_minutes = 5\nprobe = \"tcp\"\n[[load_balancer.probe]]\nname = \"tcp\"\n\
          protocol = \"Tcp\"\nport = 8080",
         1,
     );
-    check(&six).unwrap();
-    let path = "load_balancer[0].load_balancing_rule[0].probe";
-    assert_fault(
-        &probed,
-        path,
-        33,
-        &["fd01::10 is IPv6", "IPv4 only", "leave the rule's probe out"],
-    );
+    let config = check(&probed).unwrap().config;
+    let (snapshot, registry) = crate::compile::compile(&config, &Registry::default()).unwrap();
+    let asked = crate::probe::targets(&config, &registry);
+    let asked = asked.values().map(|(target, _)| (target.route.source, target.backend));
+    let asked: Vec<_> = asked.map(|(from, to)| (from.to_string(), to.to_string())).collect();
+    let pairs = [("10.1.0.4", "10.1.0.10:8080"), ("fd01::4", "[fd01::10]:8080")];
+    assert_eq!(asked, pairs.map(|(from, to)| (from.to_owned(), to.to_owned())));
+    let sources = snapshot.probe_sources().iter().map(|source| source.address.to_string());
+    assert_eq!(sources.collect::<Vec<_>>(), ["10.1.0.4", "fd01::4"]);
 }
 
 #[test]

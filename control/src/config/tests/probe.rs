@@ -1,5 +1,7 @@
 //! What load balancers say of health probes, and what verdicts make of a pool.
 
+use dataplane::types::Family;
+
 use super::*;
 use crate::config::{NoHealthyBackends, Probe, ProbeProtocol};
 use crate::state::{Health, Probed};
@@ -94,14 +96,35 @@ fn probes_come_from_a_nat_ip_or_from_an_address_that_is_nothing_else() {
         let key = format!("sku = \"standard\"\nprobe_source_ip_address = \"{address}\"");
         probe.replacen("sku = \"standard\"", &key, 1)
     };
-    let source = |text: &str| {
+    let source = |text: &str, family| {
         let checked = check(text).unwrap_or_else(|errors| panic!("{errors}"));
-        checked.config.probe_source(0).map(|address| address.to_string())
+        checked.config.probe_source(0, family).map(|address| address.to_string())
     };
-    assert_eq!(source(&probe).as_deref(), Some("10.1.0.4"), "the first NAT IP");
+    let four = Family::V4;
+    assert_eq!(source(&probe, four).as_deref(), Some("10.1.0.4"), "the first NAT IP");
+    assert_eq!(source(&probe, Family::V6), None, "no NAT IP of that family");
     for address in ["10.1.0.4", "10.1.0.99", "168.63.129.16", "192.0.2.7"] {
-        assert_eq!(source(&from(address)).as_deref(), Some(address));
+        assert_eq!(source(&from(address), four).as_deref(), Some(address));
     }
+    for address in ["fe80::1234:5678:9abc", "2001:db8::7"] {
+        assert_eq!(source(&from(address), Family::V6).as_deref(), Some(address));
+        assert_eq!(source(&from(address), four).as_deref(), Some("10.1.0.4"), "as before");
+    }
+    let list = |list: &str| from("@").replace("\"@\"", list);
+    let both = list("[\"2001:db8::7\", \"10.1.0.99\"]");
+    let sources = Family::ALL.map(|family| source(&both, family).unwrap());
+    assert_eq!(sources, ["10.1.0.99", "2001:db8::7"]);
+    let path = "load_balancer[0].probe_source_ip_address";
+    assert_fault(&list("[]"), path, 25, &["empty", "write \"10.1.0.6\""]);
+    assert_fault(&list("7"), path, 25, &["a string in quotes, or a list of them"]);
+    let two = list("[\"10.1.0.98\", \"10.1.0.99\"]");
+    assert_fault(
+        &two,
+        &format!("{path}[1]"),
+        25,
+        &["10.1.0.99 is one more of IPv4", "one address"],
+    );
+    assert_fault(&from("fe80::1"), path, 25, &["link-local"]);
     let path = "load_balancer[0].probe_source_ip_address";
     assert_fault(&from("127.0.0.1"), path, 25, &["loopback", "a NAT IP"]);
     assert_fault(&from("10.1.0.10"), path, 25, &["already a backend"]);

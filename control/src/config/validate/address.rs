@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use dataplane::types::{Family, Prefix};
+use dataplane::types::{Addresses, Family, Prefix};
 
 use super::super::raw::Text;
 use super::super::valid::VirtualNetwork;
@@ -195,6 +195,29 @@ pub(super) fn claim(
     let problem = format!("{address} is already {} (line {line})", other.name());
     let cure = "an address of a virtual network has one use: choose another";
     context.error(&text.place, problem, cure);
+}
+
+/// One address, or one of each family, as `judge` takes them one by one.
+pub(super) fn of_each_family(
+    context: &mut Context,
+    texts: &[Text],
+    mut judge: impl FnMut(&mut Context, &Text) -> Option<IpAddr>,
+) -> Option<Addresses> {
+    // All are judged before any of them ends the list.
+    let judged: Vec<_> = texts.iter().map(|text| judge(context, text)).collect();
+    let mut judged = judged.into_iter().zip(texts);
+    let mut addresses = Addresses::from(judged.next()?.0?);
+    for (address, text) in judged {
+        let address = address?;
+        let Some(both) = addresses.and(address) else {
+            let problem = format!("{address} is one more of {}", Family::of(address).name());
+            let cure = "write one address of each family at most: [\"10.0.0.5\", \"fd00:1::5\"]";
+            context.error(&text.place, problem, cure);
+            return None;
+        };
+        addresses = both;
+    }
+    Some(addresses)
 }
 
 /// As [`host_of`] with [`claim`], for a network that may not be valid itself.

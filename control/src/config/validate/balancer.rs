@@ -59,7 +59,7 @@ fn load_balancer(
     let probes: Vec<_> = raw.probes.iter().map(|raw| probe::probe(context, raw)).collect();
     let probe_names =
         context.positions(raw.probes.iter().map(|probe| probe.name.as_ref()), "probe");
-    let probe_source = probe::source(context, file, raw, network, networks);
+    let probe_sources = probe::sources(context, file, raw, network, networks);
     warn_of_idle_probes(context, raw);
     let rules: Vec<_> =
         raw.rules.iter().map(|raw| rule(context, &table, &probe_names, (frontend, raw))).collect();
@@ -83,7 +83,7 @@ fn load_balancer(
         rules: rules.into_iter().collect::<Option<_>>()?,
         inbound_nat_rules: nat_rules.into_iter().collect::<Option<_>>()?,
         probes: probes.into_iter().collect::<Option<_>>()?,
-        probe_source: probe_source?,
+        probe_sources: probe_sources?,
     })
 }
 

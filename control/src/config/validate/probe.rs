@@ -1,9 +1,9 @@
 //! Health probes of load balancers.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use dataplane::types::{Family, Prefix};
+use dataplane::types::{Addresses, Family, Prefix};
 
 use super::super::probe::{
     HTTP_PORTS_REFUSED, INTERVAL_DEFAULT, INTERVAL_MAX, INTERVAL_MIN, NoHealthyBackends, Probe,
@@ -11,11 +11,14 @@ use super::super::probe::{
 };
 use super::super::raw::{RawConfig, RawLoadBalancer, RawProbe, Text};
 use super::super::valid::VirtualNetwork;
-use super::address::{Use, address, claim, unusable};
+use super::address::{Use, address, claim, of_each_family, unusable};
 use super::{Context, value};
 
-/// Azure probes from here; it lies in no virtual network.
-const AZURE_SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(168, 63, 129, 16));
+/// Azure probes from here; they lie in no virtual network.
+const AZURE_SOURCES: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+    IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0x1234, 0x5678, 0x9abc)),
+];
 
 pub(super) fn probe(context: &mut Context, raw: &RawProbe) -> Option<Probe> {
     let name = context.name(raw.name.as_ref());
@@ -104,29 +107,32 @@ fn request_path(
     }
 }
 
-/// The address that probes come from, if it is said.
-pub(super) fn source(
+/// The addresses that probes come from, if they are said.
+pub(super) fn sources(
     context: &mut Context,
     raw: &RawConfig,
     balancer: &RawLoadBalancer,
     network: Option<usize>,
     networks: &[Option<VirtualNetwork>],
-) -> Option<Option<IpAddr>> {
-    let Some(text) = &balancer.probe_source_ip_address else { return Some(None) };
-    let address = address(context, text)?;
-    let at = network?;
-    let network = networks.get(at)?.as_ref()?;
-    judge_source(context, text, address, network)?;
+) -> Option<Option<Addresses>> {
+    let Some(texts) = &balancer.probe_source_ip_address else { return Some(None) };
     // NAT IPs of its own services claim themselves, and may be named here.
     let name = |name: &Option<Text>| name.as_ref().map(|name| name.value.clone());
     let own =
         raw.services.iter().filter(|service| name(&service.load_balancer) == name(&balancer.name));
     let nat_ips = own.filter_map(|service| service.nat_ips.as_ref()).flatten();
-    let mut nat_ips = nat_ips.filter_map(|nat_ip| nat_ip.private_ip_address.as_ref());
-    if !nat_ips.any(|nat_ip| nat_ip.value.parse() == Ok(address)) {
-        claim(context, text, at, address, Use::ProbeSource);
-    }
-    Some(Some(address))
+    let nat_ips = nat_ips.filter_map(|nat_ip| nat_ip.private_ip_address.as_ref());
+    let nat_ips: Vec<IpAddr> = nat_ips.filter_map(|nat_ip| nat_ip.value.parse().ok()).collect();
+    let source = |context: &mut Context, text: &Text| {
+        let address = address(context, text)?;
+        let at = network?;
+        judge_source(context, text, address, networks.get(at)?.as_ref()?)?;
+        if !nat_ips.contains(&address) {
+            claim(context, text, at, address, Use::ProbeSource);
+        }
+        Some(address)
+    };
+    of_each_family(context, texts, source).map(Some)
 }
 
 /// A source is one that a host could have, of any network: backends may reach it by a route.
@@ -140,7 +146,7 @@ fn judge_source(
         return super::address::host_of(context, text, network).map(drop);
     }
     let host = Prefix::new(address, Family::of(address).bits())?;
-    let what = unusable(host).filter(|_| address != AZURE_SOURCE);
+    let what = unusable(host).filter(|_| !AZURE_SOURCES.contains(&address));
     let Some(what) = what else { return Some(()) };
     let problem = format!("{address} lies in {what}");
     context.error(&text.place, problem, "leave it out: probes then come from a NAT IP");

@@ -31,7 +31,7 @@ pub(super) fn load_balancer(
         rules: rules.filter_map(|rule| self::rule(balancer, address, rule)).collect(),
         inbound_nat_rules: nat_rules.flat_map(|rule| self::nat_rules(address, rule)).collect(),
         probes: balancer.probes.iter().map(probe).collect(),
-        probe_source: None,
+        probe_sources: None,
     }
 }
 
