@@ -336,6 +336,7 @@ fn plan(capacity: usize) -> Plan {
         quotas: Vec::new(),
         probe_sources: Vec::new(),
         security_groups: Vec::new(),
+        peerings: Vec::new(),
         fair_share_percent: 0,
         devices: vec![device("consumer", ScopeId(0)), device("provider", ScopeId(1))],
         scopes: vec![scope.clone(), scope],

@@ -6,8 +6,8 @@
 
 use dataplane::limits;
 use dataplane::snapshot::{
-    Balance, Endpoint, EndpointPlan, Plan, ProbeSourcePlan, QuotaPlan, RoutePlan, RulePlan,
-    ScopePlan, ServicePlan, Snapshot,
+    Balance, Endpoint, EndpointPlan, PeeringPlan, Plan, ProbeSourcePlan, QuotaPlan, RoutePlan,
+    RulePlan, ScopePlan, ServicePlan, Snapshot,
 };
 use dataplane::types::{Family, ScopeId, ServiceIndex};
 
@@ -113,8 +113,21 @@ fn plan(config: &Config, registry: &Registry) -> Option<Plan> {
         quotas,
         probe_sources,
         security_groups: security::groups(config, registry)?,
+        peerings: peerings(config, &networks)?,
         fair_share_percent: config.settings.fair_share_percent,
     })
+}
+
+/// What networks say of their peers; where each network is numbered so.
+fn peerings(config: &Config, scopes: &[Option<ScopeId>]) -> Option<Vec<PeeringPlan>> {
+    let scope = |at: usize| *scopes.get(at)?;
+    let networks = config.virtual_networks.iter().enumerate();
+    let sides = networks.flat_map(|(at, one)| one.peers.iter().map(move |&peer| (at, peer)));
+    let plan = |(at, peer): (usize, usize)| {
+        let prefixes = config.virtual_networks.get(peer)?.address_space.clone();
+        Some(PeeringPlan { scope: scope(at)?, with: scope(peer)?, prefixes })
+    };
+    sides.map(plan).collect()
 }
 
 fn scope(network: &VirtualNetwork) -> ScopePlan {

@@ -8,6 +8,7 @@ mod balance;
 mod error;
 mod keys;
 mod name;
+mod peering;
 mod plain;
 mod probe;
 mod profile;

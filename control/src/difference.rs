@@ -88,7 +88,7 @@ fn resources(config: &Config, registry: &Registry) -> Resources {
     let mut all = Resources::new();
     for network in config.virtual_networks() {
         let name = network.name.to_string();
-        all.insert(("virtual_network", name), of_network(network));
+        all.insert(("virtual_network", name), of_network(config, network));
         for subnet in &network.subnets {
             let name = format!("{}/{}", network.name, subnet.name);
             all.insert(("subnet", name), of_subnet(config, subnet));
@@ -123,14 +123,17 @@ fn network_name(config: &Config, at: usize) -> String {
     config.virtual_networks().get(at).map_or_else(String::new, |network| network.name.to_string())
 }
 
-fn of_network(network: &VirtualNetwork) -> BTreeMap<&'static str, String> {
+fn of_network(config: &Config, network: &VirtualNetwork) -> BTreeMap<&'static str, String> {
     let route = |route: &crate::config::Route| {
         format!("{} by {}", route.address_prefix, route.next_hop_ip_address)
     };
     let routes: Vec<String> = network.routes.iter().map(route).collect();
+    let peers = network.peers.iter().map(|&peer| network_name(config, peer));
+    let peers: Vec<String> = peers.collect();
     BTreeMap::from([
         ("address_space", network.address_space_text()),
         ("remote_address_space", network.remote_address_space_text()),
+        ("peered_with", peers.join(", ")),
         ("routes", routes.join(", ")),
     ])
 }

@@ -1,11 +1,15 @@
 //! Which side of adit a packet is for, by the virtual network that it came from and its destination
 //! address, and by nothing else (I1).
+//!
+//! A network has endpoints of its own and those of its peers: of a peer, nothing else of adit is
+//! reached, and from a peer, only hosts of its own prefixes come.
 
 use crate::drop_reason::DropReason;
-use crate::snapshot::{Local, Snapshot};
+use crate::snapshot::{Local, PeeringState, Snapshot};
 use crate::types::{Address, ScopeId};
 
-/// What adit is under the packet's destination address.
+/// What adit is under the packet's destination address; an endpoint of a network that its own one
+/// names as a peer, whether or not that one agrees ([`judge_client`] asks).
 ///
 /// # Errors
 /// Nothing: the packet never leaves.
@@ -15,7 +19,34 @@ pub fn classify(
     scope: ScopeId,
     destination: Address,
 ) -> Result<Local, DropReason> {
-    snapshot.local(scope, destination).ok_or(DropReason::NoEndpoint)
+    let own = snapshot.local(scope, destination);
+    own.map_or_else(|| endpoint_of_peer(snapshot, scope, destination), Ok)
+}
+
+/// The endpoint that a peer of the network has under an address.
+#[cold]
+fn endpoint_of_peer(
+    snapshot: &Snapshot,
+    scope: ScopeId,
+    address: Address,
+) -> Result<Local, DropReason> {
+    let peer = snapshot.peer_at(scope, address).ok_or(DropReason::NoEndpoint)?;
+    match snapshot.local(peer.scope, address) {
+        Some(local @ Local::Endpoint(_)) => Ok(local),
+        _ => Err(DropReason::NoEndpoint),
+    }
+}
+
+/// Whether adit answers for an address on the devices of a network: it is adit's there, or an
+/// endpoint's of a peer that agrees to be one.
+#[must_use]
+pub fn answers_for(snapshot: &Snapshot, scope: ScopeId, address: Address) -> bool {
+    let agrees = || {
+        let peer = snapshot.peer_at(scope, address);
+        peer.is_some_and(|peer| peer.state == PeeringState::Connected)
+    };
+    snapshot.local(scope, address).is_some()
+        || agrees() && endpoint_of_peer(snapshot, scope, address).is_ok()
 }
 
 /// Whether a client may have this source address: inside the address space of its virtual network,
@@ -31,6 +62,34 @@ pub fn judge_source(
     let legitimate =
         snapshot.in_address_space(scope, source) && snapshot.local(scope, source).is_none();
     if legitimate { Ok(()) } else { Err(DropReason::SourceSpoofed) }
+}
+
+/// Whether a client of a network may dial an endpoint that lives in the same network or in another:
+/// by its address, and there by the peering of the two.
+///
+/// # Errors
+/// It may not.
+pub fn judge_client(
+    snapshot: &Snapshot,
+    (scope, client): (ScopeId, Address),
+    home: ScopeId,
+) -> Result<(), DropReason> {
+    judge_source(snapshot, scope, client)?;
+    if scope == home { Ok(()) } else { judge_peer(snapshot, (scope, client), home) }
+}
+
+#[cold]
+fn judge_peer(
+    snapshot: &Snapshot,
+    (scope, client): (ScopeId, Address),
+    home: ScopeId,
+) -> Result<(), DropReason> {
+    if snapshot.peering(home, scope) != Some(PeeringState::Connected) {
+        return Err(DropReason::PeeringNotConnected);
+    }
+    // Whoever comes to the peer by a router is no host of it.
+    let comes_from = snapshot.peer_at(home, client).map(|peer| peer.scope);
+    if comes_from == Some(scope) { Ok(()) } else { Err(DropReason::PeeringNotTransitive) }
 }
 
 #[cfg(test)]

@@ -171,8 +171,14 @@ drop_reasons! {
         "The source address is outside the virtual network's address space, or is adit's own.",
         "Add the prefix to the virtual network's address_space if it is legitimate.", "RFC 2827";
     NoEndpoint, "no_endpoint",
-        "No private endpoint and no NAT IP of this virtual network has the destination address.",
+        "No private endpoint and no NAT IP has the destination address in this virtual network.",
         "Compare the address with `adit endpoints`.", "I1";
+    PeeringNotConnected, "peering_not_connected",
+        "The endpoint is in a virtual network whose peering with this one is not on both sides.",
+        "Name each network in the other's peered_with, or create the missing peering.", "I1";
+    PeeringNotTransitive, "peering_not_transitive",
+        "The client came by a router of a virtual network that is peered with the endpoint's.",
+        "Peer its own network with the endpoint's: peerings lead no further.", "I1";
     ConnectionPending, "connection_pending",
         "The endpoint's connection waits for approval.",
         "Approve it: `adit approve ENDPOINT`.", "I11";

@@ -126,6 +126,8 @@ end_reasons! {
     EndpointRemoved, "endpoint_removed";
     /// Its client's address is none of its virtual network any more.
     ClientRemoved, "client_removed";
+    /// Its client's virtual network is no longer peered with the endpoint's.
+    PeeringRemoved, "peering_removed";
     /// Its backend is gone.
     BackendRemoved, "backend_removed";
     /// Its NAT IP is gone.

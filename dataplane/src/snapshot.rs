@@ -10,6 +10,7 @@
 //! snapshot never does.
 
 mod patch;
+mod peering;
 mod plan;
 mod quota;
 mod security;
@@ -27,6 +28,7 @@ use crate::hash::FixedMap;
 
 pub use crate::types::{Ending, Persistence, Timeouts};
 pub use patch::Patch;
+pub use peering::{PeerSpace, PeeringPlan, PeeringState};
 pub use plan::{
     Balance, DeviceKind, DevicePlan, EndpointPlan, LeavingPlan, Plan, PlanError, ProbeSourcePlan,
     QuotaPlan, RoutePlan, RulePlan, ScopePlan, ServicePlan, UdpTracking,
@@ -35,6 +37,8 @@ pub use quota::{Quota, Reserves};
 pub use security::{Access, Dialling, PortRange, SecurityGroup, SecurityGroupPlan, SecurityRule};
 pub use spread::Spread;
 pub use treatment::{Fragments, IcmpAnswers, IcmpErrors, MssClamp, Treatment};
+
+use peering::Peers;
 
 use crate::types::{
     Address, BackendIndex, DeviceIndex, EndpointIndex, Family, LinkId, NeighborIndex, Prefix,
@@ -286,6 +290,7 @@ struct Scope {
     devices: Box<[DeviceIndex]>,
     /// Whether adit has an IPv6 address there.
     speaks_ipv6: bool,
+    peers: Peers,
 }
 
 /// The configuration of one generation. See the module's documentation.
@@ -356,11 +361,12 @@ impl Snapshot {
         self.devices.get(device.slot())?.as_ref().map(|device| device.scope)
     }
 
-    /// Whether adit has an IPv6 address in a virtual network.
+    /// Whether adit has an IPv6 address in a virtual network, or may have one in a peer of it.
     #[inline]
     #[must_use]
     pub fn speaks_ipv6(&self, scope: ScopeId) -> bool {
-        self.scopes.get(scope.slot()).is_some_and(|scope| scope.speaks_ipv6)
+        let scope = self.scopes.get(scope.slot());
+        scope.is_some_and(|scope| scope.speaks_ipv6 || scope.peers.speak_ipv6())
     }
 
     /// The devices of a virtual network.
@@ -378,7 +384,7 @@ impl Snapshot {
         scope.is_some_and(|scope| scope.address_space.iter().any(|prefix| prefix.contains(address)))
     }
 
-    /// What adit is under this address.
+    /// What adit is under this address in the network itself.
     #[inline(always)]
     #[must_use]
     pub fn local(&self, scope: ScopeId, address: impl Into<Address>) -> Option<Local> {

@@ -19,6 +19,7 @@ mod mtu;
 mod nat_ips;
 mod observe;
 mod outage;
+mod peering;
 mod plan;
 mod privileges;
 mod probes;
@@ -57,6 +58,7 @@ pub(crate) fn all() -> Vec<Case> {
         transfers::CASES,
         connections::CASES,
         topologies::CASES,
+        peering::CASES,
         balance::CASES,
         floating::CASES,
         gate::CASES,

@@ -16,6 +16,7 @@ mod form;
 mod hops;
 mod insertion;
 mod op;
+mod peering;
 mod play;
 mod quota;
 mod rules;

@@ -10,7 +10,7 @@
 //! `timeouts OPENING ESTABLISHED CLOSING UDP` (seconds), `gate NET
 //! approved|pending|rejected|disconnected`, `remove-endpoint NET`, `add-endpoint NET LINK [IP]`,
 //! `floating IP|none` (what backends see as the destination),
-//! `space NET PREFIX` (one more),
+//! `space NET PREFIX` (one more), `peer NET NET PREFIX…` (of the latter; without any it is over),
 //! `remove-rule PORT`, `remove-device NET`, `add-device NET NAME`, `route PREFIX ROUTER`, `mtu NET
 //! BYTES`, `resets`, `hold-down TIME`, `refuse reset|silent`, `echo NET on|off`, `mss
 //! auto|off|BYTES`, `icmp-errors drop|translate`, `fragments drop|reassemble`, `weights N…` (of the
@@ -191,11 +191,15 @@ impl Runner {
         prefix.unwrap_or_else(|| self.fail("a prefix has no host bits"))
     }
 
-    /// One more prefix, or one more endpoint.
+    /// One more prefix, one more endpoint, or who is a peer.
     fn change_network(&self, topology: &mut Topology, net: DeviceIndex, words: &[&str]) {
         match words {
             [prefix] if prefix.contains('/') => {
                 topology.plan.scopes[net.slot()].address_space.push(self.prefix(prefix));
+            }
+            [with @ ("a" | "b" | "p"), prefixes @ ..] => {
+                let prefixes: Vec<Prefix> = prefixes.iter().map(|it| self.prefix(it)).collect();
+                topology.set_peering(ScopeId(net.0), ScopeId(self.device(with).0), &prefixes);
             }
             [link] => topology.add_endpoint(net, LinkId(self.number(link))),
             [link, address] => {
@@ -254,7 +258,7 @@ impl Runner {
             ("refuse", ["silent"]) => topology.set_refusal(Refusal::Silence),
             ("gate", [net, gate]) => topology.set_gate(self.device(net), self.gate(gate)),
             ("remove-endpoint", [net]) => topology.remove_endpoint(self.device(net)),
-            ("space" | "add-endpoint", [net, rest @ ..]) => {
+            ("space" | "add-endpoint" | "peer", [net, rest @ ..]) => {
                 self.change_network(&mut topology, self.device(net), rest);
             }
             ("remove-rule", [port]) => {

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use dataplane::device::Link;
 use dataplane::snapshot::{
-    Balance, DeviceKind, DevicePlan, Ending, EndpointPlan, Gate, LeavingPlan, Plan, Quota,
-    QuotaPlan, Refusal, RulePlan, ScopePlan, ServicePlan, Snapshot, Timeouts, Treatment,
+    Balance, DeviceKind, DevicePlan, Ending, EndpointPlan, Gate, LeavingPlan, PeeringPlan, Plan,
+    Quota, QuotaPlan, Refusal, RulePlan, ScopePlan, ServicePlan, Snapshot, Timeouts, Treatment,
 };
 use dataplane::types::{DeviceIndex, LinkId, MacAddress, Prefix, Protocol, ScopeId, ServiceIndex};
 use pnet_base::MacAddr;
@@ -198,11 +198,36 @@ impl Topology {
         self.plan.endpoints.push(entry);
     }
 
-    /// The endpoint with this address in a network.
+    /// The endpoint with this address that the hosts of a network reach: its own, or that of a
+    /// network that is peered with it.
     #[must_use]
     pub fn endpoint(&self, scope: ScopeId, address: IpAddr) -> Option<&EndpointPlan> {
-        let mut endpoints = self.plan.endpoints.iter();
-        endpoints.find(|endpoint| endpoint.scope == scope && endpoint.address == address)
+        let in_network = |of: ScopeId| {
+            let mut endpoints = self.plan.endpoints.iter();
+            endpoints.find(|endpoint| endpoint.scope == of && endpoint.address == address)
+        };
+        let holds = |said: &&PeeringPlan| said.prefixes.iter().any(|one| one.contains(address));
+        let of_peer = || {
+            let said = self.plan.peerings.iter().filter(|said| said.scope == scope);
+            let peer = said.filter(holds).map(|said| said.with).next()?;
+            self.is_peered(peer, scope).then(|| in_network(peer))?
+        };
+        in_network(scope).or_else(of_peer)
+    }
+
+    /// Whether a network names another as its peer.
+    fn is_peered(&self, scope: ScopeId, with: ScopeId) -> bool {
+        self.plan.peerings.iter().any(|said| said.scope == scope && said.with == with)
+    }
+
+    /// A network says that another is its peer, with these prefixes of it; or without any, that it
+    /// is none any more.
+    pub fn set_peering(&mut self, scope: ScopeId, with: ScopeId, prefixes: &[Prefix]) {
+        let peerings = &mut self.plan.peerings;
+        peerings.retain(|said| (said.scope, said.with) != (scope, with));
+        if !prefixes.is_empty() {
+            peerings.push(PeeringPlan { scope, with, prefixes: prefixes.to_vec() });
+        }
     }
 
     /// The service with this NAT IP in a network.

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 
 use dataplane::account::AccountKey;
+use dataplane::classify::classify;
 use dataplane::generation::Generation;
 use dataplane::snapshot::{
     Endpoint, EndpointPlan, Gate, Local, Patch, Plan, ProbeSourcePlan, Quota, QuotaPlan, Reserves,
     SecurityGroupPlan, Snapshot,
 };
 use dataplane::types::{
-    AccountIndex, Address, LinkId, ScopeId, SecurityGroupIndex, ServiceIndex, WorkerId,
+    AccountIndex, Address, LinkId, Prefix, ScopeId, SecurityGroupIndex, ServiceIndex, WorkerId,
 };
 use harness::Topology;
 use harness::random::Random;
@@ -35,6 +36,12 @@ fn address(number: usize) -> Address {
     }
 }
 
+fn prefix(text: &str) -> Prefix {
+    let (address, length) = text.split_once('/').expect("a prefix");
+    let (address, length) = (address.parse().expect("an address"), length.parse());
+    Prefix::new(address, length.expect("a length")).expect("no host bits")
+}
+
 fn plan() -> Plan {
     let mut topology = Topology::with_backends(&[backend(0), backend(1)]);
     topology.plan.endpoints.clear();
@@ -43,6 +50,10 @@ fn plan() -> Plan {
     topology.plan.services.push(dataplane::snapshot::ServicePlan { nat_ips, ..other });
     let source = ProbeSourcePlan { scope: ScopeId(2), address: address(2).into() };
     topology.plan.probe_sources.push(source);
+    // Another consumer reaches the provider's endpoints; the first names nobody.
+    let space = ["10.1.0.0/16", "2001:db8::/64"].map(prefix);
+    topology.set_peering(ScopeId(1), ScopeId(2), &space);
+    topology.set_peering(ScopeId(2), ScopeId(1), &[prefix("10.0.0.0/16")]);
     topology.plan.security_groups = vec![SecurityGroupPlan::default(); 2];
     topology.plan
 }
@@ -178,12 +189,15 @@ impl Play {
     }
 }
 
-/// What adit is under an address, with the connection behind it instead of a number.
+/// What adit is under an address for the hosts of a network, with the connection behind it instead
+/// of a number.
 fn under(snapshot: &Snapshot, scope: ScopeId, address: Address) -> Option<(Local, Option<LinkId>)> {
-    let local = snapshot.local(scope, address)?;
+    let local = classify(snapshot, scope, address).ok()?;
     let Local::Endpoint(at) = local else { return Some((local, None)) };
     let endpoint = snapshot.endpoint(at).expect("a number that is somebody's");
-    assert_eq!((endpoint.scope, endpoint.address), (scope, address));
+    let is_of_peer = (scope, endpoint.scope) == (ScopeId(1), ScopeId(2));
+    assert!(endpoint.scope == scope || is_of_peer, "{endpoint:?} in {scope:?}");
+    assert_eq!(endpoint.address, address);
     Some((Local::NatIp, Some(endpoint.link)))
 }
 

@@ -39,8 +39,8 @@ pub struct Explanation {
 /// One decision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
-    /// What about: `device`, `destination`, `flow`, `source`, `approval`, `security`, `rule`,
-    /// `backend`, `probe`, `room`, `nat_ip` or `next_hop`.
+    /// What about: `device`, `destination`, `flow`, `source`, `peering`, `approval`, `security`,
+    /// `rule`, `backend`, `probe`, `room`, `nat_ip` or `next_hop`.
     pub about: String,
     /// How it turned out.
     pub judgement: Judgement,

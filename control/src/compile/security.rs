@@ -6,29 +6,27 @@ use std::net::IpAddr;
 use dataplane::snapshot::{Access, PortRange, SecurityGroupPlan, SecurityRule};
 use dataplane::types::{Family, Prefix, SecurityGroupIndex};
 
-use crate::config::{
-    ALLOW_VNET, AddressFilter, Config, DENY_ALL, PrivateEndpoint, Subnet, VirtualNetwork,
-};
+use crate::config::{ALLOW_VNET, AddressFilter, Config, DENY_ALL, PrivateEndpoint, Subnet};
 use crate::state::Registry;
 
 /// `None` if the registry is not the configuration's.
 pub(super) fn groups(config: &Config, registry: &Registry) -> Option<Vec<SecurityGroupPlan>> {
-    guarded(config).map(|subnet| group(config, registry, subnet)).collect()
+    guarded(config).map(|guarded| group(config, registry, guarded)).collect()
 }
 
 /// The one of [`groups`] that guards an endpoint.
 pub(super) fn group_of(config: &Config, endpoint: &PrivateEndpoint) -> Option<SecurityGroupIndex> {
     let mut guarded = guarded(config);
-    let at = guarded.position(|(at, _, subnet)| is_in(endpoint, at, subnet))?;
+    let at = guarded.position(|(at, subnet)| is_in(endpoint, at, subnet))?;
     Some(SecurityGroupIndex(u32::try_from(at).ok()?))
 }
 
 /// Subnets that have a group in force, with their networks.
-fn guarded(config: &Config) -> impl Iterator<Item = (usize, &VirtualNetwork, &Subnet)> {
+fn guarded(config: &Config) -> impl Iterator<Item = (usize, &Subnet)> {
     let networks = config.virtual_networks.iter().enumerate();
-    let subnets = networks
-        .flat_map(|(at, network)| network.subnets.iter().map(move |subnet| (at, network, subnet)));
-    subnets.filter(|(.., subnet)| subnet.guard().is_some())
+    let subnets =
+        networks.flat_map(|(at, network)| network.subnets.iter().map(move |subnet| (at, subnet)));
+    subnets.filter(|(_, subnet)| subnet.guard().is_some())
 }
 
 fn is_in(endpoint: &PrivateEndpoint, network: usize, subnet: &Subnet) -> bool {
@@ -38,7 +36,7 @@ fn is_in(endpoint: &PrivateEndpoint, network: usize, subnet: &Subnet) -> bool {
 fn group(
     config: &Config,
     registry: &Registry,
-    (at, network, subnet): (usize, &VirtualNetwork, &Subnet),
+    (at, subnet): (usize, &Subnet),
 ) -> Option<SecurityGroupPlan> {
     let group = config.security_groups.get(subnet.guard()?)?;
     let endpoints = config.endpoints.iter().filter(|endpoint| is_in(endpoint, at, subnet));
@@ -46,16 +44,16 @@ fn group(
     let own = group.rules.iter().map(|rule| SecurityRule {
         priority: rule.priority,
         protocol: rule.protocol,
-        sources: prefixes(&rule.sources, (at, network)),
-        destinations: prefixes(&rule.destinations, (at, network)),
+        sources: prefixes(config, at, &rule.sources),
+        destinations: prefixes(config, at, &rule.destinations),
         ports: rule.ports.clone(),
         access: rule.access,
     });
     let default = |priority, filter, access| SecurityRule {
         priority,
         protocol: None,
-        sources: prefixes(&[filter], (at, network)),
-        destinations: prefixes(&[filter], (at, network)),
+        sources: prefixes(config, at, &[filter]),
+        destinations: prefixes(config, at, &[filter]),
         ports: vec![PortRange::ALL],
         access,
     };
@@ -69,7 +67,8 @@ fn group(
     })
 }
 
-fn prefixes(filters: &[AddressFilter], (at, network): (usize, &VirtualNetwork)) -> Vec<Prefix> {
+/// The prefixes that the filters of a network's group mean.
+fn prefixes(config: &Config, at: usize, filters: &[AddressFilter]) -> Vec<Prefix> {
     let mut prefixes = Vec::new();
     for filter in filters {
         match *filter {
@@ -78,7 +77,7 @@ fn prefixes(filters: &[AddressFilter], (at, network): (usize, &VirtualNetwork)) 
                 prefixes.extend(all.iter().filter_map(|first| Prefix::new(*first, 0)));
             }
             AddressFilter::Prefix(prefix) => prefixes.push(prefix),
-            AddressFilter::VirtualNetwork => prefixes.extend(network.client_prefixes()),
+            AddressFilter::VirtualNetwork => prefixes.extend(config.client_prefixes(at)),
             AddressFilter::Host(there, address) if there == at => {
                 prefixes.extend(Prefix::new(address, Family::of(address).bits()));
             }

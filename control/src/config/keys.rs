@@ -217,7 +217,15 @@ static VIRTUAL_NETWORK: Keys = Keys {
             Absent::Said("none"),
             "[\"10.9.0.0/16\", \"192.168.0.0/16\"]",
             "Addresses behind a router of the network that may dial its endpoints as its own may: \
-             peered networks, sites on premises. Answers go to the router that asked.",
+             other networks, sites on premises. Answers go to the router that asked.",
+        ),
+        key(
+            "peered_with",
+            (Texts, Range::Said("names of other virtual networks that do not overlap with it")),
+            Absent::Said("none"),
+            "[\"spoke\"]",
+            "Virtual networks whose own hosts may dial its endpoints from devices of their own. \
+             A peering is connected when each names the other, and leads no further.",
         ),
         key(
             "routes",

@@ -73,6 +73,7 @@ pub(super) struct RawVirtualNetwork {
     pub(super) name: Option<Text>,
     pub(super) address_space: Option<Vec<Text>>,
     pub(super) remote_address_space: Option<Vec<Text>>,
+    pub(super) peered_with: Option<Vec<Text>>,
     pub(super) routes: Vec<RawRoute>,
     pub(super) subnets: Vec<RawSubnet>,
     pub(super) place: Place,
@@ -356,6 +357,7 @@ fn virtual_network(mut section: Section<'_, '_>) -> RawVirtualNetwork {
         name: section.required("name"),
         address_space: section.required_list("address_space"),
         remote_address_space: section.optional_list("remote_address_space"),
+        peered_with: section.optional_list("peered_with"),
         routes: all(&mut section, "routes", |mut route| {
             let raw = RawRoute {
                 address_prefix: route.required("address_prefix"),

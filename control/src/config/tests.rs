@@ -13,6 +13,7 @@ use crate::state::ConnectionState;
 
 mod balancer;
 mod family;
+mod peering;
 mod probe;
 mod recording;
 mod security;

@@ -111,9 +111,12 @@ pub struct VirtualNetwork {
     pub name: Name,
     /// Its prefixes; no two overlap.
     pub address_space: Vec<Prefix>,
-    /// Prefixes of peered networks and of sites on premises, whose clients come by its routers.
+    /// Prefixes of other networks and of sites on premises, whose clients come by its routers.
     /// None overlaps another or one of its own.
     pub remote_address_space: Vec<Prefix>,
+    /// Networks that it names as its peers, each once; whether they name it, too, is another
+    /// question.
+    pub peers: Vec<usize>,
     /// Ways to backends behind routers; no two have the same prefix.
     pub routes: Vec<Route>,
     /// Parts of it that have policies of their own.

@@ -165,7 +165,12 @@ impl Scribe<'_> {
                 let name = of.endpoint.and_then(|endpoint| self.names.endpoint(endpoint.link));
                 let (name, service) = (name?, self.service?);
                 let leads = format!("leads to service {}", service.name);
-                Some(format!("{address} in {network} is private endpoint {name}; it {leads}"))
+                let home = of.endpoint.filter(|endpoint| endpoint.scope != of.key.scope);
+                let home = home.map(|endpoint| self.names.network(endpoint.scope));
+                let peer = home.map_or_else(String::new, |home| {
+                    format!(" of {home}, which {network} is peered with")
+                });
+                Some(format!("{address} in {network} is private endpoint {name}{peer}; it {leads}"))
             }
             Local::NatIp => Some(format!("{address} in {network} is a NAT IP: an answer")),
             Local::ProbeSource => {
@@ -289,6 +294,7 @@ fn decision(about: &str, judgement: Judgement, sentence: String) -> Decision {
 fn about(reason: DropReason) -> &'static str {
     match reason {
         DropReason::MartianSource | DropReason::Land | DropReason::SourceSpoofed => "source",
+        DropReason::PeeringNotConnected | DropReason::PeeringNotTransitive => "peering",
         DropReason::MartianDestination | DropReason::NoEndpoint => "destination",
         DropReason::ConnectionPending
         | DropReason::ConnectionRejected

@@ -377,6 +377,7 @@ fn end_reason(why: EndReason) -> u8 {
         | EndReason::Rejected
         | EndReason::EndpointRemoved
         | EndReason::ClientRemoved
+        | EndReason::PeeringRemoved
         | EndReason::BackendRemoved
         | EndReason::NatIpRemoved
         | EndReason::Drained

@@ -105,6 +105,7 @@ impl<'e> Composer<'e> {
                 name: self.estate.name(&network.head),
                 address_space: network.address_space.clone(),
                 remote_address_space: Vec::new(),
+                peers: Vec::new(),
                 routes: Vec::new(),
                 subnets,
             });

@@ -7,7 +7,7 @@
 use super::Engine;
 use super::explain::{Found, Witness};
 use super::path::{Forward, opens};
-use crate::classify::judge_source;
+use crate::classify::judge_client;
 use crate::drop_reason::DropReason;
 use crate::flow::{Flow, Serving};
 use crate::generation::Generation;
@@ -103,9 +103,9 @@ impl Engine {
         witness: &mut impl Witness,
     ) -> Result<Grant, DropReason> {
         let snapshot = &self.generation.snapshot;
-        judge_source(snapshot, key.scope, key.client)?;
-        witness.hear(Found::Source);
         let endpoint = snapshot.endpoint(endpoint).ok_or(DropReason::Internal)?;
+        judge_client(snapshot, (key.scope, key.client), endpoint.scope)?;
+        witness.hear(Found::Source);
         judge_gate(endpoint.gate)?;
         witness.hear(Found::Approval);
         judge_security(snapshot, endpoint, key, witness)?;

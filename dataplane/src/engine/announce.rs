@@ -15,11 +15,12 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use super::Engine;
+use crate::classify::answers_for;
 use crate::device::{Frame, Link};
 use crate::limits::{DEVICES_MAX, NAT_IPS_MAX};
 use crate::packet::resolution;
 use crate::snapshot::{Local, Snapshot};
-use crate::types::{DeviceIndex, MacAddress, ScopeId, ServiceIndex, WorkerId};
+use crate::types::{Address, DeviceIndex, MacAddress, ScopeId, ServiceIndex, WorkerId};
 
 /// Addresses that are looked at in one advance.
 const STEPS_PER_ADVANCE: u32 = 64;
@@ -77,7 +78,7 @@ impl Announcements {
             *at += 1;
             match own {
                 None => drop(self.walks.pop_front()),
-                Some((scope, Some(address))) if snapshot.device_scope(device) == Some(scope) => {
+                Some((scope, Some(address))) if is_answered(snapshot, device, (scope, address)) => {
                     return Some((device, address));
                 }
                 Some(_) => {}
@@ -85,6 +86,18 @@ impl Announcements {
         }
         None
     }
+}
+
+/// Whether adit answers on a device for an address of a network: its own, or an endpoint's of a
+/// peer.
+fn is_answered(snapshot: &Snapshot, device: DeviceIndex, (of, address): (ScopeId, IpAddr)) -> bool {
+    let Some(scope) = snapshot.device_scope(device) else { return false };
+    let is_of_peer = || {
+        let address = Address::from(address);
+        let peer = snapshot.peer_at(scope, address).is_some_and(|peer| peer.scope == of);
+        peer && answers_for(snapshot, scope, address)
+    };
+    scope == of || is_of_peer()
 }
 
 /// The address of adit at this place of the walk, if there is one at it; `None` behind the last.

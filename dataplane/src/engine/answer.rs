@@ -9,6 +9,7 @@ use alloc::collections::VecDeque;
 
 use super::Engine;
 use super::revalidate::{has_lease, rule_of};
+use crate::classify::classify;
 use crate::device::Frame;
 use crate::drop_reason::DropReason;
 use crate::flow::{FlowView, State};
@@ -156,7 +157,7 @@ impl Engine {
     fn resets_refused(&self, device: DeviceIndex, address: Address) -> bool {
         let snapshot = &self.generation.snapshot;
         let scope = snapshot.device_scope(device);
-        let local = scope.and_then(|scope| snapshot.local(scope, address));
+        let local = scope.and_then(|scope| classify(snapshot, scope, address).ok());
         let Some(Local::Endpoint(endpoint)) = local else { return false };
         let endpoint = snapshot.endpoint(endpoint);
         let service = endpoint.and_then(|endpoint| snapshot.service(endpoint.service));

@@ -2,11 +2,12 @@
 //! packets that wait for them.
 //!
 //! adit answers for its endpoint and NAT IP addresses on the devices of the network where they
-//! live, and learns the stations of the next hops that it needs, of nobody else (RFC 826, RFC 4861
-//! 7.2). All next
-//! hops are asked for ahead of need and again every so often, so that packets rarely wait.
+//! live, for endpoints also in networks that are peered with it. It learns the stations of the
+//! next hops that it needs, of nobody else (RFC 826, RFC 4861 7.2). All next hops are asked for
+//! ahead of need and again every so often, so that packets rarely wait.
 
 use super::{Engine, Verdict};
+use crate::classify::answers_for;
 use crate::device::Frame;
 use crate::drop_reason::DropReason;
 use crate::flow::State;
@@ -52,7 +53,7 @@ impl Engine {
             }
         }
         let snapshot = &self.generation.snapshot;
-        if heard.question().is_some_and(|target| snapshot.local(scope, target).is_some()) {
+        if heard.question().is_some_and(|target| answers_for(snapshot, scope, target.into())) {
             let link = self.link(device).ok_or(DropReason::DeviceDown)?;
             frame.fill(&heard.answer(link.mac).ok_or(DropReason::Internal)?);
             return Ok(Verdict::Reply(device));

@@ -12,7 +12,7 @@ use super::Engine;
 use super::admit::{Grant, judge_gate};
 use super::revalidate::judge;
 use super::sessions::Session;
-use crate::classify::{classify, judge_source};
+use crate::classify::{classify, judge_client};
 use crate::drop_reason::DropReason;
 use crate::flow::{FlowView, State};
 use crate::generation::Generation;
@@ -237,7 +237,10 @@ impl Engine {
         seen.endpoint = snapshot.endpoint_of_link(flow.link).copied();
         let key = flow.key();
         seen.is_approved = seen.endpoint.is_some_and(|endpoint| judge_gate(endpoint.gate).is_ok());
-        seen.source_may_send = judge_source(snapshot, key.scope, key.client).is_ok();
+        let client = (key.scope, key.client);
+        seen.source_may_send = seen
+            .endpoint
+            .is_some_and(|endpoint| judge_client(snapshot, client, endpoint.scope).is_ok());
         let renewal = judge(&self.generation, flow, Holder { worker: self.worker, flow: number })?;
         seen.rule = Some(RuleChoice::of(renewal.rule, key.endpoint_port));
         let (nat_ip, port) = flow.nat();

@@ -10,7 +10,7 @@
 use super::admit::judge_gate;
 use super::problem::Owner;
 use super::{Arrival, Engine, Verdict};
-use crate::classify::judge_source;
+use crate::classify::{judge_client, judge_source};
 use crate::device::{Checksum, Frame};
 use crate::drop_reason::DropReason;
 use crate::nat::Holder;
@@ -84,12 +84,13 @@ impl Engine {
         now: Tick,
         answer: impl FnOnce(&mut [u8], MacAddress) -> Option<()>,
     ) -> Result<Verdict, DropReason> {
-        judge_source(&self.generation.snapshot, endpoint.scope, source)?;
+        let (snapshot, device) = (&self.generation.snapshot, frame.ingress);
+        let scope = snapshot.device_scope(device).ok_or(DropReason::DeviceDown)?;
+        judge_client(snapshot, (scope, source), endpoint.scope)?;
         judge_gate(endpoint.gate)?;
-        if !self.echo_rate.take(endpoint.scope, now) {
+        if !self.echo_rate.take(scope, now) {
             return Err(DropReason::IcmpRate);
         }
-        let device = frame.ingress;
         let link = self.link(device).ok_or(DropReason::DeviceDown)?;
         answer(frame.bytes_mut(), link.mac).ok_or(DropReason::Internal)?;
         Ok(Verdict::Reply(device))

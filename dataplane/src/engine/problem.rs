@@ -8,7 +8,7 @@
 use super::Engine;
 use super::admit::judge_gate;
 use super::rate::Rate;
-use crate::classify::judge_source;
+use crate::classify::{classify, judge_client};
 use crate::device::Frame;
 use crate::drop_reason::DropReason;
 use crate::limits::ICMP_ERRORS_MAX;
@@ -130,7 +130,8 @@ impl Engine {
             Owner::Endpoint(endpoint, _) => {
                 // Who waits for approval hears of that, and of nothing else (I11).
                 let passes = judge_gate(endpoint.gate).is_ok() || subject == Subject::Prohibited;
-                passes && judge_source(&generation.snapshot, scope, tuple.source).is_ok()
+                let client = (scope, tuple.source);
+                passes && judge_client(&generation.snapshot, client, endpoint.scope).is_ok()
             }
             Owner::NatIp(_) => {
                 let key = PoolKey {
@@ -144,10 +145,10 @@ impl Engine {
         }
     }
 
-    /// What adit is under an address of a network.
+    /// What adit is under an address for hosts of a network.
     pub(super) fn owner(&self, scope: ScopeId, address: Address) -> Option<Owner<'_>> {
         let snapshot = &self.generation.snapshot;
-        match snapshot.local(scope, address)? {
+        match classify(snapshot, scope, address).ok()? {
             Local::Endpoint(index) => {
                 let endpoint = snapshot.endpoint(index)?;
                 Some(Owner::Endpoint(endpoint, snapshot.service(endpoint.service)?))
@@ -160,7 +161,8 @@ impl Engine {
     /// The MTU behind adit that the packet did not fit: its flow knows where it would have gone.
     fn mtu_beyond(&self, scope: ScopeId, refused: &Refused) -> Option<u16> {
         let Refused { tuple, protocol, .. } = *refused;
-        let mtu = match self.generation.snapshot.local(scope, tuple.destination)? {
+        let local = classify(&self.generation.snapshot, scope, tuple.destination).ok()?;
+        let mtu = match local {
             Local::Endpoint(_) => {
                 let key = FlowKey {
                     client: tuple.source,

@@ -131,7 +131,8 @@ pub(super) fn revoked(reason: DropReason) -> EndReason {
         | DropReason::ConnectionRejected
         | DropReason::ConnectionDisconnected => EndReason::Rejected,
         DropReason::EndpointRemoved => EndReason::EndpointRemoved,
-        DropReason::SourceSpoofed => EndReason::ClientRemoved,
+        DropReason::SourceSpoofed | DropReason::PeeringNotTransitive => EndReason::ClientRemoved,
+        DropReason::PeeringNotConnected => EndReason::PeeringRemoved,
         DropReason::BackendRemoved => EndReason::BackendRemoved,
         DropReason::NatIpRemoved => EndReason::NatIpRemoved,
         DropReason::NatIpDrained | DropReason::BackendDrained => EndReason::Drained,

@@ -12,7 +12,7 @@ use alloc::sync::Arc;
 use super::Engine;
 use super::admit::judge_gate;
 use super::record::revoked;
-use crate::classify::judge_source;
+use crate::classify::judge_client;
 use crate::drop_reason::DropReason;
 use crate::flow::{Flow, FlowView, State};
 use crate::generation::Generation;
@@ -35,11 +35,14 @@ pub(super) fn judge<'a>(
 ) -> Result<Renewal<'a>, DropReason> {
     let (snapshot, key) = (&generation.snapshot, flow.key());
     let endpoint = snapshot.endpoint_of_link(flow.link).ok_or(DropReason::EndpointRemoved)?;
-    if (endpoint.scope, endpoint.address) != (key.scope, key.endpoint) {
+    // Peers do not overlap: who dials an address of the own network does not mean a peer's.
+    let is_another =
+        endpoint.scope != key.scope && snapshot.in_address_space(key.scope, key.endpoint);
+    if endpoint.address != key.endpoint || is_another {
         return Err(DropReason::EndpointRemoved);
     }
     judge_gate(endpoint.gate)?;
-    judge_source(snapshot, key.scope, key.client)?;
+    judge_client(snapshot, (key.scope, key.client), endpoint.scope)?;
     let service = snapshot.service(endpoint.service).ok_or(DropReason::Internal)?;
     let rule = service.rule(key.protocol, key.endpoint_port).ok_or(DropReason::EndpointRemoved)?;
     let state = service.nat_ip(flow.nat().0).ok_or(DropReason::NatIpRemoved)?;

@@ -14,8 +14,8 @@ use hashbrown::HashMap;
 
 use super::{
     Backend, Endpoint, Fragments, Gate, Local, NAT_IP, NatIpState, NextHop, PROBE_SOURCE,
-    Persistence, PoolKey, Quota, Refusal, Reserves, Rule, Scope, SecurityGroup, SecurityGroupPlan,
-    Service, Snapshot, Spread, Treatment, index, local_key, rule_key, taken,
+    PeeringPlan, Peers, Persistence, PoolKey, Quota, Refusal, Reserves, Rule, Scope, SecurityGroup,
+    SecurityGroupPlan, Service, Snapshot, Spread, Treatment, index, local_key, rule_key, taken,
 };
 use crate::hash::FixedMap;
 use crate::limits::{BACKENDS_PER_RULE_MAX, DEVICES_MAX, NAT_IPS_MAX, POOLS_MAX};
@@ -43,6 +43,8 @@ pub struct Plan {
     pub probe_sources: Vec<ProbeSourcePlan>,
     /// Network security groups, in the order of [`SecurityGroupIndex`].
     pub security_groups: Vec<SecurityGroupPlan>,
+    /// Peerings, each side by itself and at most once.
+    pub peerings: Vec<PeeringPlan>,
     /// How much of all ports towards a target, and of all records, is kept for endpoints that have
     /// no more than their fair share: 0 to 100 of a hundred.
     pub fair_share_percent: u8,
@@ -300,10 +302,13 @@ impl Builder {
             let list = list.ok_or(PlanError::Dangling("a device's virtual network", scope))?;
             list.push(DeviceIndex(u16::try_from(at).unwrap_or(u16::MAX)));
         }
-        let scopes = plan.scopes.iter().zip(devices).map(|(scope, devices)| Scope {
+        let peers = Peers::of_all(plan.scopes.len(), &plan.peerings)?;
+        let scopes = plan.scopes.iter().zip(devices).zip(peers);
+        let scopes = scopes.map(|((scope, devices), peers)| Scope {
             address_space: scope.address_space.clone().into_boxed_slice(),
             devices: devices.into_boxed_slice(),
             speaks_ipv6: false,
+            peers,
         });
         Ok(scopes.collect())
     }

@@ -217,7 +217,9 @@ fn check_canary(topology: &Topology, output: &Transport, egress: ScopeId) {
     let owner = ScopeId(u16::from_be_bytes([*high, *low]));
     let endpoints = topology.plan.endpoints.iter();
     let mut providers = endpoints
-        .filter(|endpoint| endpoint.scope == owner)
+        .filter(|entry| {
+            topology.endpoint(owner, entry.address).is_some_and(|it| it.link == entry.link)
+        })
         .map(|endpoint| topology.plan.services[endpoint.service.slot()].scope);
     let allowed = egress == owner || providers.any(|provider| provider == egress);
     assert!(allowed, "I1: the canary of {owner:?} flew to {egress:?}");

@@ -11,6 +11,7 @@ use dataplane::types::DeviceIndex;
 use pnet_base::MacAddr;
 
 use super::form::Mac;
+use super::peering::{is_told, reached};
 use super::rules::Model;
 use super::wanted::{Local, local, scope_of};
 use crate::encode::ArpShape;
@@ -54,6 +55,15 @@ fn is_only_probe_source(plan: &Plan, scope: u16, address: IpAddr) -> bool {
     matches!(local(plan, scope, address), Some(Local::ProbeSource))
 }
 
+/// Whether the hosts of a network hear of an address: of their own, and of the endpoints of peers.
+fn hears(plan: &Plan, at: u16, (scope, address): (u16, IpAddr)) -> bool {
+    let of_peer = || match reached(plan, at, address) {
+        Ok(Local::Endpoint(endpoint)) => endpoint.scope.0 == scope && is_told(plan, at, address),
+        _ => false,
+    };
+    at == scope || of_peer()
+}
+
 /// The places where a configuration may have an address of adit's.
 fn places(plan: &Plan) -> Vec<Option<(u16, IpAddr)>> {
     let endpoints = plan.endpoints.iter().map(|entry| Some((entry.scope.0, entry.address)));
@@ -86,7 +96,8 @@ impl Model {
     }
 
     fn announce_at(&mut self, device: DeviceIndex, scope: u16, address: IpAddr) {
-        let is_there = scope_of(&self.view(0).plan, device) == Some(scope);
+        let plan = &self.view(0).plan;
+        let is_there = scope_of(plan, device).is_some_and(|at| hears(plan, at, (scope, address)));
         let link = self.workers[0].links.get(&device).filter(|_| is_there);
         if let Some(mac) = link.map(|link| MacAddr::from(link.mac.0)) {
             let nobody = (IpAddr::V6(Ipv6Addr::UNSPECIFIED), mac);

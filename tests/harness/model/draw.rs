@@ -37,8 +37,8 @@ pub(super) struct Draw {
     endings: Vec<u32>,
     /// Whose headers services begin with.
     proxies: Vec<u32>,
-    /// Knobs of families that the world begins with, if it has any address of IPv6.
-    families: Vec<(Knob, u32, u32)>,
+    /// Knobs of families and peerings that the world begins with.
+    beginnings: Vec<(Knob, u32, u32)>,
     /// Of so many new clients one speaks IPv6.
     narrow: usize,
 }
@@ -69,15 +69,19 @@ impl Draw {
         let proxies = if random.one_in(2) { 2 } else { 0 };
         let proxies = (0..proxies).map(|_| random.word() % 4).collect();
         let (plain, batch) = (*random.pick(&[2, 8, 50]), *random.pick(&[1, 2, 5, 30]));
-        let (mut families, mut narrow) = (Vec::new(), NARROW);
+        let (mut beginnings, mut narrow) = (Vec::new(), NARROW);
         if random.one_in(2) {
             narrow = *random.pick(&[1, 2, 4]);
-            families.extend((0..4).map(|at| (Knob::Family, at, random.word() % 2)));
-            families.extend((0..2).map(|at| (Knob::Families, at, random.word() % 16)));
+            beginnings.extend((0..4).map(|at| (Knob::Family, at, random.word() % 2)));
+            beginnings.extend((0..2).map(|at| (Knob::Families, at, random.word() % 16)));
+        }
+        if random.one_in(3) {
+            let value = *random.pick(&[3, 3, 7, 1]);
+            beginnings.push((Knob::Peering, random.word() % 2, value));
         }
         let next_link = 1_000;
         let draw =
-            Draw { random, weights, plain, batch, next_link, endings, proxies, families, narrow };
+            Draw { random, weights, plain, batch, next_link, endings, proxies, beginnings, narrow };
         (shape, draw)
     }
 
@@ -91,7 +95,7 @@ impl Draw {
             let of = u32::try_from(self.proxies.len()).unwrap();
             return Op::Set { knob: Knob::Proxy, of, value, late: false };
         }
-        if let Some((knob, of, value)) = self.families.pop() {
+        if let Some((knob, of, value)) = self.beginnings.pop() {
             return Op::Set { knob, of, value, late: false };
         }
         let mut at = self.random.below(self.weights.iter().sum());
@@ -149,17 +153,23 @@ impl Draw {
         let (scope, address, _) = *random.pick(&ENDPOINTS);
         let (protocol, port, _) = *random.pick(&RULES);
         let port = if port == 0 { 79 + random.half() % 3 } else { port };
-        let second = if scope == 2 { 1 } else { 0 };
+        // Some dial from a network that may be a peer.
+        let network = match (random.one_in(6), scope) {
+            (true, 2) => random.half() % 2,
+            (true, _) => 2,
+            (false, _) => scope,
+        };
+        let second = if network == 2 { 1 } else { 0 };
         let number = random.word();
         let host = match random.below(40) {
-            0 if scope == 2 => backend(number % 4),
+            0 if network == 2 => backend(number % 4),
             _ => plus(IpAddr::from([10, second, 2, 0]), number % 4),
         };
         let is_ipv6 = random.one_in(self.narrow);
         let (host, address) = (of_family(host, is_ipv6), of_family(address, is_ipv6));
         let from = (host, 4_000 + random.half() % 8);
         let shape = Shape::new(protocol as u8, from, (address, port));
-        (DeviceIndex(scope), shape)
+        (DeviceIndex(network), shape)
     }
 
     fn ask(&mut self, model: &Model) -> Op {
@@ -418,6 +428,7 @@ impl Draw {
             Knob::Family | Knob::Families if self.narrow == NARROW && random.one_in(2) => 0,
             Knob::Device if usual => 1,
             Knob::Provider if usual => 2,
+            Knob::Peering if random.one_in(2) => 3,
             Knob::Rules | Knob::Backends if usual => 7,
             _ => random.word() % positions,
         };

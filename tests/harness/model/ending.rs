@@ -11,8 +11,9 @@ use super::choices::Choice;
 use super::choices::Seen;
 use super::expect::Socket;
 use super::form::{self, Form, Mac, Packet};
+use super::peering::reached;
 use super::rules::{COLLECT_TICKS, Key, Model, PoolKey};
-use super::wanted::{Local, has_nat_ip, local, rule_for, scope_of, speaks_ipv6};
+use super::wanted::{Local, has_nat_ip, rule_for, scope_of, speaks_ipv6};
 use crate::encode::{Image, Shape, TCP, flags};
 
 /// Ticks that a flow is being reset.
@@ -102,9 +103,9 @@ impl Model {
         let me = link.mac.0;
         let form = form::judge(input, me, speaks_ipv6(plan, scope));
         let Ok(Form::Packet(packet)) = form else { return };
-        let is_told = match local(plan, scope, packet.destination.0) {
+        let is_told = match reached(plan, scope, packet.destination.0) {
             _ if reason == DropReason::ConnectionReset => true,
-            Some(Local::Endpoint(endpoint)) => {
+            Ok(Local::Endpoint(endpoint)) => {
                 plan.services[endpoint.service.slot()].refusal == Refusal::Reset
             }
             _ => false,

@@ -12,8 +12,9 @@ use pnet_base::MacAddr;
 
 use super::expect::with_id_of;
 use super::form::{Mac, Resolution};
+use super::peering::is_told;
 use super::rules::{Expected, Generation, Key, Model};
-use super::wanted::{local, scope_of};
+use super::wanted::scope_of;
 use crate::encode::{ArpShape, Image};
 use crate::ndp::NdpShape;
 
@@ -124,8 +125,7 @@ impl Model {
             hop.known = Some((ingress, mac));
             (hop.confirmed, hop.doubtful) = (now, false);
         }
-        let question =
-            said.question.filter(|(target, _)| local(&view.plan, scope, *target).is_some());
+        let question = said.question.filter(|(target, _)| is_told(&view.plan, scope, *target));
         if let Some((target, (asker, mac))) = question {
             let (own, asker) = ((target, MacAddr::from(me)), (asker, MacAddr::from(mac)));
             let image = match target.is_ipv6() {

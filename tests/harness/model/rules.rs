@@ -27,11 +27,12 @@ use super::expect::{Socket, Translated, translate};
 use super::form::{self, Form, Mac, Packet};
 use super::hops::{Held, Hops};
 use super::insertion::{Fate, Lead};
+use super::peering::reached;
 use super::state::State;
 use super::told::unwanted;
 use super::unanswered::Note;
 use super::wanted::{
-    Local, Takers, answers_probe, grant, is_pool, local, rule_for, scope_of, speaks_ipv6, wants,
+    Local, Takers, answers_probe, grant, is_pool, rule_for, scope_of, speaks_ipv6, wants,
 };
 use crate::encode::{Image, TCP, UDP, flags};
 
@@ -255,7 +256,7 @@ impl Model {
             }
             Form::Packet(packet) => packet,
         };
-        match local(self.plan(worker), scope, packet.destination.0).ok_or(DropReason::NoEndpoint)? {
+        match reached(self.plan(worker), scope, packet.destination.0)? {
             Local::Endpoint(&endpoint) => {
                 let key = (scope, packet.protocol, packet.source, packet.destination);
                 let owner = self.owner(worker, key, seen.verdict());

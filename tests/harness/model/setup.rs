@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use dataplane::device::Link;
 use dataplane::snapshot::{
-    Access, Balance, DeviceKind, DevicePlan, Ending, EndpointPlan, Gate, LeavingPlan, Persistence,
-    Plan, PortRange, ProbeSourcePlan, Quota, QuotaPlan, Refusal, RoutePlan, RulePlan, ScopePlan,
-    SecurityGroupPlan, SecurityRule, ServicePlan, Timeouts, Treatment, UdpTracking,
+    Access, Balance, DeviceKind, DevicePlan, Ending, EndpointPlan, Gate, LeavingPlan, PeeringPlan,
+    Persistence, Plan, PortRange, ProbeSourcePlan, Quota, QuotaPlan, Refusal, RoutePlan, RulePlan,
+    ScopePlan, SecurityGroupPlan, SecurityRule, ServicePlan, Timeouts, Treatment, UdpTracking,
 };
 use dataplane::types::{
     DeviceIndex, Family, LinkId, MacAddress, Prefix, Protocol, ProxyDialect, ScopeId, ServiceIndex,
@@ -112,12 +112,15 @@ pub(super) enum Knob {
     /// Of a service: the backends whose addresses are of IPv6, by bits. If there are any it has NAT
     /// IPs of both families.
     Families,
+    /// Of a consumer's network and the provider's: bit 0 the former names the latter as its peer,
+    /// bit 1 the latter the former, bit 2 some of the hosts of both are behind routers.
+    Peering,
     /// What is kept for endpoints below their fair share: which of [`FAIR_SHARES`].
     FairShare,
 }
 
 /// A knob, its name, how many of it there are and how many positions it has.
-pub(super) const KNOBS: [(Knob, &str, u32, u32); 24] = [
+pub(super) const KNOBS: [(Knob, &str, u32, u32); 25] = [
     (Knob::Backends, "backends", 2, 32),
     (Knob::NatIps, "nat-ips", 2, 8),
     (Knob::Leaving, "leaving", 2, 16),
@@ -141,6 +144,7 @@ pub(super) const KNOBS: [(Knob, &str, u32, u32); 24] = [
     (Knob::Floating, "floating", 2, 64),
     (Knob::Family, "family", 4, 2),
     (Knob::Families, "families", 2, 16),
+    (Knob::Peering, "peering", 2, 8),
     (Knob::FairShare, "fair-share", 1, 4),
 ];
 
@@ -217,7 +221,7 @@ impl Setup {
             Knob::Weights | Knob::Balance | Knob::Timeouts | Knob::Endings => 0,
             Knob::Gate | Knob::Space | Knob::Routes | Knob::Leaving | Knob::Quota => 0,
             Knob::Proxy | Knob::Probes | Knob::Drained | Knob::Floating => 0,
-            Knob::Family | Knob::Families | Knob::FairShare => 0,
+            Knob::Family | Knob::Families | Knob::FairShare | Knob::Peering => 0,
         };
         self.knobs.get(&(knob, of)).copied().unwrap_or(usual)
     }
@@ -241,6 +245,7 @@ impl Setup {
             quotas: (0..4).map(|endpoint| self.quota(endpoint)).collect(),
             probe_sources: (0..2).flat_map(|service| self.probe_sources(service)).collect(),
             security_groups: (0..4).map(|group| self.security_group(group)).collect(),
+            peerings: (0..2).flat_map(|consumer| self.peering(consumer)).collect(),
             fair_share_percent: FAIR_SHARES[self.get(Knob::FairShare, 0) as usize],
         }
     }
@@ -303,6 +308,34 @@ impl Setup {
         let routes = self.bits(Knob::Routes, 0).map(|bit| routes[bit as usize]);
         let routes = if scope == 2 { routes.collect() } else { Vec::new() };
         ScopePlan { address_space: space, routes }
+    }
+
+    /// The provider has one peer at most: both consumers have the same addresses.
+    fn peering(&self, consumer: u16) -> Vec<PeeringPlan> {
+        let said = |of: u16| self.get(Knob::Peering, of.into());
+        let prefixes = |second| {
+            // Third byte and the lengths of prefixes of both families: all, or the endpoints and
+            // two of the clients.
+            let some: &[(u8, u8, u8)] = match said(consumer) & 4 {
+                0 => &[(0, 16, 64)],
+                _ => &[(0, 24, 112), (2, 31, 127)],
+            };
+            let both = some.iter().flat_map(|&(third, narrow, wide)| {
+                let first = IpAddr::from([10, second, third, 0]);
+                [Prefix::new(first, narrow).unwrap(), Prefix::new(in_ipv6(first), wide).unwrap()]
+            });
+            both.collect()
+        };
+        let (one, other) = (ScopeId(consumer), ScopeId(2));
+        let is_taken = consumer == 1 && said(0) & 2 != 0;
+        let sides = [
+            (said(consumer) & 1 != 0, one, other, 1),
+            (said(consumer) & 2 != 0 && !is_taken, other, one, 0),
+        ];
+        let sides = sides.into_iter().filter(|(is_there, ..)| *is_there);
+        let plan =
+            |(_, scope, with, second)| PeeringPlan { scope, with, prefixes: prefixes(second) };
+        sides.map(plan).collect()
     }
 
     fn service(&self, service: u32) -> ServicePlan {

@@ -85,7 +85,8 @@ pub(super) fn unwanted(reason: DropReason) -> EndReason {
         R::ConnectionPending | R::ConnectionRejected | R::ConnectionDisconnected => {
             EndReason::Rejected
         }
-        R::SourceSpoofed => EndReason::ClientRemoved,
+        R::SourceSpoofed | R::PeeringNotTransitive => EndReason::ClientRemoved,
+        R::PeeringNotConnected => EndReason::PeeringRemoved,
         R::EndpointRemoved => EndReason::EndpointRemoved,
         R::BackendRemoved => EndReason::BackendRemoved,
         R::NatIpRemoved => EndReason::NatIpRemoved,

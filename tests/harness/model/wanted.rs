@@ -11,6 +11,7 @@ use dataplane::types::{DeviceIndex, Protocol};
 
 use super::choices::Choice;
 use super::form::Packet;
+use super::peering::{judge_client, may_reach_ipv6};
 use super::rules::{Flow, Key, PoolKey};
 
 /// Backends and their weights.
@@ -33,12 +34,12 @@ pub(super) fn local(plan: &Plan, scope: u16, address: IpAddr) -> Option<Local<'_
     }
 }
 
-/// Whether adit has an address of IPv6 in a network.
+/// Whether adit has an address of IPv6 in a network, or may have one in a peer of it.
 pub(super) fn speaks_ipv6(plan: &Plan, scope: u16) -> bool {
     let endpoints = plan.endpoints.iter().map(|entry| (entry.scope.0, entry.address));
     let sources = plan.probe_sources.iter().map(|source| (source.scope.0, source.address));
     let mut all = endpoints.chain(sources).chain(nat_ips(plan));
-    all.any(|(of, address)| of == scope && address.is_ipv6())
+    all.any(|(of, address)| of == scope && address.is_ipv6()) || may_reach_ipv6(plan, scope)
 }
 
 /// Whether health probes come from an address.
@@ -82,7 +83,7 @@ pub(super) fn scope_of(plan: &Plan, device: DeviceIndex) -> Option<u16> {
     plan.devices.get(device.slot())?.as_ref().map(|device| device.scope.0)
 }
 
-fn judge_source(plan: &Plan, scope: u16, source: IpAddr) -> Result<(), DropReason> {
+pub(super) fn judge_source(plan: &Plan, scope: u16, source: IpAddr) -> Result<(), DropReason> {
     let space = &plan.scopes[usize::from(scope)].address_space;
     let inside = space.iter().any(|prefix| prefix.contains(source));
     let legitimate = inside && local(plan, scope, source).is_none();
@@ -174,7 +175,7 @@ pub(super) fn grant(
     packet: &Packet,
     endpoint: &EndpointPlan,
 ) -> Result<(RulePlan, ServicePlan), DropReason> {
-    judge_source(plan, key.0, key.2.0)?;
+    judge_client(plan, (key.0, key.2.0), endpoint.scope.0)?;
     judge_gate(endpoint.gate)?;
     judge_security(plan, endpoint, key)?;
     let service = &plan.services[endpoint.service.slot()];
@@ -194,12 +195,16 @@ pub(super) fn grant(
 /// Whether a configuration still wants a flow.
 pub(super) fn wants(plan: &Plan, key: &Key, flow: &Flow) -> Result<(), DropReason> {
     let mut endpoints = plan.endpoints.iter();
+    // A network has no peer at its own addresses.
+    let is_own =
+        plan.scopes[usize::from(key.0)].address_space.iter().any(|prefix| prefix.contains(key.3.0));
     let endpoint = endpoints.find(|endpoint| {
-        endpoint.link == flow.link && (endpoint.scope.0, endpoint.address) == (key.0, key.3.0)
+        let is_home = endpoint.scope.0 == key.0 || !is_own;
+        endpoint.link == flow.link && endpoint.address == key.3.0 && is_home
     });
     let endpoint = endpoint.ok_or(DropReason::EndpointRemoved)?;
     judge_gate(endpoint.gate)?;
-    judge_source(plan, key.0, key.2.0)?;
+    judge_client(plan, (key.0, key.2.0), endpoint.scope.0)?;
     let service = &plan.services[endpoint.service.slot()];
     let rule = rule_for(service, key).ok_or(DropReason::EndpointRemoved)?;
     let Choice { nat, backend, target } = flow.choice;

@@ -10,7 +10,7 @@ use super::super::name::InterfaceName;
 use super::super::raw::{RawConfig, RawDevice, RawRoute, RawVirtualNetwork, Text};
 use super::super::reader::Place;
 use super::super::valid::{Binding, Device, Route, VirtualNetwork};
-use super::{Context, Names, address, security, value};
+use super::{Context, Names, address, peering, security, value};
 
 /// Virtual networks at most, as the data path numbers them.
 const NETWORKS_MAX: usize = u16::MAX as usize;
@@ -36,10 +36,12 @@ fn virtual_network(
     let address_space = address_space(context, raw.address_space.as_deref(), &raw.place);
     let remote = raw.remote_address_space.as_deref().unwrap_or_default();
     let remote = remote_address_space(context, remote, address_space.as_deref());
+    let peers = peering::resolve(context, names, raw);
     let (name, address_space, remote_address_space) = (name?, address_space?, remote?);
     let subnets = security::subnets(context, &names.security_groups, &raw.subnets, &address_space);
-    let (routes, subnets) = (Vec::new(), subnets?);
-    let mut network = VirtualNetwork { name, address_space, remote_address_space, routes, subnets };
+    let (routes, subnets, peers) = (Vec::new(), subnets?, peers?);
+    let mut network =
+        VirtualNetwork { name, address_space, remote_address_space, peers, routes, subnets };
     let routes: Vec<_> = raw.routes.iter().map(|raw| route(context, raw, &network)).collect();
     network.routes = routes.into_iter().collect::<Option<_>>()?;
     let unique = unique_routes(context, &raw.routes, &network.routes);
@@ -228,9 +230,14 @@ fn kind(context: &mut Context, text: &Text) -> Option<DeviceKind> {
     value::word(context, text, &kinds)
 }
 
-/// A virtual network in which something of adit lives needs a device; one in which nothing does may
-/// be on its way in or out.
-pub(super) fn attachment(context: &mut Context, names: &Names<'_>, raw: &RawConfig) {
+/// A virtual network in which something of adit lives needs a device, or, for its endpoints, a peer
+/// that has one; a network in which nothing does may be on its way in or out.
+pub(super) fn attachment(
+    context: &mut Context,
+    names: &Names<'_>,
+    networks: &[Option<VirtualNetwork>],
+    raw: &RawConfig,
+) {
     let find = |text: Option<&Text>| {
         text.and_then(|text| names.networks.by_name.get(text.value.as_str()).copied())
     };
@@ -240,16 +247,29 @@ pub(super) fn attachment(context: &mut Context, names: &Names<'_>, raw: &RawConf
         let balancer = names.load_balancers.by_name.get(name)?;
         names.network_of_balancer(raw, *balancer)
     });
-    let used: HashSet<usize> = endpoints.chain(services).collect();
+    let (endpoints, services): (HashSet<usize>, HashSet<usize>) =
+        (endpoints.collect(), services.collect());
     let attached: HashSet<usize> =
         raw.devices.iter().filter_map(|device| find(device.virtual_network.as_ref())).collect();
+    let names_back = |at, peer: &usize| {
+        networks.get(*peer).and_then(Option::as_ref).is_some_and(|peer| peer.peers.contains(&at))
+    };
+    let has_peer = |at: usize| {
+        let mut peers = networks.get(at).into_iter().flatten().flat_map(|network| &network.peers);
+        peers.any(|peer| attached.contains(peer) && names_back(at, peer))
+    };
     for (at, network) in raw.virtual_networks.iter().enumerate() {
         let Some(name) = network.name.as_ref().filter(|_| !attached.contains(&at)) else {
             continue;
         };
+        let is_reached = !services.contains(&at) && has_peer(at);
+        if is_reached {
+            continue;
+        }
+        let used = services.contains(&at) || endpoints.contains(&at);
         let problem = format!("virtual network {:?} has no device", name.value);
         let cure = format!("attach one: [[device]] with virtual_network = {:?}", name.value);
-        if used.contains(&at) {
+        if used {
             context.error(&name.place, problem + ", so no packet can reach it", cure);
         } else {
             context.warn(&name.place, problem, cure);
