@@ -14,8 +14,9 @@ mod table;
 mod tally;
 mod wheel;
 
+pub use beside::Outsides;
 pub use insertion::{Insertions, Underway};
-pub use record::{Flow, FlowView, Insert, Serving};
+pub use record::{Flow, FlowView, Insert, Serving, Terms};
 pub use state::State;
 pub use table::{FlowTable, Vacancy};
 pub use tally::Tallies;

@@ -5,11 +5,10 @@
 //! no more: not when adit has told both sides, nor when its port may be leased again. A flow that
 //! is lost with its worker has no end.
 
-use core::net::IpAddr;
 use core::ops::AddAssign;
 
 use crate::packet::FlowKey;
-use crate::types::{LinkId, Tick};
+use crate::types::{Address, LinkId, Tick};
 
 /// How much is told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -158,11 +157,11 @@ pub struct FlowRecord {
     /// The connection that it belongs to.
     pub link: LinkId,
     /// The NAT IP and the leased port.
-    pub nat: (IpAddr, u16),
+    pub nat: (Address, u16),
     /// The backend's own address.
-    pub backend: IpAddr,
+    pub backend: Address,
     /// What its packets are addressed to, which is the same unless a frontend floats; and the port.
-    pub target: (IpAddr, u16),
+    pub target: (Address, u16),
     /// What it carried, as far as that is recorded.
     pub traffic: Traffic,
 }

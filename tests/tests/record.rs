@@ -59,7 +59,9 @@ fn a_flow_that_is_killed_has_ended_before_its_sides_are_told_and_only_once() {
     assert_eq!(ended.event, FlowEvent::Ended(EndReason::Killed));
     assert_eq!((ended.began, ended.at), (start, Tick(start.0 + 300)));
     assert_eq!(ended.traffic, Traffic { forward: count(2, 80), back: count(1, 40) });
-    assert_eq!((ended.nat, ended.link), ((session.nat_ip, session.nat_port), session.link));
+    let (nat_ip, nat_port) = ended.nat;
+    let session_nat = (session.nat_ip, session.nat_port, session.link);
+    assert_eq!((nat_ip.ip(), nat_port, ended.link), session_nat);
     world.pass(Duration::from_secs(60));
     assert!(world.sessions().is_empty());
     assert_eq!(told(&mut world), [], "it had ended already");

@@ -222,9 +222,9 @@ fn event(record: &FlowRecord, clocks: Clocks, names: &Known) -> FlowEvent {
         service: ends.map(|ends| Arc::clone(&ends.service)),
         endpoint_address: (key.endpoint.ip(), key.endpoint_port),
         link_id: record.link.0,
-        nat: record.nat,
-        backend: record.backend,
-        target: record.target,
+        nat: (record.nat.0.ip(), record.nat.1),
+        backend: record.backend.ip(),
+        target: (record.target.0.ip(), record.target.1),
         traffic: record.traffic,
     }
 }

@@ -18,11 +18,10 @@ use core::net::Ipv4Addr;
 use super::{Engine, Verdict};
 use crate::account::Cells;
 use crate::device::{Checksum, Frame, Link};
-use crate::flow::Flow;
+use crate::flow::{Flow, Outsides};
 use crate::generation::Generation;
 use crate::limits::DEVICES_MAX;
 use crate::packet::{Glance, hash_plain};
-use crate::record::Count;
 use crate::snapshot::PoolKey;
 use crate::types::{DeviceIndex, Direction, FlowIndex, HopWord, MacAddress, PoolIndex, Tick};
 use crate::wire::plain::{Form, Plain, PlainMut, SourceStation};
@@ -181,7 +180,7 @@ impl Engine {
     /// Second pass: the flow that each packet probably belongs to.
     #[inline(never)]
     pub(super) fn locate(&self, frames: &[Frame], steps: &mut [Step]) {
-        let Engine { generation, flows, worker, records, .. } = self;
+        let Engine { generation, flows, worker, .. } = self;
         let pools = &generation.pools;
         for (step, frame) in steps.iter_mut().zip(frames) {
             let flow = match step.way {
@@ -196,9 +195,6 @@ impl Engine {
             };
             step.candidate = flow.unwrap_or(NOBODY);
             flows.prefetch_flow(step.candidate);
-            if records.tallies.counts() {
-                records.tallies.prefetch(step.candidate, step.way.direction());
-            }
         }
     }
 
@@ -213,11 +209,12 @@ impl Engine {
         now: Tick,
     ) -> usize {
         let Engine { generation, flows, exits, records, accounts, .. } = self;
-        let scene = Scene { generation, exits, accounts: accounts.cells(), now };
+        let (flows, outsides) = flows.records_mut();
+        let scene = Scene { generation, outsides, exits, accounts: accounts.cells(), now };
         let mut done = 0;
         for ((frame, step), verdict) in frames.iter_mut().zip(steps).zip(verdicts) {
             // The record may be another flow's by now, or nobody's: it has to agree in everything.
-            let Some(flow) = flows.record_mut(step.candidate) else { break };
+            let Some(flow) = flows.get_mut(step.candidate.slot()) else { break };
             // Each call becomes code of its own, in which the direction is no question.
             let carried = match step.way {
                 Way::Long => None,
@@ -227,8 +224,9 @@ impl Engine {
             let Some((device, bytes)) = carried else { break };
             *verdict = Verdict::Forward(device);
             if records.tallies.counts() {
-                let count = Count { packets: 1, bytes };
-                records.tallies.add(step.candidate, step.way.direction(), count);
+                let direction = step.way.direction();
+                let recent = flow.recent_mut(direction);
+                records.tallies.add_packet(step.candidate, direction, recent, bytes.into());
             }
             done += 1;
         }
@@ -239,6 +237,7 @@ impl Engine {
 /// What packets of a batch have in common.
 struct Scene<'e> {
     generation: &'e Generation,
+    outsides: &'e Outsides,
     exits: &'e Exits,
     accounts: Cells<'e>,
     now: Tick,
@@ -253,8 +252,8 @@ fn carry(
     flow: &mut Flow,
     step: &Step,
     frame: &mut Frame,
-) -> Option<(DeviceIndex, u64)> {
-    let Scene { generation, exits, accounts, now } = *scene;
+) -> Option<(DeviceIndex, u16)> {
+    let Scene { generation, outsides, exits, accounts, now } = *scene;
     let plain = Plain::of(frame.head());
     let (tuple, station) = (plain.tuple(), plain.source_station());
     let is_its = match direction {
@@ -286,9 +285,9 @@ fn carry(
         return None;
     }
     flow.last_seen = now;
-    let bytes = u64::from(plain.total_length());
-    accounts.count(flow.account, direction, bytes);
-    let rewrite = flow.rewrite(direction);
+    let bytes = plain.total_length();
+    accounts.count(flow.account, direction, bytes.into());
+    let rewrite = flow.rewrite(direction, outsides);
     let is_partial = frame.offload.checksum != Checksum::Complete;
     let head = frame.head_mut();
     rewrite.apply(head, protocol, is_partial);

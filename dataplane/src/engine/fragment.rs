@@ -19,7 +19,6 @@ use super::{Arrival, Engine, Verdict};
 use crate::classify::classify;
 use crate::device::Frame;
 use crate::drop_reason::DropReason;
-use crate::flow::Flow;
 use crate::fragment::{DatagramIndex, DatagramKey, Datagrams, Part};
 use crate::packet::fragment::{Fragment, identification, rewrite_later, set_identification};
 use crate::packet::{FlowKey, Packet};
@@ -230,7 +229,7 @@ impl Engine {
         if flow.is_wide() {
             return Err(DropReason::Ipv4Fragment);
         }
-        let to = Flow::rewrite(&flow, sent).to;
+        let to = flow.plain_rewrite(sent).to;
         let neighbor = flow.neighbor();
         let (hop, mtu) = match sent {
             Direction::Forward => {

@@ -12,8 +12,8 @@ use crate::device::Frame;
 use crate::drop_reason::DropReason;
 use crate::flow::{State, Tallies};
 use crate::limits::BATCH_FRAMES_MAX;
-use crate::record::{Count, EndReason, FlowEvent, FlowRecord, Recording};
-use crate::types::{AccountIndex, Address, Direction, FlowIndex, Tick};
+use crate::record::{EndReason, FlowEvent, FlowRecord, Recording};
+use crate::types::{Direction, FlowIndex, Tick};
 use crate::wire::ethernet::HEADER_BYTES;
 use crate::wire::ip::Ip;
 
@@ -70,7 +70,6 @@ impl Engine {
     fn append(&mut self, number: FlowIndex, event: FlowEvent) {
         let Some(flow) = self.flows.get(number) else { return };
         let Records { tallies, waiting, .. } = &mut self.records;
-        let ip = |(address, port): (Address, u16)| (address.ip(), port);
         let record = FlowRecord {
             event,
             at: self.latest,
@@ -78,10 +77,10 @@ impl Engine {
             last_seen: flow.last_seen,
             key: flow.key(),
             link: flow.link,
-            nat: ip(flow.nat()),
-            backend: flow.backend().ip(),
-            target: ip(flow.target()),
-            traffic: tallies.traffic(number),
+            nat: flow.nat(),
+            backend: flow.backend(),
+            target: flow.target(),
+            traffic: tallies.traffic(number, &flow),
         };
         if waiting.len() < RECORDS_MAX {
             waiting.push_back(record);
@@ -93,10 +92,13 @@ impl Engine {
 
     /// A packet of the flow, as it arrived, has passed.
     #[inline(always)]
-    pub(super) fn tally(&mut self, number: FlowIndex, direction: Direction, bytes: u64) {
-        let account = self.flows.get(number).map_or(AccountIndex::OTHERS, |flow| flow.account);
-        self.accounts.cells().count(account, direction, bytes);
-        self.records.tallies.add(number, direction, Count { packets: 1, bytes });
+    pub(super) fn tally(&mut self, number: FlowIndex, direction: Direction, bytes: u32) {
+        let Some(flow) = self.flows.get_mut(number) else { return };
+        self.accounts.cells().count(flow.account, direction, bytes.into());
+        let tallies = &mut self.records.tallies;
+        if tallies.counts() {
+            tallies.add_packet(number, direction, flow.recent_mut(direction), bytes);
+        }
     }
 
     /// How long ago a flow began, if that is recorded.
@@ -119,9 +121,9 @@ impl Engine {
 
 /// Bytes of the IP packet in a frame.
 #[inline(always)]
-pub(super) fn packet_bytes(frame: &Frame) -> u64 {
+pub(super) fn packet_bytes(frame: &Frame) -> u32 {
     let packet = frame.bytes().get(HEADER_BYTES..).and_then(Ip::of);
-    packet.map_or(0, |packet| packet.total_bytes() as u64)
+    packet.and_then(|packet| u32::try_from(packet.total_bytes()).ok()).unwrap_or(0)
 }
 
 /// The end of a flow that the configuration does not want any more.

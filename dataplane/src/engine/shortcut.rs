@@ -16,7 +16,7 @@ use core::net::SocketAddrV4;
 
 use super::Engine;
 use crate::fast_path::{Course, FastPath, InterfaceNumber, Shortcut, ShortcutKey};
-use crate::flow::{Flow, State};
+use crate::flow::{FlowView, State};
 use crate::limits::DEVICES_MAX;
 use crate::record::Count;
 use crate::types::{DeviceIndex, Direction, FlowIndex, Hop, Instant, ScopeId, Tick};
@@ -127,7 +127,7 @@ impl Engine {
         if installed == shortcuts.epoch || flow.generation != self.generation.number {
             return;
         }
-        let both = WAYS.map(|way| self.shortcut(&flow, way));
+        let both = WAYS.map(|way| self.shortcut(flow, way));
         let [Some(forward), Some(back)] = both else { return };
         // What void ones have carried is not forgotten.
         self.take_back(number);
@@ -152,7 +152,9 @@ impl Engine {
             let Some(key) = key else { continue };
             let carried = shortcuts.path.remove(&key);
             let count = Count { packets: carried.packets, bytes: carried.packet_bytes() };
-            self.records.tallies.add(number, way, count);
+            if let Some(flow) = self.flows.get_mut(number) {
+                self.records.tallies.add(number, way, flow.recent_mut(way), count);
+            }
         }
         if let Some(slot) = shortcuts.installed.get_mut(number.slot()) {
             *slot = 0;
@@ -194,12 +196,12 @@ impl Engine {
     fn shortcut_keys(&self, number: FlowIndex) -> [Option<ShortcutKey>; 2] {
         let key = |way| {
             let flow = self.flows.get(number)?;
-            self.shortcut_key(&flow, way)
+            self.shortcut_key(flow, way)
         };
         WAYS.map(key)
     }
 
-    fn shortcut_key(&self, flow: &Flow, way: Direction) -> Option<ShortcutKey> {
+    fn shortcut_key(&self, flow: FlowView<'_>, way: Direction) -> Option<ShortcutKey> {
         let scope = match way {
             Direction::Forward => flow.scope(),
             Direction::Return => self.provider(flow)?,
@@ -207,13 +209,13 @@ impl Engine {
         Some(ShortcutKey { scope, protocol: flow.protocol(), arrives: arrives(flow, way) })
     }
 
-    fn provider(&self, flow: &Flow) -> Option<ScopeId> {
+    fn provider(&self, flow: FlowView<'_>) -> Option<ScopeId> {
         self.generation.pools.pool(flow.pool).map(|pool| pool.key().scope)
     }
 
     /// What becomes of a flow's packets in one direction; `None` if that is not known now, or a
     /// device does not take part.
-    fn shortcut(&self, flow: &Flow, way: Direction) -> Option<Shortcut> {
+    fn shortcut(&self, flow: FlowView<'_>, way: Direction) -> Option<Shortcut> {
         let shortcuts = self.shortcuts.as_ref()?;
         let client = flow.client()?;
         let client_interface = shortcuts.interface(client.device)?;
@@ -241,14 +243,14 @@ impl Engine {
 }
 
 /// With what a flow's packets arrive.
-fn arrives(flow: &Flow, way: Direction) -> Course {
+fn arrives(flow: FlowView<'_>, way: Direction) -> Course {
     // One direction leaves with the inverse of what the other arrives with (I4).
     let Course { source, destination } = leaves(flow, opposite(way));
     Course { source: destination, destination: source }
 }
 
-fn leaves(flow: &Flow, way: Direction) -> Course {
-    let to = flow.rewrite(way).to;
+fn leaves(flow: FlowView<'_>, way: Direction) -> Course {
+    let to = flow.plain_rewrite(way).to;
     let at = |(address, port)| SocketAddrV4::new(address, port);
     Course { source: at(to.source()), destination: at(to.destination()) }
 }

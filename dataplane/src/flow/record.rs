@@ -1,16 +1,19 @@
 //! The record of a flow: everything that its packets need, in one cache line.
 //!
 //! Addresses and ports are kept as they lie in packets, so that they are compared and stored as
-//! whole words. Addresses of IPv6 do not fit: a flow with any of them is *wide*, has all four of
-//! them beside its record ([`Addresses`]), and is never taken for one whose record says it all.
-//! Nor does the backend's own address fit where its packets are addressed to a frontend that
-//! *floats*: it lies beside the record too, and no packet needs it.
+//! whole words. What packets to the backend are addressed from and to, all flows of a pool have in
+//! common: it lies beside the records, by pool ([`Outsides`]). Client and endpoint of IPv6 do not
+//! fit: a flow with an address of IPv6 on either side is *wide*, has these two beside its record,
+//! and is never taken for one whose record says it all. Nor does the backend's own address fit
+//! where its packets are addressed to a frontend that *floats*: it lies beside the record too, and
+//! no packet needs it.
 
 use core::fmt;
 use core::ops::Deref;
 
 use super::State;
-use super::beside::Beside;
+use super::beside::{Beside, Outsides};
+use super::tally::Recent;
 use crate::packet::proxy::{HEADER_BYTES_MAX, HEADER_BYTES_MIN};
 use crate::packet::{Change, FlowKey, PlainRewrite, PlainTuple, Rewrite, Tuple};
 use crate::types::{
@@ -26,12 +29,14 @@ pub struct Flow {
     inside: PlainTuple,
     /// Scope and protocol of the forward key, as [`FlowKey::domain`] has them.
     domain: u32,
+    /// What it carried in either direction that its tally lacks.
+    recent: [Recent; 2],
     /// The pool that its lease goes back to. A slot of `Pools`, which outlives generations.
     pub pool: PoolIndex,
     /// Where its packets are counted. A slot of `Accounts`, which outlives generations.
     pub account: AccountIndex,
-    /// What its forward packets leave with; of IPv6 the ports alone.
-    outside: PlainTuple,
+    /// The ports that its forward packets leave with, as [`PlainTuple::ports`] has them.
+    outside_ports: u32,
     /// The configuration that last judged it.
     pub generation: GenerationNumber,
     /// When its last packet came.
@@ -89,9 +94,16 @@ const BYTES_MAX: u8 = HEADER_BYTES_MAX as u8;
 const _: () = assert!(size_of::<Flow>() == 64);
 const _: () = assert!(HEADER_BYTES_MAX - HEADER_BYTES_MIN + (Mark::SENT as usize) < 63);
 
-/// The addresses of a wide flow, as [`Address::halves`] has them: client, endpoint, NAT IP and
-/// target.
-pub(super) type Addresses = [[u64; 2]; 4];
+/// What a flow is opened with.
+#[derive(Clone, Copy)]
+pub struct Terms<'a> {
+    /// Who talks to which endpoint.
+    pub key: &'a FlowKey,
+    /// Under which lease.
+    pub lease: &'a Lease,
+    /// Who serves it.
+    pub serving: &'a Serving,
+}
 
 /// Who serves a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,10 +119,11 @@ pub struct Serving {
 impl Flow {
     /// A flow whose first packet arrived now from `client`.
     ///
-    /// Its addresses, if it is wide, belong beside the record, and if it floats its backend's.
+    /// What does not fit into the record comes beside it when it is entered.
     #[inline(always)]
     #[must_use]
-    pub fn open(key: &FlowKey, lease: &Lease, serving: &Serving, client: Hop) -> Flow {
+    pub fn open(terms: &Terms<'_>, client: Hop) -> Flow {
+        let Terms { key, lease, serving } = *terms;
         let Serving { backend, target, port } = *serving;
         let inside = key.plain();
         let outside = PlainTuple::of_any((lease.nat_ip, lease.port), (target, port));
@@ -122,9 +135,10 @@ impl Flow {
         Flow {
             inside,
             domain: key.domain(),
+            recent: [Recent::NOTHING; 2],
             pool: lease.pool,
             account: AccountIndex::OTHERS,
-            outside,
+            outside_ports: outside.ports(),
             generation: GenerationNumber(0),
             last_seen: Tick(0),
             client: client.into(),
@@ -164,16 +178,19 @@ impl Flow {
     #[inline(always)]
     #[must_use]
     pub fn is_answered_by(&self, tuple: &PlainTuple, pool: PoolIndex) -> bool {
-        self.outside.inverse().ports() == tuple.ports() && self.pool == pool
+        self.outside_ports == tuple.inverse().ports() && self.pool == pool
     }
 
     /// What packets in a direction of a flow that is not wide become. One is the inverse of the
     /// other (I4).
     #[inline(always)]
     #[must_use]
-    pub fn rewrite(&self, direction: Direction) -> PlainRewrite {
+    pub fn rewrite(&self, direction: Direction, outsides: &Outsides) -> PlainRewrite {
         match direction {
-            Direction::Forward => PlainRewrite { to: self.outside, change: self.change },
+            Direction::Forward => {
+                let to = PlainTuple::of_words(outsides.plain(self.pool), self.outside_ports);
+                PlainRewrite { to, change: self.change }
+            }
             Direction::Return => {
                 PlainRewrite { to: self.inside.inverse(), change: self.change.inverse() }
             }
@@ -191,7 +208,25 @@ impl Flow {
     #[inline]
     #[must_use]
     pub fn nat_port(&self) -> u16 {
-        self.outside.source().1
+        self.outside_port_pair().0
+    }
+
+    /// The leased port and that of the backend.
+    fn outside_port_pair(&self) -> (u16, u16) {
+        let [a, b, c, d] = self.outside_ports.to_ne_bytes();
+        (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]))
+    }
+
+    /// What it carried in a direction that its tally lacks.
+    #[inline(always)]
+    pub(super) fn recent(&self, direction: Direction) -> Recent {
+        self.recent[direction as usize]
+    }
+
+    /// As [`Flow::recent`], to be changed.
+    #[inline(always)]
+    pub fn recent_mut(&mut self, direction: Direction) -> &mut Recent {
+        &mut self.recent[direction as usize]
     }
 
     /// The next hop towards the backend, valid under [`Flow::generation`] only.
@@ -365,11 +400,6 @@ impl<'a> FlowView<'a> {
         FlowView { record, number, beside }
     }
 
-    /// Client, endpoint, NAT IP and target; meaningless if it is not wide.
-    fn addresses(&self) -> [Address; 4] {
-        self.beside.addresses(self.number).map(Address::of_halves)
-    }
-
     /// Scope and 5-tuple on the client's side: the forward key.
     #[inline]
     #[must_use]
@@ -378,7 +408,7 @@ impl<'a> FlowView<'a> {
         if !self.is_wide() {
             return key;
         }
-        let [client, endpoint, ..] = self.addresses();
+        let [client, endpoint] = self.beside.insides(self.number);
         FlowKey { client, endpoint, ..key }
     }
 
@@ -386,8 +416,8 @@ impl<'a> FlowView<'a> {
     #[inline]
     #[must_use]
     pub fn nat(&self) -> (Address, u16) {
-        let (address, port) = self.record.outside.source();
-        (if self.is_wide() { self.addresses()[2] } else { address.into() }, port)
+        let [nat_ip, _] = self.beside.outsides.of(self.pool);
+        (nat_ip, self.outside_port_pair().0)
     }
 
     /// What packets to the backend are addressed to, and its answers come from: its own address, or
@@ -395,33 +425,39 @@ impl<'a> FlowView<'a> {
     #[inline]
     #[must_use]
     pub fn target(&self) -> (Address, u16) {
-        let (address, port) = self.record.outside.destination();
-        (if self.is_wide() { self.addresses()[3] } else { address.into() }, port)
+        let [_, target] = self.beside.outsides.of(self.pool);
+        (target, self.outside_port_pair().1)
     }
 
     /// The backend's own address.
     #[inline]
     #[must_use]
     pub fn backend(&self) -> Address {
-        match self.floats() {
-            true => Address::of_halves(self.beside.backend(self.number)),
-            false => self.target().0,
-        }
+        if self.floats() { self.beside.backend(self.number) } else { self.target().0 }
+    }
+
+    /// What its packets in a direction become if it is not wide.
+    #[inline]
+    #[must_use]
+    pub fn plain_rewrite(&self, direction: Direction) -> PlainRewrite {
+        self.record.rewrite(direction, &self.beside.outsides)
     }
 
     /// What its packets in a direction become. One is the inverse of the other (I4).
     #[inline]
     #[must_use]
     pub fn rewrite(&self, direction: Direction) -> Rewrite {
-        let change = self.record.rewrite(direction).change;
-        let to = match direction {
+        match direction {
             Direction::Forward => {
                 let ((source, source_port), (destination, destination_port)) =
                     (self.nat(), self.target());
-                Tuple { source, destination, source_port, destination_port }
+                let to = Tuple { source, destination, source_port, destination_port };
+                Rewrite { to, change: self.change }
             }
-            Direction::Return => Tuple::from(&self.key()).inverse(),
-        };
-        Rewrite { to, change }
+            Direction::Return => {
+                let to = Tuple::from(&self.key()).inverse();
+                Rewrite { to, change: self.change.inverse() }
+            }
+        }
     }
 }

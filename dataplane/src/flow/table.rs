@@ -3,19 +3,19 @@
 //!
 //! [`FlowTable::vacancy`] reserves nothing; it says where the next flow would go, so that a port
 //! can be leased in its name before [`FlowTable::insert`], which cannot fail. Memory: 64 bytes a
-//! record, 8 of index, 1.5 of timer, and 64 more for a flow with an IPv6 address on either side, 16
-//! for one whose frontend floats; fixed at start, touched as it is used.
+//! record, 8 of index, 1.5 of timer, and 32 more for a flow with an IPv6 address on either side, 16
+//! for one whose frontend floats, 40 for each pool; fixed at start, touched as it is used.
 
 use alloc::vec::Vec;
 
-use super::beside::Beside;
+use super::beside::{Beside, Outsides};
 use super::index::{EmptySlot, Index};
-use super::record::{Flow, FlowView};
+use super::record::{Flow, FlowView, Terms};
 use super::wheel::{Timer, Wheel};
 use crate::limits::FLOWS_PER_WORKER_MAX;
 use crate::packet::FlowKey;
 use crate::prefetch::prefetch;
-use crate::types::{Address, Area, FlowIndex, Tick};
+use crate::types::{Area, FlowIndex, Tick};
 
 /// Room for one flow: its number and its place in the index.
 #[derive(Clone, Copy, Debug)]
@@ -144,12 +144,12 @@ impl FlowTable {
         self.flows.get_mut(flow.slot()).filter(|flow| flow.is_live())
     }
 
-    /// A record by its number, live or not, to be looked at first: a vacant one has the
-    /// generation 0.
+    /// All records by their numbers, live or not, to be looked at first: a vacant one has the
+    /// generation 0. And what their packets leave with.
     #[inline(always)]
     #[must_use]
-    pub fn record_mut(&mut self, flow: FlowIndex) -> Option<&mut Flow> {
-        self.flows.get_mut(flow.slot())
+    pub fn records_mut(&mut self) -> (&mut [Flow], &Outsides) {
+        (&mut self.flows, &self.beside.outsides)
     }
 
     /// Where a new flow with this hash would go; `None` if the table is full.
@@ -163,15 +163,12 @@ impl FlowTable {
         Some(Vacancy { flow, slot: self.index.empty_slot(hash)?, hash })
     }
 
-    /// Enters a flow where `vacancy` says, which was taken since the last change of the table. Of
-    /// its addresses (client, endpoint, NAT IP, target, backend) those are kept that its record
-    /// lacks.
+    /// Enters a flow that was opened on these terms where `vacancy` says, which was taken since the
+    /// last change of the table.
     #[inline]
-    pub fn insert(&mut self, vacancy: Vacancy, flow: Flow, addresses: &[Address; 5], now: Tick) {
+    pub fn insert(&mut self, vacancy: Vacancy, flow: Flow, terms: &Terms<'_>, now: Tick) {
         let Vacancy { flow: number, slot, hash } = vacancy;
-        if flow.is_wide() || flow.floats() {
-            self.beside.note(number, &flow, addresses);
-        }
+        self.beside.note(number, &flow, terms);
         match self.flows.get_mut(number.slot()) {
             Some(record) => {
                 self.vacant = record.next_vacant();

@@ -1,18 +1,58 @@
-//! What flows carried, and since when they are there, beside their records: for whoever wants to
-//! know. Off until it is asked for, and then of a fixed size (I8).
+//! What flows carried, and since when they are there, for whoever wants to know. Off until it is
+//! asked for, and then of a fixed size (I8).
+//!
+//! What a flow carried lately is counted in its record, whose line its packets need anyhow
+//! ([`Recent`]); when that is full it is added to the flow's tally, beside the records. So one
+//! packet of a hundred needs the line of the tally, too.
 //!
 //! Memory: 4 bytes a flow for its beginning, and 32 if its traffic is counted; used as flows are.
 
 use alloc::boxed::Box;
 use alloc::vec;
 
-use crate::prefetch::prefetch;
+use super::Flow;
 use crate::record::{Count, Recording, Traffic};
 use crate::types::{Area, Direction, FlowIndex, Tick};
 
-/// Packets and bytes, by [`Direction`]. A half of it lies in one cache line, and a packet needs no
-/// more.
+/// Packets and bytes, by [`Direction`].
 type Tally = [[u64; 2]; 2];
+
+/// What a flow carried in one direction since that was last added to its tally, and whether its
+/// tally is its own: one that it never was added to is what the place's last flow left.
+///
+/// 23 bits of bytes, eight of packets, one of whether. Full when the upper bit of either count is
+/// set: what then is there leaves room for one more packet of any size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recent(u32);
+
+impl Recent {
+    /// A flow that begins.
+    pub(super) const NOTHING: Recent = Recent(0);
+
+    const PACKET: u32 = 1 << 23;
+    /// More than a packet of either family can have.
+    const PACKET_BYTES_MAX: u32 = 1 << 17;
+    const BYTES: u32 = Recent::PACKET - 1;
+    const PACKETS: u32 = 0xff << 23;
+    const FULL: u32 = 1 << 30 | 1 << 22;
+    const HAS_TALLY: u32 = 1 << 31;
+
+    /// Adds a packet, and says whether that made it full.
+    #[inline(always)]
+    fn add(&mut self, bytes: u32) -> bool {
+        self.0 += Recent::PACKET + bytes.min(Recent::PACKET_BYTES_MAX);
+        self.0 & Recent::FULL != 0
+    }
+
+    fn count(self) -> Count {
+        let packets = (self.0 & Recent::PACKETS) >> 23;
+        Count { packets: packets.into(), bytes: (self.0 & Recent::BYTES).into() }
+    }
+
+    fn has_tally(self) -> bool {
+        self.0 & Recent::HAS_TALLY != 0
+    }
+}
 
 /// See the module's documentation.
 #[derive(Default)]
@@ -45,21 +85,10 @@ impl Tallies {
         [Area::of(tallies.as_ptr(), tallies.len()), Area::of(began.as_ptr(), began.len())]
     }
 
-    /// A flow begins, and has carried nothing.
+    /// A flow begins.
     pub fn begin(&mut self, flow: FlowIndex, now: Tick) {
-        if let Some(tally) = self.tallies.get_mut(flow.slot()) {
-            *tally = Tally::default();
-        }
         if let Some(began) = self.began.get_mut(flow.slot()) {
             *began = now;
-        }
-    }
-
-    /// Starts loading what [`Tallies::add`] writes.
-    #[inline(always)]
-    pub fn prefetch(&self, flow: FlowIndex, direction: Direction) {
-        if let Some(tally) = self.tallies.get(flow.slot()) {
-            prefetch(&tally[direction as usize]);
         }
     }
 
@@ -70,14 +99,38 @@ impl Tallies {
         !self.tallies.is_empty()
     }
 
-    /// A flow has carried this.
+    /// A flow has carried a packet; `recent` is what its record says of this direction.
     #[inline(always)]
-    pub fn add(&mut self, flow: FlowIndex, direction: Direction, count: Count) {
-        if let Some(tally) = self.tallies.get_mut(flow.slot()) {
-            let [packets, bytes] = &mut tally[direction as usize];
-            *packets += count.packets;
-            *bytes += count.bytes;
+    pub fn add_packet(
+        &mut self,
+        flow: FlowIndex,
+        direction: Direction,
+        recent: &mut Recent,
+        bytes: u32,
+    ) {
+        if recent.add(bytes) {
+            self.add(flow, direction, recent, Count::default());
         }
+    }
+
+    /// A flow has carried this, beside what is in its record.
+    #[cold]
+    pub fn add(
+        &mut self,
+        flow: FlowIndex,
+        direction: Direction,
+        recent: &mut Recent,
+        count: Count,
+    ) {
+        let Some(tally) = self.tallies.get_mut(flow.slot()) else { return };
+        let [packets, bytes] = &mut tally[direction as usize];
+        if !recent.has_tally() {
+            (*packets, *bytes) = (0, 0);
+        }
+        let lately = recent.count();
+        *packets += lately.packets + count.packets;
+        *bytes += lately.bytes + count.bytes;
+        *recent = Recent(Recent::HAS_TALLY);
     }
 
     /// When a flow began; zero if that is not recorded.
@@ -88,42 +141,99 @@ impl Tallies {
 
     /// What a flow has carried so far; nothing if that is not recorded.
     #[must_use]
-    pub fn traffic(&self, flow: FlowIndex) -> Traffic {
-        let tally = self.tallies.get(flow.slot()).copied().unwrap_or_default();
-        let [forward, back] = tally.map(|[packets, bytes]| Count { packets, bytes });
-        Traffic { forward, back }
+    pub fn traffic(&self, number: FlowIndex, flow: &Flow) -> Traffic {
+        let of = |direction: Direction| {
+            let recent = flow.recent(direction);
+            let mut count = recent.count();
+            // Its line is left alone if there is nothing in it.
+            if recent.has_tally()
+                && let Some(tally) = self.tallies.get(number.slot())
+            {
+                let [packets, bytes] = tally[direction as usize];
+                count += Count { packets, bytes };
+            }
+            count
+        };
+        Traffic { forward: of(Direction::Forward), back: of(Direction::Return) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::{Serving, Terms};
+    use crate::packet::FlowKey;
+    use crate::types::{
+        Address, DeviceIndex, Hop, Lease, MacAddress, PoolIndex, Protocol, ScopeId,
+    };
+
+    fn flow() -> Flow {
+        let address = |last: u8| Address::from(core::net::Ipv4Addr::new(10, 0, 0, last));
+        let key = FlowKey {
+            client: address(1),
+            endpoint: address(2),
+            client_port: 40_000,
+            endpoint_port: 443,
+            scope: ScopeId(1),
+            protocol: Protocol::Udp,
+        };
+        let lease = Lease { pool: PoolIndex(0), nat_ip: address(3), port: 1_024 };
+        let serving = Serving { backend: address(4), target: address(4), port: 443 };
+        let client = Hop { device: DeviceIndex(0), mac: MacAddress::ZERO };
+        Flow::open(&Terms { key: &key, lease: &lease, serving: &serving }, client)
+    }
+
+    const fn count(packets: u64, bytes: u64) -> Count {
+        Count { packets, bytes }
+    }
+
+    /// Tallies, the number of a flow, and its record.
+    fn begun(recording: Recording) -> (Tallies, FlowIndex, Flow) {
+        let mut tallies = Tallies::new(2, recording);
+        tallies.begin(FlowIndex(1), Tick(7));
+        (tallies, FlowIndex(1), flow())
+    }
 
     #[test]
-    fn flows_are_counted_by_direction_and_begin_with_nothing() {
-        let mut tallies = Tallies::new(2, Recording::Traffic);
-        let (flow, other) = (FlowIndex(1), FlowIndex(0));
-        tallies.begin(flow, Tick(7));
-        let count = |packets, bytes| Count { packets, bytes };
-        tallies.add(flow, Direction::Forward, count(1, 60));
-        tallies.add(flow, Direction::Forward, count(2, 90));
-        tallies.add(flow, Direction::Return, count(1, 1500));
-        let expected = Traffic { forward: count(3, 150), back: count(1, 1500) };
-        assert_eq!((tallies.traffic(flow), tallies.began(flow)), (expected, Tick(7)));
-        assert_eq!(tallies.traffic(other), Traffic::default());
-        tallies.begin(flow, Tick(9));
-        assert_eq!(tallies.traffic(flow), Traffic::default());
+    fn flows_are_counted_by_direction_and_to_the_last_byte() {
+        for (packets, bytes) in [(1, 60), (127, 60), (128, 60), (1_000, 1_500), (1_000, 65_575)] {
+            let (mut tallies, number, mut flow) = begun(Recording::Traffic);
+            for _ in 0..packets {
+                let way = Direction::Forward;
+                tallies.add_packet(number, way, flow.recent_mut(way), bytes);
+            }
+            let way = Direction::Return;
+            tallies.add_packet(number, way, flow.recent_mut(way), 40);
+            let forward = count(packets, packets * u64::from(bytes));
+            let expected = Traffic { forward, back: count(1, 40) };
+            assert_eq!(tallies.traffic(number, &flow), expected, "{packets} of {bytes}");
+            assert_eq!(tallies.began(number), Tick(7));
+        }
+    }
+
+    #[test]
+    fn a_flow_has_nothing_of_what_the_last_one_left_in_its_place() {
+        let (mut tallies, number, mut flow) = begun(Recording::Traffic);
+        let way = Direction::Forward;
+        tallies.add(number, way, flow.recent_mut(way), count(1 << 40, 1 << 50));
+        assert_eq!(tallies.traffic(number, &flow).forward, count(1 << 40, 1 << 50));
+        flow = self::flow();
+        tallies.begin(number, Tick(9));
+        assert_eq!(tallies.traffic(number, &flow), Traffic::default());
+        tallies.add_packet(number, way, flow.recent_mut(way), 60);
+        tallies.add(number, way, flow.recent_mut(way), count(2, 90));
+        assert_eq!(tallies.traffic(number, &flow).forward, count(3, 150));
         assert_eq!(tallies.bytes(), 2 * 36);
     }
 
     #[test]
     fn what_is_not_recorded_takes_no_memory() {
         for (recording, bytes) in [(Recording::Nothing, 0), (Recording::Flows, 8)] {
-            let mut tallies = Tallies::new(2, recording);
+            let (mut tallies, number, mut flow) = begun(recording);
             assert_eq!((tallies.bytes(), tallies.counts()), (bytes, false));
-            tallies.begin(FlowIndex(0), Tick(3));
-            tallies.add(FlowIndex(0), Direction::Return, Count { packets: 1, bytes: 1 });
-            assert_eq!(tallies.traffic(FlowIndex(0)), Traffic::default());
+            let way = Direction::Return;
+            tallies.add(number, way, flow.recent_mut(way), count(1, 1));
+            assert_eq!(tallies.traffic(number, &flow), Traffic::default());
         }
     }
 }

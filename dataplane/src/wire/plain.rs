@@ -281,6 +281,14 @@ impl PlainTuple {
         PlainTuple::new(narrow(source), narrow(destination))
     }
 
+    /// From what [`PlainTuple::addresses`] and [`PlainTuple::ports`] give.
+    #[inline(always)]
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "two words in one")]
+    pub const fn of_words(addresses: u64, ports: u32) -> PlainTuple {
+        PlainTuple { words: [addresses as u32, (addresses >> 32) as u32, ports] }
+    }
+
     /// Source address and port.
     #[inline]
     #[must_use]

@@ -1,10 +1,12 @@
 //! What must be told of flows: that each begins, and once that it ends, when packets of it pass no
 //! more; why, and what it carried until then.
 
+use std::net::IpAddr;
+
 use dataplane::drop_reason::DropReason;
 use dataplane::packet::FlowKey;
 use dataplane::record::{Count, EndReason, FlowEvent, FlowRecord, Traffic};
-use dataplane::types::{Direction, Protocol, ScopeId, Tick};
+use dataplane::types::{Address, Direction, Protocol, ScopeId, Tick};
 
 use super::rules::{Key, Model};
 use crate::encode::{Image, TCP};
@@ -30,6 +32,7 @@ impl Model {
         let flow = &self.flows[key];
         let (scope, protocol, client, endpoint) = *key;
         let [forward, back] = flow.carried.map(|[packets, bytes]| Count { packets, bytes });
+        let at = |(ip, port): (IpAddr, u16)| (Address::from(ip), port);
         let record = FlowRecord {
             event,
             at: tick(self.now),
@@ -44,9 +47,9 @@ impl Model {
                 protocol: if protocol == TCP { Protocol::Tcp } else { Protocol::Udp },
             },
             link: flow.link,
-            nat: flow.choice.nat,
-            backend: flow.choice.backend,
-            target: flow.choice.target,
+            nat: at(flow.choice.nat),
+            backend: flow.choice.backend.into(),
+            target: at(flow.choice.target),
             traffic: Traffic { forward, back },
         };
         let worker = &mut self.workers[flow.worker];
