@@ -39,7 +39,7 @@ pub use valid::{
     NetworkSecurityGroup, Pool, PoolBackend, PrivateEndpoint, PrivateLinkService, PrivilegeUse,
     Receiver, Route, Rule, RuleProtocol, SecurityRule, Setting, Settings, Subnet, VirtualNetwork,
 };
-pub(crate) use validate::unusable;
+pub(crate) use validate::{unusable, without_nat_ip, wrong_before_frontend};
 
 /// Where the control socket is unless the configuration says otherwise.
 pub const CONTROL_SOCKET: &str = "/run/adit/adit.sock";

@@ -141,8 +141,9 @@ fn of_network(config: &Config, network: &VirtualNetwork) -> BTreeMap<&'static st
 fn of_subnet(config: &Config, subnet: &Subnet) -> BTreeMap<&'static str, String> {
     let group = subnet.security_group.and_then(|at| config.security_groups().get(at));
     let group = group.map_or_else(String::new, |group| group.name.to_string());
+    let prefixes: Vec<String> = subnet.address_prefixes.iter().map(ToString::to_string).collect();
     BTreeMap::from([
-        ("address_prefix", subnet.address_prefix.to_string()),
+        ("address_prefix", prefixes.join(", ")),
         ("network_security_group", group),
         ("private_endpoint_network_policies", format!("{:?}", subnet.policies)),
     ])

@@ -44,6 +44,14 @@ def subnet(name, prefix, **more):
     return m.Subnet(name=name, address_prefix=prefix, **more)
 
 
+def network(name, space, subnets):
+    parameters = m.VirtualNetwork(
+        location=REGION, address_space=m.AddressSpace(address_prefixes=space), subnets=subnets
+    )
+    made = client.virtual_networks.begin_create_or_update(GROUP, name, parameters).result()
+    assert made.provisioning_state == "Succeeded", made.provisioning_state
+
+
 def networks():
     open_subnet = {"private_link_service_network_policies": "Disabled"}
     plans = {
@@ -55,26 +63,22 @@ def networks():
         ),
     }
     for name, (space, subnets) in plans.items():
-        parameters = m.VirtualNetwork(
-            location=REGION,
-            address_space=m.AddressSpace(address_prefixes=[space]),
-            subnets=subnets,
-        )
-        made = client.virtual_networks.begin_create_or_update(GROUP, name, parameters).result()
-        assert made.provisioning_state == "Succeeded", made.provisioning_state
+        network(name, [space], subnets)
     extra = subnet("more", "10.1.2.0/24")
     client.subnets.begin_create_or_update(GROUP, "provider", "more", extra).result()
     return sorted(network.name for network in client.virtual_networks.list(GROUP))
 
 
-def put_balancer(backends, rules, probes=()):
+def put_balancer(backends, rules, probes=(), version=None):
     """The load balancer, with one frontend and one pool."""
     parameters = m.LoadBalancer(
         location=REGION,
         sku=m.LoadBalancerSku(name="Standard"),
         frontend_ip_configurations=[
             m.FrontendIPConfiguration(
-                name="front", subnet=m.Subnet(id=f"{NETWORK}/virtualNetworks/provider/subnets/front")
+                name="front",
+                subnet=m.Subnet(id=f"{NETWORK}/virtualNetworks/provider/subnets/front"),
+                private_ip_address_version=version,
             )
         ],
         backend_address_pools=[
@@ -368,8 +372,79 @@ def around():
     }
 
 
+def dual_networks():
+    """Networks whose subnets have both families."""
+    dual = lambda name, *prefixes, **more: m.Subnet(name=name, address_prefixes=prefixes, **more)
+    open_subnet = {"private_link_service_network_policies": "Disabled"}
+    network("a", ["10.0.0.0/16", "fd00::/48"], [dual("endpoints", "10.0.0.0/24", "fd00::/64")])
+    subnets = [
+        dual("nat", "10.1.0.0/29", "fd01::/64", **open_subnet),
+        dual("front", "10.1.1.0/24", "fd01:0:0:1::/64"),
+    ]
+    network("provider", ["10.1.0.0/16", "fd01::/48"], subnets)
+    return client.subnets.get(GROUP, "a", "endpoints").address_prefixes
+
+
+def dual_subnet(prefix):
+    parameters = m.Subnet(address_prefixes=["10.0.9.0/24", prefix])
+    client.subnets.begin_create_or_update(GROUP, "a", "more", parameters).result()
+
+
+def dual_balancer(port, *backends):
+    """A frontend of IPv6 before backends of both families."""
+    health = m.Probe(
+        name="health", protocol="Http", port=int(port), request_path="/hello", interval_in_seconds=5
+    )
+    rules = [rule("http", 80, int(port), probe=part("probes", "health"))]
+    made = put_balancer(backends, rules, [health], "IPv6").frontend_ip_configurations[0]
+    return [made.private_ip_address, made.private_ip_address_version]
+
+
+def dual_service(*versions):
+    parameters = m.PrivateLinkService(
+        location=REGION,
+        load_balancer_frontend_ip_configurations=[m.FrontendIPConfiguration(id=FRONTEND)],
+        ip_configurations=[
+            m.PrivateLinkServiceIpConfiguration(
+                name=f"nat-{version}",
+                subnet=m.Subnet(id=f"{NETWORK}/virtualNetworks/provider/subnets/nat"),
+                private_ip_address_version=version,
+            )
+            for version in versions
+        ],
+        fqdns=["web.example"],
+    )
+    made = services.begin_create_or_update(GROUP, "web", parameters).result()
+    return [[ip.private_ip_address, ip.private_ip_address_version] for ip in made.ip_configurations]
+
+
+def dual_endpoint(name, version, *static):
+    """An endpoint of IPv6, or of both families."""
+    connection = m.PrivateLinkServiceConnection(name="to-web", private_link_service_id=SERVICE)
+    parameters = m.PrivateEndpoint(
+        location=REGION,
+        ip_version_type=version,
+        subnet=m.Subnet(id=f"{NETWORK}/virtualNetworks/a/subnets/endpoints"),
+        manual_private_link_service_connections=[connection],
+        ip_configurations=[
+            m.PrivateEndpointIPConfiguration(
+                name=f"ip-{at}", private_ip_address=address, group_id="", member_name=""
+            )
+            for at, address in enumerate(static)
+        ],
+    )
+    made = endpoints.begin_create_or_update(GROUP, name, parameters).result()
+    nic = client.network_interfaces.get(GROUP, made.network_interfaces[0].id.split("/")[-1])
+    found = nic.ip_configurations
+    return [
+        made.ip_version_type,
+        [[ip.private_ip_address, ip.private_ip_address_version] for ip in found],
+    ]
+
+
 STEPS = [networks, balancer, service, endpoint, consumer, provider, decide, invent, remove]
 STEPS += [rich, parts, pool, delete_part, guard, security_rule, members, proxy, delete, around]
+STEPS += [dual_networks, dual_subnet, dual_balancer, dual_service, dual_endpoint]
 STEPS = {step.__name__: step for step in STEPS}
 
 for line in sys.stdin:

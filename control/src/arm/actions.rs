@@ -47,7 +47,7 @@ pub(super) fn put<B: Backend>(
             Kind::Group => return Err(Fault::not_found("of no type")),
             Kind::Network => network::put(estate, head, &object)?,
             Kind::Balancer => balancer::put(estate, head, &object, caller)?,
-            Kind::Service => service::put(estate, head, &object, dice)?,
+            Kind::Service => service::put(estate, head, &object, caller, dice)?,
             Kind::Endpoint => endpoint::put(view, head, &object, caller, dice)?,
             Kind::SecurityGroup => security::put(estate, head, &object)?,
             Kind::AppGroup => security::put_app_group(head),

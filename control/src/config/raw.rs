@@ -82,7 +82,7 @@ pub(super) struct RawVirtualNetwork {
 /// An entry of `subnet`.
 pub(super) struct RawSubnet {
     pub(super) name: Option<Text>,
-    pub(super) address_prefix: Option<Text>,
+    pub(super) address_prefixes: Option<Vec<Text>>,
     pub(super) security_group: Option<Text>,
     pub(super) policies: Option<Text>,
     pub(super) place: Place,
@@ -374,7 +374,7 @@ fn virtual_network(mut section: Section<'_, '_>) -> RawVirtualNetwork {
 fn subnet(mut section: Section<'_, '_>) -> RawSubnet {
     RawSubnet {
         name: section.required("name"),
-        address_prefix: section.required("address_prefix"),
+        address_prefixes: section.required_texts("address_prefix"),
         security_group: section.optional("network_security_group"),
         policies: section.optional("private_endpoint_network_policies"),
         place: section.finish(),

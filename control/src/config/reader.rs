@@ -257,6 +257,14 @@ impl<'r, 't> Section<'r, 't> {
         texts.collect::<Vec<_>>().into_iter().collect()
     }
 
+    /// As [`Section::optional_texts`], for a key that must be there.
+    pub(super) fn required_texts(&mut self, key: &'static str) -> Option<Vec<Located<String>>> {
+        if !self.has(key) {
+            self.missing(key);
+        }
+        self.optional_texts(key)
+    }
+
     /// A list of tables, be it `[[key]]` or `key = [{ ... }]`; empty if it is left out.
     pub(super) fn sections(&mut self, key: &'static str) -> Vec<Section<'r, 't>> {
         let form = if self.place.path.is_empty() {

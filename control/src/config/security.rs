@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use dataplane::snapshot::{Access, PortRange};
-use dataplane::types::{Prefix, Protocol};
+use dataplane::types::{Address, Prefix, Protocol};
 
 use super::name::Name;
 
@@ -43,8 +43,8 @@ const DEFAULT_RULES: [(u16, &str); 2] =
 pub struct Subnet {
     /// Its name, unique in the network.
     pub name: Name,
-    /// Its addresses; no two subnets overlap.
-    pub address_prefix: Prefix,
+    /// Its addresses, a prefix of one family or of each; no two subnets overlap.
+    pub address_prefixes: Vec<Prefix>,
     /// The group that it names.
     pub security_group: Option<usize>,
     /// What of its policies is in force for private endpoints.
@@ -52,6 +52,13 @@ pub struct Subnet {
 }
 
 impl Subnet {
+    /// Whether an address lies in it.
+    #[must_use]
+    pub fn contains(&self, address: impl Into<Address>) -> bool {
+        let address = address.into();
+        self.address_prefixes.iter().any(|prefix| prefix.contains(address))
+    }
+
     /// The group that guards the private endpoints in it: what it names is not in force by itself.
     #[must_use]
     pub fn guard(&self) -> Option<usize> {

@@ -365,8 +365,8 @@ impl Config {
     #[must_use]
     pub fn guard(&self, endpoint: &PrivateEndpoint) -> Option<&NetworkSecurityGroup> {
         let network = self.virtual_networks.get(endpoint.virtual_network)?;
-        let holds = |subnet: &&Subnet| subnet.address_prefix.contains(endpoint.address);
-        let guard = network.subnets.iter().find(holds)?.guard()?;
+        let mut subnets = network.subnets.iter();
+        let guard = subnets.find(|subnet| subnet.contains(endpoint.address))?.guard()?;
         self.security_groups.get(guard)
     }
 

@@ -28,6 +28,8 @@ use super::reader::Place;
 use super::valid::{Config, VirtualNetwork};
 use super::{Checked, suggest};
 pub(crate) use address::unusable;
+pub(crate) use family::without_nat_ip;
+pub(crate) use floating::wrong_before_frontend;
 
 use address::Claims;
 

@@ -38,6 +38,30 @@ impl fmt::Display for Owner<'_> {
     }
 }
 
+/// What address is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its family.
+    pub family: Family,
+    /// The address, unless any will do.
+    pub address: Option<IpAddr>,
+}
+
+impl Wanted {
+    /// Of a family, and perhaps a certain one.
+    ///
+    /// # Errors
+    /// That one is of the other family.
+    pub fn of(field: &str, family: Family, address: Option<IpAddr>) -> Result<Wanted, Fault> {
+        if let Some(address) = address.filter(|address| Family::of(*address) != family) {
+            let rule = format!("{address} is no {} address", family.name());
+            let cure = "write the other version, or another address";
+            return Err(Fault::rule("InvalidIPAddressVersion", field, rule, cure));
+        }
+        Ok(Wanted { family, address })
+    }
+}
+
 /// Gives out addresses of one virtual network.
 #[derive(Debug)]
 pub struct Allocator<'e> {
@@ -86,34 +110,45 @@ impl<'e> Allocator<'e> {
         Allocator { estate, network, owners, backends }
     }
 
-    /// An address of a subnet: the one that is asked for, or `kept` if it is still possible, or the
-    /// first that is free.
+    /// An address of a subnet, of the family that is asked for: the one that is named, or `kept` if
+    /// it is still possible, or the first that is free.
     ///
     /// # Errors
-    /// It is not in the subnet, reserved, or somebody's; or none is free.
+    /// It is not in the subnet, reserved, or somebody's; or none is free; or the subnet has no
+    /// prefix of the family.
     pub fn place(
         &mut self,
         field: &str,
         subnet: SubnetKey,
-        wanted: Option<IpAddr>,
+        wanted: &Wanted,
         kept: Option<IpAddr>,
     ) -> Result<Place, Fault> {
         let unknown = || Fault::reference(field, &subnet.subnet);
         let (_, found) = self.estate.subnet(&subnet).ok_or_else(unknown)?;
         debug_assert_eq!(subnet.network, *self.network);
-        let address = match wanted {
+        let prefix = found.prefix(wanted.family).ok_or_else(|| {
+            let family = wanted.family.name();
+            let rule = format!("the subnet {} has no {family} prefix", found.name);
+            let cure = format!("give it one in addressPrefixes, or ask for no {family} address");
+            Fault::rule("SubnetDoesNotHaveAddressPrefixOfVersion", field, rule, cure)
+        })?;
+        let address = match wanted.address {
             Some(address) => {
-                self.judge(field, found, address)?;
+                self.judge(field, (found, prefix), address)?;
                 address
             }
-            None => self.free(field, found, kept)?,
+            None => self.free(field, (found, prefix), kept)?,
         };
         self.owners.insert(address, Owner::Asker);
-        Ok(Place { subnet, address, is_static: wanted.is_some() })
+        Ok(Place { subnet, address, is_static: wanted.address.is_some() })
     }
 
-    fn judge(&self, field: &str, subnet: &Subnet, address: IpAddr) -> Result<(), Fault> {
-        let prefix = subnet.prefix;
+    fn judge(
+        &self,
+        field: &str,
+        (subnet, prefix): (&Subnet, Prefix),
+        address: IpAddr,
+    ) -> Result<(), Fault> {
         if !prefix.contains(address) {
             let rule = format!("{address} is not within the subnet {} ({prefix})", subnet.name);
             let cure = "choose an address of the subnet";
@@ -137,8 +172,12 @@ impl<'e> Allocator<'e> {
         owner.or_else(|| self.backends.contains(&address).then_some(Owner::Backend))
     }
 
-    fn free(&self, field: &str, subnet: &Subnet, kept: Option<IpAddr>) -> Result<IpAddr, Fault> {
-        let prefix = subnet.prefix;
+    fn free(
+        &self,
+        field: &str,
+        (subnet, prefix): (&Subnet, Prefix),
+        kept: Option<IpAddr>,
+    ) -> Result<IpAddr, Fault> {
         let is_free = |address: &IpAddr| {
             prefix.contains(*address)
                 && !is_reserved(prefix, *address)

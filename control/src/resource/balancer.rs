@@ -1,10 +1,11 @@
 //! Rules of Standard load balancers: frontends here, their other parts below.
 
 use std::collections::HashSet;
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::address::Allocator;
+use dataplane::types::Family;
+
+use super::address::{Allocator, Wanted};
 use super::body::{self, Object};
 use super::estate::{Estate, Rights};
 use super::model::{Balancer, Frontend, Head, Resource, SubnetKey};
@@ -14,6 +15,9 @@ mod nat;
 mod pool;
 mod probe;
 mod rule;
+
+/// Families by Azure's names of versions.
+pub(super) const VERSIONS: &[(&str, Family)] = &[("IPv4", Family::V4), ("IPv6", Family::V6)];
 
 /// Creates a load balancer, or replaces one.
 ///
@@ -207,26 +211,23 @@ fn frontends(estate: &Estate, key: &Key, properties: &Object<'_>) -> Result<Vec<
     let Some(network) = network else { return Ok(Vec::new()) };
     let mut allocator = Allocator::new(estate, &network, Some(&me));
     let place = |(name, inner, subnet): (String, Object<'_>, SubnetKey)| {
-        let address = asked(&inner)?;
+        let wanted = asked(&inner)?;
         let field = inner.path("privateIPAddress");
         let old = old.and_then(|old| old.frontend(&name)).and_then(|old| old.address);
-        let place = allocator.place(&field, subnet, address, old)?;
+        let place = allocator.place(&field, subnet, &wanted, old)?;
         let (subnet, address) = (place.subnet, Some(place.address));
         Ok(Frontend { name, subnet, address, is_static: place.is_static })
     };
     wanted.into_iter().map(place).collect()
 }
 
-/// The address that a request names, unless it asks for any.
+/// The address that a request asks for.
 ///
 /// # Errors
-/// It is no address, or static and missing.
-pub(super) fn asked(properties: &Object<'_>) -> Result<Option<IpAddr>, Fault> {
+/// It is no address, static and missing, or not of the version that the request names.
+pub(super) fn asked(properties: &Object<'_>) -> Result<Wanted, Fault> {
     let methods = [("Static", true), ("Dynamic", false)];
-    let versions = [("IPv4", true), ("IPv6", false)];
-    if properties.word("privateIPAddressVersion", &versions)? == Some(false) {
-        return Err(Fault::unsupported(&properties.path("privateIPAddressVersion"), "IPv6 yet"));
-    }
+    let family = properties.word("privateIPAddressVersion", VERSIONS)?.unwrap_or(Family::V4);
     let method = properties.word("privateIPAllocationMethod", &methods)?;
     let address = properties.address("privateIPAddress")?;
     let field = properties.path("privateIPAddress");
@@ -235,9 +236,9 @@ pub(super) fn asked(properties: &Object<'_>) -> Result<Option<IpAddr>, Fault> {
             let rule = "a static address is not named";
             Err(Fault::value(&field, rule, "name it, or write Dynamic"))
         }
-        (Some(true), Some(address)) => Ok(Some(address)),
+        (Some(true), address) => Wanted::of(&field, family, address),
         // Clients send back the address that they were given.
-        (Some(false) | None, _) => Ok(None),
+        (Some(false) | None, _) => Ok(Wanted { family, address: None }),
     }
 }
 

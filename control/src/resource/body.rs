@@ -3,7 +3,7 @@
 //! Names of properties are matched without case, `null` is as good as nothing, and what nobody asks
 //! for is ignored: clients send back what they were given, read-only properties included.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use dataplane::types::Prefix;
 use serde_json::{Map, Value};
@@ -176,11 +176,16 @@ impl<'v> Object<'v> {
     pub fn address(&self, name: &str) -> Result<Option<IpAddr>, Fault> {
         let Some(text) = self.text(name)?.filter(|text| !text.is_empty()) else { return Ok(None) };
         let wrong = || {
-            let rule = format!("{text:?} is not an IPv4 address");
-            Fault::rule("InvalidIPAddressFormat", &self.path(name), rule, "write \"10.0.0.5\"")
+            let rule = format!("{text:?} is not an IP address");
+            let cure = "write \"10.0.0.5\" or \"fd00::5\"";
+            Fault::rule("InvalidIPAddressFormat", &self.path(name), rule, cure)
         };
-        let address = text.parse::<Ipv4Addr>().map_err(|_| wrong())?;
-        Ok(Some(address.into()))
+        let address = text.parse::<IpAddr>().map_err(|_| wrong())?;
+        // One of IPv4 in the clothes of IPv6 would be taken for what it says.
+        if address.to_canonical() != address {
+            return Err(wrong());
+        }
+        Ok(Some(address))
     }
 
     /// The name of a part.
@@ -271,10 +276,11 @@ pub fn name(path: &str, text: &str) -> Result<String, Fault> {
 pub fn prefix(path: &str, text: &str) -> Result<Prefix, Fault> {
     let parts = text.split_once('/');
     let parsed = parts.and_then(|(address, length)| {
-        Prefix::new(address.parse::<Ipv4Addr>().ok()?.into(), length.parse().ok()?)
+        let address = address.parse::<IpAddr>().ok()?;
+        Prefix::new(address, length.parse().ok()?).filter(|prefix| prefix.address() == address)
     });
     parsed.ok_or_else(|| {
-        let rule = format!("{text:?} is not an IPv4 prefix");
+        let rule = format!("{text:?} is not an IP prefix");
         let cure = "write its first address and its length: \"10.0.0.0/24\"";
         Fault::rule("InvalidAddressPrefixFormat", path, rule, cure)
     })

@@ -13,8 +13,9 @@ use super::estate::Estate;
 use super::model::{Endpoint, Network, Service};
 use super::{Id, Key, Kind, Reference};
 use crate::config::{
-    Config, Device, EndpointPolicies, FlowSettings, Name, NatIp, Pool, PrivateEndpoint,
-    PrivateLinkService, Profile, Subnet, VirtualNetwork,
+    Config, Device, EndpointPolicies, FlowSettings, LoadBalancer, Name, NatIp, Pool,
+    PrivateEndpoint, PrivateLinkService, Profile, Subnet, VirtualNetwork, without_nat_ip,
+    wrong_before_frontend,
 };
 use crate::state::ConnectionState;
 
@@ -126,7 +127,7 @@ impl<'e> Composer<'e> {
         let policies = policies.copied().find(|(word, _)| *word == subnet.endpoint_policies);
         Ok(Subnet {
             name: Name::of_resource(subnet.name.clone()),
-            address_prefix: subnet.prefix,
+            address_prefixes: subnet.prefixes.clone(),
             security_group: group.transpose()?,
             policies: policies.map(|(_, policies)| policies).unwrap_or_default(),
         })
@@ -202,8 +203,7 @@ impl<'e> Composer<'e> {
                 name: Name::of_resource(nat_ip.name.clone()),
                 address: nat_ip.place.address,
             });
-            self.services.insert(service.head.key(), self.config.services.len());
-            self.config.services.push(PrivateLinkService {
+            let composed = PrivateLinkService {
                 name,
                 load_balancer,
                 nat_ips: nat_ips.collect(),
@@ -215,7 +215,12 @@ impl<'e> Composer<'e> {
                     proxy_protocol: service.proxy_protocol.then(|| Profile::Azure.dialect()),
                     ..Treatment::default()
                 },
-            });
+            };
+            if let Some((problem, cure)) = without_nat_ip(&self.config, &composed) {
+                return Err(clash(problem, &cure));
+            }
+            self.services.insert(service.head.key(), self.config.services.len());
+            self.config.services.push(composed);
         }
         Ok(())
     }
@@ -251,9 +256,28 @@ impl<'e> Composer<'e> {
             self.claim(network, address, format!("the frontend {frontend} of {name}"))?;
         }
         let load_balancer = balancer::load_balancer(balancer, name, frontend, network);
+        self.judge_floating(&load_balancer)?;
         self.config.load_balancers.push(load_balancer);
         self.balancers.insert(place, at);
         Ok(at)
+    }
+
+    /// Backends behind a frontend that floats have an address of its family.
+    fn judge_floating(&self, balancer: &LoadBalancer) -> Result<(), Clash> {
+        let network = self.config.virtual_networks.get(balancer.virtual_network);
+        let pooled = balancer.rules.iter().flat_map(|rule| {
+            let pool = balancer.pools.get(rule.pool).into_iter().flat_map(Pool::addresses);
+            pool.map(|backend| (rule.floating, backend))
+        });
+        let translated = balancer.inbound_nat_rules.iter();
+        let translated = translated.map(|rule| (rule.floating, rule.backend_address));
+        for (frontend, backend) in pooled.chain(translated) {
+            let wrong = frontend.and_then(|it| wrong_before_frontend(network, it, backend));
+            if let Some((problem, cure)) = wrong {
+                return Err(clash(problem, &cure));
+            }
+        }
+        Ok(())
     }
 
     fn endpoints(&mut self) -> Result<(), Clash> {

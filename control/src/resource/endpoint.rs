@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::address::Allocator;
+use dataplane::types::Family;
+
+use super::address::{Allocator, Wanted};
 use super::balancer::subnet;
 use super::body::{self, Object};
 use super::estate::{Estate, Rights, View};
@@ -37,7 +39,7 @@ pub fn put(
     let key = head.key();
     let old = estate.endpoint(&key);
     let properties = body.object("properties")?;
-    refuse_variants(&properties)?;
+    let family = version(&properties)?;
     if let Some(old) = old {
         refuse_disconnected(view, old)?;
     }
@@ -72,7 +74,8 @@ pub fn put(
     let initial = initial(&head, asked.service, asked.is_manual, rights)?;
     let mut allocator = Allocator::new(estate, &subnet.network, None);
     let field = properties.path("ipConfigurations");
-    let place = allocator.place(&field, subnet.clone(), address, None);
+    let wanted = Wanted::of(&field, family, address)?;
+    let place = allocator.place(&field, subnet.clone(), &wanted, None);
     let endpoint = Endpoint {
         guid: super::render::guid(dice()),
         place: place?,
@@ -96,12 +99,12 @@ pub fn delete(key: &Key) -> Vec<Step> {
     vec![Step::delete(Id::new(Kind::Endpoint, key))]
 }
 
-fn refuse_variants(properties: &Object<'_>) -> Result<(), Fault> {
-    let versions = [("IPv4", true), ("IPv6", false), ("DualStack", false)];
-    if properties.word("ipVersionType", &versions)? == Some(false) {
-        return Err(Fault::unsupported(&properties.path("ipVersionType"), "IPv6 yet"));
-    }
-    Ok(())
+/// The family of the address that a request asks for.
+fn version(properties: &Object<'_>) -> Result<Family, Fault> {
+    let versions = [("IPv4", Some(Family::V4)), ("IPv6", Some(Family::V6)), ("DualStack", None)];
+    let version = properties.word("ipVersionType", &versions)?.unwrap_or(Some(Family::V4));
+    let field = properties.path("ipVersionType");
+    version.ok_or_else(|| Fault::unsupported(&field, "endpoints of both families"))
 }
 
 /// The application security groups that an endpoint of a network shall be in.

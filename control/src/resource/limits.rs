@@ -2,6 +2,8 @@
 //!
 //! Sources: the Private Link FAQ, the table of networking limits, and the API's own description.
 
+use std::ops::RangeInclusive;
+
 /// How many of something there may be, and the code of one too many.
 #[derive(Clone, Copy, Debug)]
 pub struct Limit {
@@ -74,10 +76,10 @@ pub const REQUEST_MESSAGE: Limit =
 
 /// Addresses at the start of a subnet that nobody gets.
 pub const RESERVED_FIRST: u32 = 4;
-/// The longest prefix of a subnet.
-pub const SUBNET_LENGTH_MAX: u8 = 29;
-/// The shortest prefix of a subnet.
-pub const SUBNET_LENGTH_MIN: u8 = 2;
+/// Lengths of a subnet's prefix of IPv4.
+pub const SUBNET_LENGTHS: RangeInclusive<u8> = 2..=29;
+/// Lengths of a subnet's prefix of IPv6.
+pub const SUBNET_LENGTHS_IPV6: RangeInclusive<u8> = 64..=64;
 
 impl Limit {
     /// Refuses a count beyond the limit.

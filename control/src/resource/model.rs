@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use dataplane::types::Prefix;
+use dataplane::types::{Family, Prefix};
 use serde::{Deserialize, Serialize};
 
 use super::{Id, Key, Kind};
@@ -104,9 +104,9 @@ impl Network {
 pub struct Subnet {
     /// Its name, as first written.
     pub name: String,
-    /// Its addresses.
-    #[serde(with = "prefix")]
-    pub prefix: Prefix,
+    /// Its addresses: a prefix of one family, or of each. A single one was once kept by itself.
+    #[serde(with = "prefixes", alias = "prefix")]
+    pub prefixes: Vec<Prefix>,
     /// `privateEndpointNetworkPolicies`, one of Azure's words.
     pub endpoint_policies: String,
     /// Whether `privateLinkServiceNetworkPolicies` is `Enabled`: then no NAT IP may be here.
@@ -114,6 +114,14 @@ pub struct Subnet {
     /// The network security group that it names.
     #[serde(default)]
     pub security_group: Option<Key>,
+}
+
+impl Subnet {
+    /// Its prefix of a family.
+    #[must_use]
+    pub fn prefix(&self, family: Family) -> Option<Prefix> {
+        self.prefixes.iter().copied().find(|prefix| prefix.family() == family)
+    }
 }
 
 /// A subnet of a virtual network.
@@ -283,31 +291,27 @@ impl Resource {
     }
 }
 
-/// Prefixes as text.
-mod prefix {
-    use dataplane::types::Prefix;
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub(super) fn serialize<S: Serializer>(prefix: &Prefix, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(prefix)
-    }
-
-    pub(super) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<Prefix, D::Error> {
-        let text = String::deserialize(from)?;
-        crate::resource::body::prefix("prefix", &text).map_err(Error::custom)
-    }
-}
-
+/// Prefixes as text: a list of them, or one by itself.
 mod prefixes {
     use dataplane::types::Prefix;
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Texts {
+        One(String),
+        Many(Vec<String>),
+    }
 
     pub(super) fn serialize<S: Serializer>(list: &[Prefix], to: S) -> Result<S::Ok, S::Error> {
         to.collect_seq(list.iter().map(Prefix::to_string))
     }
 
     pub(super) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<Vec<Prefix>, D::Error> {
-        let texts = Vec::<String>::deserialize(from)?;
+        let texts = match Texts::deserialize(from)? {
+            Texts::One(text) => vec![text],
+            Texts::Many(texts) => texts,
+        };
         let read = |text: &String| crate::resource::body::prefix("prefix", text);
         texts.iter().map(read).collect::<Result<_, _>>().map_err(Error::custom)
     }

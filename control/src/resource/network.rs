@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use dataplane::types::Prefix;
+use dataplane::types::{Family, Prefix};
 
 use super::body::{self, Object};
 use super::estate::Estate;
-use super::limits::{SUBNET_LENGTH_MAX, SUBNET_LENGTH_MIN};
+use super::limits::{SUBNET_LENGTHS, SUBNET_LENGTHS_IPV6};
 use super::model::{Head, Network, Resource, Subnet, SubnetKey};
 use super::{Fault, Id, Key, Kind, Step};
 
@@ -141,32 +141,49 @@ fn subnet_named(estate: &Estate, name: String, body: &Object<'_>) -> Result<Subn
             return Err(Fault::unsupported(&properties.path(property), what));
         }
     }
-    let list = properties.texts("addressPrefixes")?;
-    let text = match (properties.text("addressPrefix")?, list.as_slice()) {
-        (Some(text), _) => text,
-        (None, [text]) => text,
-        (None, []) => {
-            let field = properties.path("addressPrefix");
-            return Err(Fault::value(&field, "the prefix is missing", "name it: \"10.0.0.0/24\""));
-        }
-        (None, _) => {
-            let field = properties.path("addressPrefixes");
-            return Err(Fault::unsupported(&field, "subnets of more than one prefix"));
-        }
-    };
-    let field = properties.path("addressPrefix");
-    let prefix = body::prefix(&field, text)?;
-    if !(SUBNET_LENGTH_MIN..=SUBNET_LENGTH_MAX).contains(&prefix.length()) {
-        let rule = format!("{prefix} is no possible subnet");
-        let cure = format!("a subnet is at least a /{SUBNET_LENGTH_MAX}");
-        return Err(Fault::rule("NetcfgInvalidSubnet", &field, rule, cure));
-    }
+    let prefixes = subnet_prefixes(&properties)?;
     let security_group = security_group(estate, &properties)?;
     let policies = properties.word("privateEndpointNetworkPolicies", POLICIES)?;
     let service = properties.word("privateLinkServiceNetworkPolicies", SWITCH)?;
     let endpoint_policies = policies.unwrap_or("Disabled").to_owned();
     let service_policies = service.unwrap_or(true);
-    Ok(Subnet { name, prefix, endpoint_policies, service_policies, security_group })
+    Ok(Subnet { name, prefixes, endpoint_policies, service_policies, security_group })
+}
+
+/// The prefixes of a subnet: one, or one of each family, that of IPv4 first.
+fn subnet_prefixes(properties: &Object<'_>) -> Result<Vec<Prefix>, Fault> {
+    let list = properties.texts("addressPrefixes")?;
+    let (name, texts) = match (properties.text("addressPrefix")?, list) {
+        // Clients send back both, of which this one is the first of the other.
+        (Some(text), list) if list.is_empty() => ("addressPrefix", vec![text]),
+        (_, list) => ("addressPrefixes", list),
+    };
+    let field = properties.path(name);
+    let mut prefixes: Vec<Prefix> = Vec::new();
+    for text in texts {
+        let prefix = body::prefix(&field, text)?;
+        if prefixes.iter().any(|other| other.family() == prefix.family()) {
+            let what = format!("subnets of two {} prefixes", prefix.family().name());
+            return Err(Fault::unsupported(&field, what));
+        }
+        let (lengths, cure) = match prefix.family() {
+            Family::V4 => {
+                (SUBNET_LENGTHS, format!("a subnet is at least a /{}", SUBNET_LENGTHS.end()))
+            }
+            Family::V6 => (SUBNET_LENGTHS_IPV6, "an IPv6 subnet is exactly a /64".to_owned()),
+        };
+        if !lengths.contains(&prefix.length()) {
+            let rule = format!("{prefix} is no possible subnet");
+            return Err(Fault::rule("NetcfgInvalidSubnet", &field, rule, cure));
+        }
+        prefixes.push(prefix);
+    }
+    prefixes.sort_by_key(|prefix| prefix.family());
+    if prefixes.is_empty() {
+        let field = properties.path("addressPrefix");
+        return Err(Fault::value(&field, "the prefix is missing", "name it: \"10.0.0.0/24\""));
+    }
+    Ok(prefixes)
 }
 
 /// The group that a subnet names, if it names one.
@@ -187,20 +204,27 @@ fn security_group(estate: &Estate, properties: &Object<'_>) -> Result<Option<Key
 fn judge(network: &Network) -> Result<(), Fault> {
     for (at, subnet) in network.subnets.iter().enumerate() {
         let field = format!("properties.subnets[{at}]");
-        let prefix = subnet.prefix;
-        let holds = |space: &Prefix| space.length() <= prefix.length() && space.overlaps(prefix);
-        if !network.address_space.iter().any(holds) {
-            let rule = format!("{prefix} is not within the network's address space");
-            let cure = "choose a part of it, or enlarge it";
-            return Err(Fault::rule("NetcfgInvalidSubnet", &field, rule, cure));
+        for &prefix in &subnet.prefixes {
+            let holds =
+                |space: &Prefix| space.length() <= prefix.length() && space.overlaps(prefix);
+            if !network.address_space.iter().any(holds) {
+                let rule = format!("{prefix} is not within the network's address space");
+                let cure = "choose a part of it, or enlarge it";
+                return Err(Fault::rule("NetcfgInvalidSubnet", &field, rule, cure));
+            }
         }
         for other in &network.subnets[..at] {
             if other.name.eq_ignore_ascii_case(&subnet.name) {
                 let rule = format!("{:?} is the name of another subnet", subnet.name);
                 return Err(Fault::rule("DuplicateResourceName", &field, rule, "choose another"));
             }
-            if other.prefix.overlaps(prefix) {
-                let rule = format!("{prefix} overlaps {} of subnet {}", other.prefix, other.name);
+            let pairs = subnet
+                .prefixes
+                .iter()
+                .flat_map(|prefix| other.prefixes.iter().map(move |other| (prefix, other)));
+            let mut pairs = pairs.filter(|(prefix, other)| prefix.overlaps(**other));
+            if let Some((prefix, taken)) = pairs.next() {
+                let rule = format!("{prefix} overlaps {taken} of subnet {}", other.name);
                 let cure = "choose a prefix of its own";
                 return Err(Fault::rule("NetcfgSubnetRangesOverlap", &field, rule, cure));
             }
@@ -215,7 +239,9 @@ fn keep_used(estate: &Estate, field: &str, network: &Network) -> Result<(), Faul
     let Some(old) = estate.network(&key) else { return Ok(()) };
     for subnet in &old.subnets {
         let new = network.subnet(&subnet.name);
-        if new.is_some_and(|new| new.prefix == subnet.prefix) {
+        // A prefix of the other family may come, and none that is used may go.
+        let keeps = |new: &Subnet| subnet.prefixes.iter().all(|old| new.prefixes.contains(old));
+        if new.is_some_and(keeps) {
             continue;
         }
         let Some(user) = user_of(estate, &key, Some(&subnet.name)) else { continue };

@@ -65,7 +65,7 @@ impl Shown<'_> {
     /// as its subnets.
     fn subnet(&self, network: &VirtualNetwork, address: std::net::IpAddr) -> SubnetKey {
         let mut named = network.subnets.iter();
-        let named = named.find(|subnet| subnet.address_prefix.contains(address));
+        let named = named.find(|subnet| subnet.contains(address));
         let whole = || {
             let mut prefixes = network.address_space.iter();
             subnet_name(prefixes.position(|prefix| prefix.contains(address)).unwrap_or(0))
@@ -82,7 +82,7 @@ impl Shown<'_> {
             let group = subnet.security_group.and_then(|at| self.config.security_groups.get(at));
             Subnet {
                 name: subnet.name.to_string(),
-                prefix: subnet.address_prefix,
+                prefixes: subnet.address_prefixes.clone(),
                 endpoint_policies: word.to_owned(),
                 service_policies: false,
                 security_group: group.map(|group| self.key(group.name.as_str())),
@@ -91,7 +91,7 @@ impl Shown<'_> {
         let named: Vec<Subnet> = named.collect();
         let whole = network.address_space.iter().enumerate().map(|(at, prefix)| Subnet {
             name: subnet_name(at),
-            prefix: *prefix,
+            prefixes: vec![*prefix],
             endpoint_policies: "Disabled".to_owned(),
             service_policies: false,
             security_group: None,

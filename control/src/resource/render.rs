@@ -2,6 +2,9 @@
 //!
 //! Both lists of connections of an endpoint are always there: clients walk both.
 
+use std::net::IpAddr;
+
+use dataplane::types::Family;
 use ring::digest;
 use serde_json::{Value, json};
 
@@ -125,11 +128,15 @@ pub fn network(estate: &Estate, network: &Network) -> Value {
 #[must_use]
 pub fn subnet(estate: &Estate, network: &Network, subnet: &Subnet) -> Value {
     let services = if subnet.service_policies { "Enabled" } else { "Disabled" };
+    let prefixes: Vec<String> = subnet.prefixes.iter().map(ToString::to_string).collect();
     let mut properties = json!({
-        "addressPrefix": subnet.prefix.to_string(),
         "privateEndpointNetworkPolicies": subnet.endpoint_policies,
         "privateLinkServiceNetworkPolicies": services,
     });
+    match prefixes.as_slice() {
+        [prefix] => properties["addressPrefix"] = json!(prefix),
+        prefixes => properties["addressPrefixes"] = json!(prefixes),
+    }
     if let Some(group) = &subnet.security_group {
         properties["networkSecurityGroup"] = reference(estate, Kind::SecurityGroup, group);
     }
@@ -147,6 +154,11 @@ fn subnet_id(estate: &Estate, key: &SubnetKey) -> Value {
 
 fn method(is_static: bool) -> &'static str {
     if is_static { "Static" } else { "Dynamic" }
+}
+
+/// `IPv4` or `IPv6`; a frontend of the file that has no address is taken for one of IPv4.
+fn version(address: Option<IpAddr>) -> &'static str {
+    address.map_or(Family::V4, Family::of).name()
 }
 
 /// A private link service.
@@ -188,7 +200,7 @@ fn nat_ip(estate: &Estate, nat_ip: &NatIp) -> Value {
     json!({
         "privateIPAddress": nat_ip.place.address,
         "privateIPAllocationMethod": method(nat_ip.place.is_static),
-        "privateIPAddressVersion": "IPv4",
+        "privateIPAddressVersion": version(Some(nat_ip.place.address)),
         "primary": nat_ip.primary,
         "subnet": subnet_id(estate, &nat_ip.place.subnet),
     })
@@ -256,7 +268,7 @@ pub fn endpoint(view: View<'_>, endpoint: &Endpoint) -> Value {
         Kind::Endpoint,
         json!({
             "subnet": subnet_id(estate, &endpoint.place.subnet),
-            "ipVersionType": "IPv4",
+            "ipVersionType": version(Some(endpoint.place.address)),
             "customNetworkInterfaceName": endpoint.nic_name.clone().unwrap_or_default(),
             "networkInterfaces": [{ "id": nic_id(&endpoint.head, &endpoint.nic()) }],
             "privateLinkServiceConnections": [],
@@ -320,7 +332,7 @@ fn nic(
         let properties = json!({
             "privateIPAddress": place.address,
             "privateIPAllocationMethod": method(place.is_static),
-            "privateIPAddressVersion": "IPv4",
+            "privateIPAddressVersion": version(Some(place.address)),
             "primary": primary,
             "subnet": subnet_id(estate, &place.subnet),
         });

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use dataplane::types::Family;
+
 use super::address::Allocator;
 use super::balancer::{asked, subnet, unique};
 use super::body::Object;
-use super::estate::{Estate, View};
+use super::estate::{Estate, Rights, View};
 use super::limits;
 use super::model::{Head, NatIp, Place, Resource, Service, SubnetKey};
 use super::{Dice, Fault, Id, Key, Kind, Step};
@@ -21,6 +23,7 @@ pub fn put(
     estate: &Estate,
     head: Head,
     body: &Object<'_>,
+    rights: &dyn Rights,
     dice: Dice<'_>,
 ) -> Result<Vec<Step>, Fault> {
     let key = head.key();
@@ -52,7 +55,8 @@ pub fn put(
         }
     };
     let network = frontend_network(estate, &frontend);
-    let nat_ips = nat_ips(estate, &head, &properties, old.map(Arc::as_ref), network.as_ref())?;
+    let nat_ips =
+        nat_ips(estate, &head, &properties, (old.map(Arc::as_ref), network.as_ref()), rights)?;
     let service = Service {
         head,
         guid,
@@ -169,8 +173,8 @@ fn nat_ips(
     estate: &Estate,
     head: &Head,
     properties: &Object<'_>,
-    old: Option<&Service>,
-    network: Option<&Key>,
+    (old, network): (Option<&Service>, Option<&Key>),
+    rights: &dyn Rights,
 ) -> Result<Vec<NatIp>, Fault> {
     let field = properties.path("ipConfigurations");
     let list = properties.objects("ipConfigurations")?;
@@ -191,7 +195,12 @@ fn nat_ips(
     let place = |(at, (name, inner, subnet)): (usize, (String, Object<'_>, SubnetKey))| {
         let field = inner.path("privateIPAddress");
         let kept = old.and_then(|old| old_place(old, &name)).map(|place| place.address);
-        let place = allocator.place(&field, subnet, asked(&inner)?, kept)?;
+        let wanted = asked(&inner)?;
+        if wanted.family == Family::V6 && rights.is_strict() {
+            let field = inner.path("privateIPAddressVersion");
+            return Err(Fault::unsupported(&field, "NAT IPs of IPv6 in strict mode"));
+        }
+        let place = allocator.place(&field, subnet, &wanted, kept)?;
         let primary = inner.truth("primary")?.unwrap_or(at == 0);
         Ok(NatIp { name, place, primary })
     };

@@ -2,6 +2,7 @@
 //! before a provider has approved, all is cut when it rejects, and a crash forgets nothing.
 
 mod az;
+mod families;
 mod resources;
 mod sdk;
 
@@ -31,6 +32,8 @@ pub(super) const CASES: &[Case] = &[
     Case::new("arm::resources_current", PACKET, |world| resources::all(world, CURRENT))
         .with(&[CURRENT]),
     Case::new("arm::resources_28_1_0", PACKET, |world| resources::all(world, OLDER)).with(&[OLDER]),
+    Case::new("arm::families_current", PACKET, |world| families::all(world, CURRENT))
+        .with(&[CURRENT, "curl", "nginx"]),
     Case::new("arm::az", PACKET, az::all).with(&[az::PROGRAM]),
 ];
 

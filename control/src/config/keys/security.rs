@@ -1,7 +1,7 @@
 //! Subnets and network security groups.
 
 use super::Absent::{self, Refused, Same};
-use super::Form::{Number, Text, Texts};
+use super::Form::{Number, TextOrTexts, Texts};
 use super::Range::{self, Numbers};
 use super::{Form, Keys, NAME, key, reference_to, tables, words};
 
@@ -17,7 +17,13 @@ pub(super) static SUBNET: Keys = Keys {
         key("name", NAME, Refused, "\"endpoints\"", "Its name."),
         key(
             "address_prefix",
-            (Text, Range::Said("a prefix within the address space, apart from other subnets")),
+            (
+                TextOrTexts,
+                Range::Said(
+                    "a prefix within the address space, apart from other subnets, or one of each \
+                     family",
+                ),
+            ),
             Refused,
             "\"10.0.0.0/24\"",
             "Its addresses.",

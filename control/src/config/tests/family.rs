@@ -64,6 +64,7 @@ fn what_an_ipv6_address_may_not_be() {
         ("fd01::", "subnet-router anycast"),
         ("fd02::4", "outside the address space"),
         ("fd01:::4", "not an IP address"),
+        ("::ffff:10.1.0.4", "not an IP address of a host"),
     ] {
         let text = wide("10.1.0.4", address);
         assert_fault(&text, nat_ip, 42, &[words]);

@@ -74,8 +74,11 @@ impl Claims {
 /// An address of either family.
 pub(super) fn address(context: &mut Context, text: &Text) -> Option<IpAddr> {
     let address = text.value.parse::<IpAddr>().ok();
+    // To adit it would be one of IPv4.
+    let is_mapped = |address: &IpAddr| address.to_canonical() != *address;
+    let address = address.filter(|address| !is_mapped(address));
     if address.is_none() {
-        let problem = format!("{:?} is not an IP address", text.value);
+        let problem = format!("{:?} is not an IP address of a host", text.value);
         context.error(&text.place, problem, "write \"10.0.0.5\" or \"fd00:1::5\"");
     }
     address

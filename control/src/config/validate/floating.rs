@@ -18,7 +18,8 @@ pub(super) fn judge(config: &Config, raw: &RawConfig) -> Vec<ConfigError> {
     for (balancer, raw) in config.load_balancers.iter().zip(&raw.load_balancers) {
         let network = config.virtual_networks.get(balancer.virtual_network);
         let mut judge = |frontend, backends: &[IpAddr], place: Place| {
-            let wrong = backends.iter().find_map(|&backend| wrong(network, frontend, backend));
+            let wrong = |&backend| wrong_before_frontend(network, frontend, backend);
+            let wrong = backends.iter().find_map(wrong);
             errors.extend(wrong.map(|(problem, cure)| place.error(problem, cure)));
         };
         for (rule, raw) in balancer.rules.iter().zip(&raw.rules) {
@@ -40,8 +41,8 @@ fn place(flag: Option<&Located<bool>>, rule: &Place) -> Place {
     flag.map_or_else(|| rule.clone(), |flag| flag.place.clone())
 }
 
-/// What is wrong with a backend, and the cure.
-fn wrong(
+/// What is wrong with a backend behind a frontend that floats, and the cure.
+pub(crate) fn wrong_before_frontend(
     network: Option<&VirtualNetwork>,
     frontend: IpAddr,
     backend: IpAddr,

@@ -143,11 +143,16 @@ pub(super) fn subnets(
             faultless = false;
             continue;
         };
-        let prefix = subnet.address_prefix;
-        if let Some(other) = known.iter().find(|other| other.address_prefix.overlaps(prefix)) {
-            let problem = format!("{prefix} overlaps {} of {}", other.address_prefix, other.name);
-            context.error(&raw.place, problem, "give every subnet a part of its own");
-            faultless = false;
+        for prefix in &subnet.address_prefixes {
+            let others = known.iter().flat_map(|other| {
+                other.address_prefixes.iter().map(move |prefix| (prefix, &other.name))
+            });
+            let mut others = others.filter(|(other, _)| other.overlaps(*prefix));
+            if let Some((other, name)) = others.next() {
+                let problem = format!("{prefix} overlaps {other} of {name}");
+                context.error(&raw.place, problem, "give every subnet a part of its own");
+                faultless = false;
+            }
         }
         known.push(subnet);
     }
@@ -161,16 +166,8 @@ fn subnet(
     address_space: &[Prefix],
 ) -> Option<Subnet> {
     let name = context.name(raw.name.as_ref());
-    let text = raw.address_prefix.as_ref();
-    let prefix = text.and_then(|text| address::prefix(context, text));
-    if let (Some(prefix), Some(text)) = (prefix, text) {
-        let holds = |space: &Prefix| space.length() <= prefix.length() && space.overlaps(prefix);
-        if !address_space.iter().any(holds) {
-            let problem = format!("{prefix} is not within the network's address space");
-            context.error(&text.place, problem, "choose a part of address_space");
-            return None;
-        }
-    }
+    let texts = raw.address_prefixes.as_ref();
+    let address_prefixes = texts.map(|texts| prefixes(context, texts, address_space));
     let security_group = match &raw.security_group {
         None => None,
         Some(text) => Some(context.resolve(groups, Some(text))?),
@@ -179,8 +176,8 @@ fn subnet(
         None => Some(EndpointPolicies::Disabled),
         Some(text) => value::word(context, text, EndpointPolicies::WORDS),
     };
-    let subnet =
-        Subnet { name: name?, address_prefix: prefix?, security_group, policies: policies? };
+    let (name, address_prefixes, policies) = (name?, address_prefixes??, policies?);
+    let subnet = Subnet { name, address_prefixes, security_group, policies };
     if let (Some(text), None) = (&raw.security_group, subnet.guard()) {
         let problem = format!("group {:?} is not in force for private endpoints", text.value);
         let cure = "as in Azure, private_endpoint_network_policies is \"Disabled\" unless it says \
@@ -188,4 +185,30 @@ fn subnet(
         context.warn(&text.place, problem, cure);
     }
     Some(subnet)
+}
+
+/// The prefixes of a subnet: one, or one of each family.
+fn prefixes(
+    context: &mut Context,
+    texts: &[Text],
+    address_space: &[Prefix],
+) -> Option<Vec<Prefix>> {
+    let mut known: Vec<Prefix> = Vec::new();
+    for text in texts {
+        let prefix = address::prefix(context, text)?;
+        let holds = |space: &Prefix| space.length() <= prefix.length() && space.overlaps(prefix);
+        if !address_space.iter().any(holds) {
+            let problem = format!("{prefix} is not within the network's address space");
+            context.error(&text.place, problem, "choose a part of address_space");
+            return None;
+        }
+        if known.iter().any(|other| other.family() == prefix.family()) {
+            let problem = format!("{prefix} is one more of {}", prefix.family().name());
+            let cure = "a subnet has one prefix of each family at most: make two subnets";
+            context.error(&text.place, problem, cure);
+            return None;
+        }
+        known.push(prefix);
+    }
+    Some(known)
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use super::{method, part, subnet_id, whole};
+use super::{method, part, subnet_id, version, whole};
 use crate::resource::Kind;
 use crate::resource::estate::Estate;
 use crate::resource::model::{
@@ -71,7 +71,7 @@ fn frontend(estate: &Estate, balancer: &Balancer, frontend: &Frontend) -> Value 
     json!({
         "privateIPAddress": frontend.address,
         "privateIPAllocationMethod": method(frontend.is_static),
-        "privateIPAddressVersion": "IPv4",
+        "privateIPAddressVersion": version(frontend.address),
         "subnet": subnet_id(estate, &frontend.subnet),
         "loadBalancingRules": ids(balancer, "loadBalancingRules", rules),
         "inboundNatRules": ids(balancer, "inboundNatRules", nat_rules.map(|rule| &rule.name)),
