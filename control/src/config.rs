@@ -23,6 +23,7 @@ mod validate;
 
 pub use error::{ConfigError, ConfigErrors};
 pub use name::{InterfaceName, Name};
+pub(crate) use peering::PEERINGS_MAX;
 pub(crate) use plain::plain;
 pub(crate) use probe::{
     HTTP_PORTS_REFUSED, INTERVAL_DEFAULT, INTERVAL_MAX, INTERVAL_MIN, THRESHOLD_MAX, wrong_path,

@@ -21,6 +21,7 @@ pub mod limits;
 pub mod model;
 pub mod network;
 mod of_file;
+pub mod peering;
 pub mod render;
 pub mod security;
 pub mod service;

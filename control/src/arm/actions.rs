@@ -14,7 +14,8 @@ use crate::resource::change::Change;
 use crate::resource::estate::{Estate, View};
 use crate::resource::model::{Endpoint, Group, Head, Origin, Resource, Service};
 use crate::resource::{
-    Fault, Id, Key, Kind, Step, balancer, connection, endpoint, network, render, security, service,
+    Fault, Id, Key, Kind, Step, balancer, connection, endpoint, network, peering, render, security,
+    service,
 };
 use crate::state::ConnectionState;
 
@@ -283,7 +284,10 @@ pub(super) fn group<B: Backend>(
                 let inside = inside.filter(|inner| inner.key.of_group() == id.key);
                 let inside: Vec<Id> = inside.collect();
                 refuse_group(view, &id.key)?;
-                Ok(Change::of(inside.into_iter().map(Step::delete).collect()))
+                let goes = |network: &Key| network.of_group() == id.key;
+                let mut steps = peering::leave(view.estate, goes);
+                steps.extend(inside.into_iter().map(Step::delete));
+                Ok(Change::of(steps))
             })?;
             Ok(deleted(desk, call))
         }

@@ -12,7 +12,7 @@ use crate::resource::body::Object;
 use crate::resource::change::Change;
 use crate::resource::estate::View;
 use crate::resource::model::{Balancer, Resource, SecurityGroup};
-use crate::resource::{Fault, Id, Kind, Step, balancer, network, render, security};
+use crate::resource::{Fault, Id, Kind, Step, balancer, network, peering, render, security};
 
 /// A part of a resource that a request is about.
 #[derive(Clone, Copy)]
@@ -26,6 +26,7 @@ pub(super) struct Part<'t> {
 /// Parts that are written by themselves, by the kind of what they are parts of.
 const WRITTEN: &[(Kind, &str)] = &[
     (Kind::Network, "subnets"),
+    (Kind::Network, "virtualNetworkPeerings"),
     (Kind::Balancer, "backendAddressPools"),
     (Kind::Balancer, "inboundNatRules"),
     (Kind::SecurityGroup, "securityRules"),
@@ -102,6 +103,12 @@ fn steps(
     let estate = view.estate;
     let revision = estate.own.next_revision();
     match whole {
+        Resource::Network(whole) if part.eq_ignore_ascii_case("virtualNetworkPeerings") => {
+            match put {
+                Some(body) => peering::put(estate, whole, name, body, caller),
+                None => Ok(peering::delete(estate, whole, name)),
+            }
+        }
         Resource::Network(whole) => match put {
             Some(body) => network::put_subnet(estate, whole, name, body, revision),
             None => network::delete_subnet(estate, whole, name, revision),

@@ -4,5 +4,6 @@ mod families;
 mod hostile;
 mod life;
 mod parts;
+mod peering;
 mod rules;
 mod support;

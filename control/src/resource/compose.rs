@@ -97,21 +97,28 @@ impl<'e> Composer<'e> {
                 return Err(clash(problem, "give the file's another name, or delete the other"));
             }
         }
+        let own = self.own(Kind::Network).map(|network| network.head().key());
+        self.networks.extend(own.zip(self.config.virtual_networks.len()..));
         for network in self.own(Kind::Network) {
             let super::model::Resource::Network(network) = network else { continue };
-            self.networks.insert(network.head.key(), self.config.virtual_networks.len());
             let subnets = network.subnets.iter().map(|subnet| self.subnet(network, subnet));
             let subnets = subnets.collect::<Result<_, _>>()?;
             self.config.virtual_networks.push(VirtualNetwork {
                 name: self.estate.name(&network.head),
                 address_space: network.address_space.clone(),
                 remote_address_space: Vec::new(),
-                peers: Vec::new(),
+                peers: self.peers(network),
                 routes: Vec::new(),
                 subnets,
             });
         }
         Ok(())
+    }
+
+    /// The peers of a network that its peerings carry anything from and to.
+    fn peers(&self, network: &Network) -> Vec<usize> {
+        let said = network.peerings.iter().filter(|side| side.carries && !side.is_cut);
+        said.filter_map(|side| self.networks.get(&side.remote).copied()).collect()
     }
 
     fn subnet(&self, network: &Network, subnet: &super::model::Subnet) -> Result<Subnet, Clash> {

@@ -70,6 +70,12 @@ pub const ENDPOINTS_PER_APP_GROUP: Limit = limit(
     50,
     "PrivateEndpointsPerApplicationSecurityGroupLimitReached",
 );
+/// Peerings of one virtual network.
+pub const PEERINGS_PER_NETWORK: Limit = limit(
+    "peerings of a virtual network",
+    crate::config::PEERINGS_MAX,
+    "PeeringsPerVirtualNetworkLimitReached",
+);
 /// Characters of a request message.
 pub const REQUEST_MESSAGE: Limit =
     limit("characters of a request message", 140, "PrivateEndpointRequestMessageTooLong");

@@ -11,11 +11,13 @@ use super::{Id, Key, Kind};
 use crate::state::ConnectionState;
 
 mod balancer;
+mod peering;
 mod security;
 
 pub use balancer::{
     Backend, Balancer, Distribution, Frontend, NatRule, Pool, Probe, Rule, Transport,
 };
+pub use peering::Peering;
 pub use security::{AppGroup, Direction, Parties, SecurityGroup, SecurityRule};
 
 /// Who says what a resource is.
@@ -84,6 +86,9 @@ pub struct Network {
     pub address_space: Vec<Prefix>,
     /// Its subnets; no two overlap.
     pub subnets: Vec<Subnet>,
+    /// What it says of peers; no two of the same one.
+    #[serde(default)]
+    pub peerings: Vec<Peering>,
     /// Routers of the file; nobody gets their addresses.
     #[serde(skip)]
     pub routers: Vec<IpAddr>,

@@ -7,8 +7,8 @@ use dataplane::types::{Family, Prefix};
 use super::body::{self, Object};
 use super::estate::Estate;
 use super::limits::{SUBNET_LENGTHS, SUBNET_LENGTHS_IPV6};
-use super::model::{Head, Network, Resource, Subnet, SubnetKey};
-use super::{Fault, Id, Key, Kind, Step};
+use super::model::{Head, Network, Peering, Resource, Subnet, SubnetKey};
+use super::{Fault, Id, Key, Kind, Step, peering};
 
 const POLICIES: &[(&str, &str)] = &[
     ("Disabled", "Disabled"),
@@ -38,7 +38,11 @@ pub fn put(estate: &Estate, head: Head, body: &Object<'_>) -> Result<Vec<Step>, 
         }
         false => old.map(|old| old.subnets.clone()).unwrap_or_default(),
     };
-    let network = Network { head, address_space, subnets, routers: Vec::new(), at_scale };
+    let peerings = old.map(|old| old.peerings.clone()).unwrap_or_default();
+    let (routers, field) = (Vec::new(), properties.path("addressSpace"));
+    let network = Network { head, address_space, subnets, peerings, routers, at_scale };
+    keep_peerings(&properties, &network)?;
+    peering::overlaps(estate, &network, &field)?;
     judge(&network)?;
     let field = properties.path("subnets");
     keep_used(estate, &field, &network)?;
@@ -102,7 +106,22 @@ pub fn delete(estate: &Estate, key: &Key) -> Result<Vec<Step>, Fault> {
         let message = format!("virtual network {} is used by {user}; delete that first", key.name);
         return Err(Fault::new(400, "InUseSubnetCannotBeDeleted", message));
     }
-    Ok(vec![Step::delete(Id::new(Kind::Network, key))])
+    let mut steps = peering::leave(estate, |network| network == key);
+    steps.push(Step::delete(Id::new(Kind::Network, key)));
+    Ok(steps)
+}
+
+/// Peerings are created and deleted by themselves; clients send back those that they were given.
+fn keep_peerings(properties: &Object<'_>, network: &Network) -> Result<(), Fault> {
+    for body in properties.objects("virtualNetworkPeerings")? {
+        let name = body.name()?;
+        let is_it = |known: &Peering| known.name.eq_ignore_ascii_case(&name);
+        if !network.peerings.iter().any(is_it) {
+            let what = format!("peering {name} within its network: put it by itself");
+            return Err(Fault::unsupported(&body.path("name"), what));
+        }
+    }
+    Ok(())
 }
 
 fn address_space(space: &Object<'_>) -> Result<Vec<Prefix>, Fault> {

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::model::{
-    Balancer, Endpoint, Frontend, Group, Head, NatIp, Network, Origin, Place, Resource,
+    Balancer, Endpoint, Frontend, Group, Head, NatIp, Network, Origin, Peering, Place, Resource,
     SecurityGroup, Service, Subnet, SubnetKey,
 };
-use super::{Home, Key, Resources, render};
+use super::{Home, Key, Kind, Resources, render};
 use crate::config::{
     Config, EndpointPolicies, LoadBalancer, NetworkSecurityGroup, PrivateEndpoint,
     PrivateLinkService, VirtualNetwork,
@@ -99,12 +99,21 @@ impl Shown<'_> {
         let is_free = |subnet: &Subnet| {
             named.iter().all(|named| !named.name.eq_ignore_ascii_case(&subnet.name))
         };
+        let peers = network.peers.iter().filter_map(|&peer| self.network_at(peer));
+        let peerings = peers.map(|peer| Peering {
+            name: peer.name.to_string(),
+            remote: self.key(peer.name.as_str()),
+            remote_id: self.head(peer.name.as_str()).id(Kind::Network),
+            carries: true,
+            is_cut: false,
+        });
         let mut subnets: Vec<Subnet> = whole.filter(is_free).collect();
         subnets.extend(named);
         Some(Resource::Network(Arc::new(Network {
             head: self.head(network.name.as_str()),
             address_space: network.address_space.clone(),
             subnets,
+            peerings: peerings.collect(),
             routers: network.routes.iter().map(|route| route.next_hop_ip_address).collect(),
             at_scale: true,
         })))
@@ -141,7 +150,7 @@ impl Shown<'_> {
             NatIp { name: nat_ip.name.to_string(), place, primary: at == 0 }
         });
         let head = self.head(service.name.as_str());
-        let guid = render::guid_of(&head.id(super::Kind::Service));
+        let guid = render::guid_of(&head.id(Kind::Service));
         let everybody: Vec<String> =
             if service.auto_approve { vec!["*".to_owned()] } else { Vec::new() };
         Some(Resource::Service(Arc::new(Service {
@@ -161,10 +170,10 @@ impl Shown<'_> {
         let network = self.network_at(endpoint.virtual_network)?;
         let service = self.config.services().get(endpoint.service)?;
         let head = self.head(endpoint.name.as_str());
-        let target = self.head(service.name.as_str()).id(super::Kind::Service);
+        let target = self.head(service.name.as_str()).id(Kind::Service);
         let subnet = self.subnet(network, endpoint.address);
         Some(Resource::Endpoint(Arc::new(Endpoint {
-            guid: render::guid_of(&head.id(super::Kind::Endpoint)),
+            guid: render::guid_of(&head.id(Kind::Endpoint)),
             place: Place { subnet, address: endpoint.address, is_static: true },
             ip_configuration: None,
             nic_name: None,

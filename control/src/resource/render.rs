@@ -13,6 +13,7 @@ use super::model::{Endpoint, Group, Head, NatIp, Network, Resource, Service, Sub
 use super::{Id, Key, Kind};
 
 mod balancer;
+mod peering;
 mod security;
 
 pub use balancer::port_mappings;
@@ -110,6 +111,8 @@ pub fn network(estate: &Estate, network: &Network) -> Value {
     let prefixes: Vec<String> = network.address_space.iter().map(ToString::to_string).collect();
     let subnets: Vec<Value> =
         network.subnets.iter().map(|subnet| self::subnet(estate, network, subnet)).collect();
+    let peerings = network.peerings.iter().map(|one| peering::peering(estate, network, one));
+    let peerings: Vec<Value> = peerings.collect();
     let scale = if network.at_scale { "Basic" } else { "Disabled" };
     whole(
         &network.head,
@@ -118,7 +121,7 @@ pub fn network(estate: &Estate, network: &Network) -> Value {
             "addressSpace": { "addressPrefixes": prefixes },
             "subnets": subnets,
             "privateEndpointVNetPolicies": scale,
-            "virtualNetworkPeerings": [],
+            "virtualNetworkPeerings": peerings,
             "enableDdosProtection": false,
         }),
     )

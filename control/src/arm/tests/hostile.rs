@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::parts::{nat_rule, rich, security_rule};
+use super::peering::side as peering;
 use super::support::{MANUAL, Office, VERSION, at, balancer, endpoint, network, service};
 use crate::arm::{Call, Reply};
 use crate::resource::model::{Origin, Resource};
@@ -40,6 +41,8 @@ const PATHS: &[&str] = &[
     "virtualNetworks/v",
     "virtualNetworks/c",
     "virtualNetworks/c/subnets/s",
+    "virtualNetworks/c/virtualNetworkPeerings/p",
+    "virtualNetworks/v/virtualNetworkPeerings/p",
     "virtualNetworks",
     "loadBalancers/lb",
     "loadBalancers/lb/frontendIPConfigurations/front",
@@ -162,6 +165,8 @@ fn body(draw: &mut Draw, path: &str) -> Value {
         ("virtualNetworks/v", &|| network("10.1.0.0/16", "10.1.0.0/24", "Disabled")),
         ("virtualNetworks/c", &guarded),
         ("virtualNetworks/c/subnets", &|| guarded()["properties"]["subnets"][0].clone()),
+        ("virtualNetworks/c/virtualNetworkPeerings", &|| peering("v")),
+        ("virtualNetworks/v/virtualNetworkPeerings", &|| peering("c")),
         ("loadBalancers/lb", &balancer),
         ("loadBalancers/lb", &rich),
         ("loadBalancers/lb/backendAddressPools", &pool),
