@@ -157,6 +157,17 @@ impl World {
         self.published();
     }
 
+    /// Puts endpoints in force as they are wanted: by patches, or with all the rest.
+    fn put_endpoints(&mut self, is_patch: bool) {
+        if !is_patch {
+            return self.reload();
+        }
+        let text = self.intent.text();
+        let outcome = self.program.patch(&text);
+        outcome.unwrap_or_else(|errors| panic!("control refuses {text}\n{errors}"));
+        self.published();
+    }
+
     /// Workers are woken, and what they let go of is freed.
     fn published(&mut self) {
         self.program.reap();
@@ -179,6 +190,7 @@ impl World {
 
     fn change_endpoint(&mut self, act: Act) {
         let at = self.random.below(self.intent.endpoints.len());
+        let is_patch = self.random.one_in(2);
         let endpoint = &mut self.intent.endpoints[at];
         match act {
             Act::Decide if endpoint.is_configured => {
@@ -190,17 +202,17 @@ impl World {
                 };
                 endpoint.state = state;
                 let name = endpoint.name.clone();
-                self.program.decide(&name, decision);
+                self.program.decide(&name, decision, is_patch);
                 self.published();
             }
             Act::AddEndpoint if !endpoint.is_configured => {
                 // It is another connection than the one before, and approved by itself.
                 (endpoint.is_configured, endpoint.state) = (true, ConnectionState::Approved);
-                self.reload();
+                self.put_endpoints(is_patch);
             }
             Act::RemoveEndpoint => {
                 endpoint.is_configured = false;
-                self.reload();
+                self.put_endpoints(is_patch);
             }
             _ => {}
         }

@@ -9,7 +9,7 @@ use control::config::{self, Config, Name};
 use control::state::{Decision, Registry};
 use dataplane::generation::Generation;
 use dataplane::publish::Cell;
-use dataplane::snapshot::Snapshot;
+use dataplane::snapshot::{Patch, Snapshot};
 
 /// What is in force, and how to change it.
 pub(super) struct Program {
@@ -42,8 +42,28 @@ impl Program {
         Ok(())
     }
 
-    /// A provider decides about a connection.
-    pub(super) fn decide(&mut self, endpoint: &str, decision: Decision) {
+    /// Puts a text in force of which only endpoints are others: each by itself, patched into what
+    /// is in force, as the API's changes are.
+    pub(super) fn patch(&mut self, text: &str) -> Result<(), String> {
+        let checked = config::check(text).map_err(|errors| errors.to_string())?;
+        let compiled = compile::compile(&checked.config, &self.registry);
+        let (snapshot, registry) = compiled.map_err(|errors| errors.to_string())?;
+        self.config = checked.config;
+        self.registry = registry;
+        self.publish_patches(&snapshot);
+        Ok(())
+    }
+
+    fn publish_patches(&mut self, snapshot: &Snapshot) {
+        for patch in patches(&self.current.snapshot, snapshot) {
+            let next = self.current.with(&patch).expect("the whole is consistent");
+            self.install(next);
+        }
+    }
+
+    /// A provider decides about a connection; the decision is patched into what is in force, as
+    /// control does, or what is in force is built anew.
+    pub(super) fn decide(&mut self, endpoint: &str, decision: Decision, is_patch: bool) {
         let names: Vec<Name> = self.registry.connections().map(|(name, _)| name.clone()).collect();
         let name = names.into_iter().find(|name| name.as_str() == endpoint);
         let name = name.expect("the endpoint is configured");
@@ -52,12 +72,20 @@ impl Program {
         if state != before {
             self.registry.set_state(&name, state, String::new());
             let snapshot = compile::snapshot(&self.config, &self.registry);
-            self.publish(snapshot.expect("a decision changes no size"));
+            let snapshot = snapshot.expect("a decision changes no size");
+            match is_patch {
+                true => self.publish_patches(&snapshot),
+                false => self.publish(snapshot),
+            }
         }
     }
 
     fn publish(&mut self, snapshot: Snapshot) {
-        let next = Arc::new(self.current.next(snapshot, self.seed));
+        self.install(self.current.next(snapshot, self.seed));
+    }
+
+    fn install(&mut self, next: Generation) {
+        let next = Arc::new(next);
         self.retired.push(self.cell.publish(Arc::clone(&next)));
         self.current = next;
     }
@@ -67,4 +95,18 @@ impl Program {
         self.retired.retain(|generation| Arc::strong_count(generation) > 1);
         self.retired.len()
     }
+}
+
+/// What makes the endpoints of one snapshot those of another, one at a time: first those that go,
+/// whose addresses others may have.
+fn patches(old: &Snapshot, new: &Snapshot) -> Vec<Patch> {
+    let gone = old.endpoints().iter().map(|endpoint| endpoint.link);
+    let gone = gone.filter(|&link| new.endpoint_of_link(link).is_none());
+    let gone = gone.map(|link| Patch { gone: Some(link), new: None });
+    let changed = new.endpoints().iter().filter_map(|endpoint| {
+        let before = old.endpoint_of_link(endpoint.link);
+        let gone = before.map(|before| before.link);
+        (before != Some(endpoint)).then_some(Patch { gone, new: Some(*endpoint) })
+    });
+    gone.chain(changed).collect()
 }
