@@ -83,20 +83,22 @@ drop_reasons! {
         "The IPv6 payload length does not fit the frame.",
         "The sender is faulty.", "RFC 8200 3";
     Ipv6ExtensionHeaders, "ipv6_extension_headers",
-        "The IPv6 extension headers are cut off, out of order, or more than adit follows.",
-        "Send without them: adit follows 8 of 256 bytes together.", "RFC 8200 4, RFC 8504 5.3";
+        "The IPv6 extension headers are cut off, misplaced, too many, or in pieces towards IPv4.",
+        "Send without them: adit follows 8 of 256 bytes together.",
+        "RFC 8200 4, RFC 8504 5.3, RFC 7915 5.1.1";
     Ipv6RoutingHeader, "ipv6_routing_header",
         "The IPv6 packet wants to be sent on by nodes that it names itself.",
         "The sender is hostile, or means another network.", "RFC 5095, RFC 8200 4.4";
     Ipv6Fragment, "ipv6_fragment",
         "The packet is a fragment of IPv6; its ports cannot be known.",
-        "Send datagrams that fit the path's MTU.", "RFC 4787 REQ-14";
+        "Send datagrams that fit the path's MTU, or set `fragments` of the service.",
+        "RFC 4787 REQ-14";
     Ipv6HopLimit, "ipv6_hop_limit",
         "The packet's hop limit ran out here.",
         "Look for a routing loop, or send with a larger hop limit.", "RFC 8200 3";
     UdpChecksumMissing, "udp_checksum_missing",
-        "The UDP datagram over IPv6 has no checksum.",
-        "Let the sender compute it: IPv6 has no other.", "RFC 8200 8.1";
+        "The UDP datagram over IPv6 has no checksum, or one in fragments over IPv4 towards IPv6.",
+        "Let the sender compute it: IPv6 has no other.", "RFC 8200 8.1, RFC 7915 4.5";
     NdpInvalid, "ndp_invalid",
         "The Neighbor Discovery message is cut off, comes from elsewhere, or contradicts itself.",
         "The sender is faulty or hostile.", "RFC 4861 7.1";
@@ -142,8 +144,12 @@ drop_reasons! {
         "Test with TCP, or set the endpoint's `icmp_echo`.",
         "Private Link FAQ";
     IcmpInvalid, "icmp_invalid",
-        "The ICMP message is cut off, or its checksum or that of the header it quotes is wrong.",
-        "The sender is faulty or hostile.", "RFC 5508 REQ-3";
+        "The ICMP message is cut off, a checksum is wrong, or it tells an MTU that IPv6 has not.",
+        "The sender is faulty or hostile.", "RFC 5508 REQ-3, RFC 8201 4";
+    IcmpUntranslatable, "icmp_untranslatable",
+        "The ICMP error says something for which the flow's other side has no words.",
+        "Nothing to do: it is not about what the packet's sender has sent.",
+        "RFC 7915 4.2, 5.2";
     ProtocolUnsupported, "protocol_unsupported",
         "The packet is neither TCP nor UDP.",
         "Private endpoints carry TCP and UDP only.", "Private Link FAQ";

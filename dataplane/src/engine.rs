@@ -478,7 +478,9 @@ impl Engine {
     ) -> Verdict {
         let looked_at = match reason {
             DropReason::IcmpUnsupported => self.hear_icmp(arrival, frame, now),
-            DropReason::Ipv4Fragment => self.hear_fragment(arrival, frame, now),
+            DropReason::Ipv4Fragment | DropReason::Ipv6Fragment => {
+                self.hear_fragment(arrival, frame, now)
+            }
             reason => Err(reason),
         };
         let reason = match looked_at {

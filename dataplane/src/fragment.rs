@@ -14,7 +14,6 @@
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
 use core::ops::Range;
 
 use arrayvec::ArrayVec;
@@ -24,23 +23,23 @@ use crate::hash::Keys;
 use crate::limits::{
     DATAGRAMS_MAX, FRAGMENT_TICKS, FRAGMENTS_MAX, HELD_FRAGMENTS_MAX, HELD_FRAME_BYTES_MAX,
 };
-use crate::types::{DeviceIndex, ScopeId, Tick, WorkerId};
+use crate::types::{Address, DeviceIndex, ScopeId, Tick, WorkerId};
 
 /// One network's part of all room: a quarter.
 const NETWORKS: usize = 4;
 
-/// What names a datagram (RFC 791 3.2), in one virtual network (I1).
+/// What names a datagram (RFC 791 3.2, RFC 8200 4.5), in one virtual network (I1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DatagramKey {
     /// The virtual network that it came from.
     pub scope: ScopeId,
     /// Who sent it.
-    pub source: Ipv4Addr,
+    pub source: Address,
     /// Whom it is for.
-    pub destination: Ipv4Addr,
+    pub destination: Address,
     /// Its identification.
-    pub id: u16,
-    /// IP protocol number.
+    pub id: u32,
+    /// IP protocol number; 0 for IPv6, of which it is no part.
     pub protocol: u8,
 }
 
@@ -49,8 +48,8 @@ impl DatagramKey {
     /// of one flow stay in their order.
     #[must_use]
     pub fn meeting_worker(&self, keys: &Keys, workers: u8) -> WorkerId {
-        let addresses =
-            u64::from(self.source.to_bits()) << 32 | u64::from(self.destination.to_bits());
+        let [source, destination] = [self.source, self.destination].map(Address::folded);
+        let addresses = u64::from(source) << 32 | u64::from(destination);
         let hash = keys.hash(addresses, u64::from(self.scope.0));
         WorkerId((hash % u64::from(workers.max(1))).to_le_bytes()[0])
     }
@@ -305,8 +304,8 @@ mod tests {
 
     const REFUSED: u8 = 255;
 
-    fn key(scope: u16, id: u16) -> DatagramKey {
-        let (source, destination) = (Ipv4Addr::new(10, 0, 1, 1), Ipv4Addr::new(10, 0, 0, 5));
+    fn key(scope: u16, id: u32) -> DatagramKey {
+        let (source, destination) = ([10, 0, 1, 1].into(), [10, 0, 0, 5].into());
         DatagramKey { scope: ScopeId(scope), source, destination, id, protocol: 17 }
     }
 
@@ -316,7 +315,7 @@ mod tests {
 
     fn see(
         datagrams: &mut Datagrams<u8>,
-        id: u16,
+        id: u32,
         bytes: Range<u16>,
     ) -> Result<DatagramIndex, DropReason> {
         datagrams.see(key(0, id), &part(bytes), Tick(0), REFUSED)
@@ -365,7 +364,7 @@ mod tests {
     #[test]
     fn a_network_has_a_quarter_of_the_room() {
         let mut datagrams = Datagrams::new();
-        let quarter = u16::try_from(DATAGRAMS_MAX / 4).unwrap();
+        let quarter = u32::try_from(DATAGRAMS_MAX / 4).unwrap();
         for id in 0..quarter {
             see(&mut datagrams, id, 0..8).unwrap();
         }

@@ -99,6 +99,9 @@ impl Transport {
         let header = Ipv6::of(packet)?;
         let length = ipv6::HEADER_BYTES + usize::from(header.payload_length());
         let upper = ipv6::upper(packet.get(..length)?).ok()?;
+        if upper.piece.is_some() {
+            return None;
+        }
         let protocol = Protocol::of(upper.protocol)?;
         let has_header = length >= upper.offset + protocol.header_bytes_min();
         (header.version() == 6 && has_header).then(|| Transport {

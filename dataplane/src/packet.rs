@@ -8,8 +8,8 @@
 pub mod arp;
 pub mod fragment;
 mod glance;
+mod header;
 pub mod icmp;
-pub mod icmpv6;
 mod key;
 mod mss;
 pub mod ndp;
@@ -25,9 +25,9 @@ mod translate;
 pub use glance::Glance;
 pub use key::{FlowKey, hash_plain};
 pub use mss::clamp_mss;
-pub use parse::{Packet, Parsed, Receiver, has_sense, judge_addresses, parse};
+pub use parse::{Fragmentation, Packet, Parsed, Receiver, has_sense, judge_addresses, parse};
 pub use rewrite::{Change, PlainRewrite, Rewrite, Tuple};
-pub use translate::translated_bytes;
+pub use translate::{judge_crossing, mtu_across};
 
 pub use crate::wire::checksum::Delta;
 pub use crate::wire::plain::PlainTuple;

@@ -44,6 +44,23 @@ pub enum Observed {
     Other,
 }
 
+/// Which part of its datagram a fragment is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeenPiece {
+    /// Where it begins, in units of eight bytes.
+    pub offset: u16,
+    /// Whether more follow.
+    pub more: bool,
+    /// The identification of its datagram, and where in the frame that stands.
+    pub id: (u32, usize),
+}
+
+/// The part that a frame has of its datagram, if not all of it.
+#[must_use]
+pub fn piece(bytes: &[u8]) -> Option<SeenPiece> {
+    read_ip(bytes, 14)?.piece
+}
+
 /// A later fragment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SeenFragment {
@@ -59,8 +76,8 @@ pub struct SeenFragment {
     pub destination: IpAddr,
     /// Time to live.
     pub ttl: u8,
-    /// Where it begins, in units of eight bytes.
-    pub offset: u16,
+    /// Which part of its datagram it is.
+    pub piece: SeenPiece,
     /// Its part of the datagram.
     pub payload: Vec<u8>,
     /// Whether the header checksum is right.
@@ -84,6 +101,8 @@ pub struct SeenError {
     pub message: IcmpSeen,
     /// The packet that it quotes: protocol, source, destination.
     pub quoted: (u8, (IpAddr, u16), (IpAddr, u16)),
+    /// Bytes that it says it has.
+    pub quoted_bytes: usize,
     /// Whether the header checksums of both packets are right.
     pub holds: bool,
 }
@@ -119,6 +138,12 @@ pub struct Transport {
     pub payload: Vec<u8>,
 }
 
+impl SeenPiece {
+    fn is_a_part(&self) -> bool {
+        self.offset > 0 || self.more
+    }
+}
+
 impl Observed {
     /// The TCP or UDP packet that it is.
     ///
@@ -141,21 +166,22 @@ pub fn observe(bytes: &[u8]) -> Observed {
     };
     match ethernet.get_ethertype() {
         EtherTypes::Arp => observe_arp(&ethernet),
-        EtherTypes::Ipv4 => {
-            if let Some(later) = observe_later(bytes, &ethernet) {
-                return Observed::Fragment(later);
-            }
-            let transport = observe_ipv4(bytes, &ethernet).map(Observed::Transport);
-            let error = || observe_error(bytes, &ethernet).map(Observed::Error);
-            transport.or_else(error).unwrap_or(Observed::Other)
-        }
+        EtherTypes::Ipv4 => observe_ip(bytes, &ethernet),
         EtherTypes::Ipv6 => {
-            let transport = observe_ipv6(bytes, &ethernet).map(Observed::Transport);
-            let ndp = || observe_ndp(bytes, &ethernet).map(Observed::Ndp);
-            transport.or_else(ndp).unwrap_or(Observed::Other)
+            let ndp = observe_ndp(bytes, &ethernet).map(Observed::Ndp);
+            ndp.unwrap_or_else(|| observe_ip(bytes, &ethernet))
         }
         _ => Observed::Other,
     }
+}
+
+fn observe_ip(bytes: &[u8], ethernet: &EthernetPacket<'_>) -> Observed {
+    if let Some(later) = observe_later(bytes, ethernet) {
+        return Observed::Fragment(later);
+    }
+    let transport = observe_transport(bytes, ethernet).map(Observed::Transport);
+    let error = || observe_error(bytes, ethernet).map(Observed::Error);
+    transport.or_else(error).unwrap_or(Observed::Other)
 }
 
 fn observe_arp(ethernet: &EthernetPacket<'_>) -> Observed {
@@ -171,37 +197,63 @@ fn observe_arp(ethernet: &EthernetPacket<'_>) -> Observed {
     }
 }
 
-fn observe_ipv4(bytes: &[u8], ethernet: &EthernetPacket<'_>) -> Option<Transport> {
-    let ipv4 = Ipv4Packet::new(bytes.get(14..)?)?;
-    let header = IpSeen {
-        source: ipv4.get_source().into(),
-        destination: ipv4.get_destination().into(),
-        ttl: ipv4.get_ttl(),
-        protocol: ipv4.get_next_level_protocol().0,
-        transport_at: 14 + usize::from(ipv4.get_header_length()) * 4,
-        end: 14 + usize::from(ipv4.get_total_length()),
-    };
-    observe_transport(bytes, ethernet, header)
-}
-
-/// Follows extension headers by their lengths; those of fragments have eight bytes.
-fn observe_ipv6(bytes: &[u8], ethernet: &EthernetPacket<'_>) -> Option<Transport> {
-    let ipv6 = Ipv6Packet::new(bytes.get(14..)?)?;
-    let (mut protocol, mut at) = (ipv6.get_next_header().0, 54);
-    while [0, 43, 44, 60].contains(&protocol) {
-        let start = bytes.get(at..at + 8)?;
-        at += if protocol == 44 { 8 } else { 8 + 8 * usize::from(start[1]) };
-        protocol = start[0];
+/// What the header of the packet at byte `at` says: of IPv6 its extension headers are followed by
+/// their lengths, those of fragments have eight bytes.
+fn read_ip(bytes: &[u8], at: usize) -> Option<IpSeen> {
+    let packet = bytes.get(at..)?;
+    match packet.first()? >> 4 {
+        4 => {
+            let header = Ipv4Packet::new(packet)?;
+            let header_bytes = usize::from(header.get_header_length()) * 4;
+            Some(IpSeen {
+                source: header.get_source().into(),
+                destination: header.get_destination().into(),
+                ttl: header.get_ttl(),
+                protocol: header.get_next_level_protocol().0,
+                transport_at: at + header_bytes,
+                end: at + usize::from(header.get_total_length()),
+                piece: Some(SeenPiece {
+                    offset: header.get_fragment_offset(),
+                    more: header.get_flags() & 1 != 0,
+                    id: (header.get_identification().into(), at + 4),
+                })
+                .filter(SeenPiece::is_a_part),
+                holds: packet.get(..header_bytes).is_some_and(|head| sum(head) == u16::MAX),
+            })
+        }
+        6 => {
+            let header = Ipv6Packet::new(packet)?;
+            let (mut protocol, mut offset) = (header.get_next_header().0, 40);
+            let mut piece = None;
+            while [0, 43, 44, 60].contains(&protocol) {
+                let start = packet.get(offset..offset + 8)?;
+                if protocol == 44 {
+                    let [place, id] = [&start[..4], &start[4..]]
+                        .map(|word| word.iter().fold(0, |sum, byte| sum << 8 | u32::from(*byte)));
+                    let (units, more) = (u16::try_from(place & 0xffff).ok()? / 8, place & 1 != 0);
+                    let id = (id, at + offset + 4);
+                    piece = Some(SeenPiece { offset: units, more, id });
+                }
+                if piece.is_some_and(|piece| piece.offset > 0) {
+                    (protocol, offset) = (start[0], offset + 8);
+                    break;
+                }
+                offset += if protocol == 44 { 8 } else { 8 + 8 * usize::from(start[1]) };
+                protocol = start[0];
+            }
+            Some(IpSeen {
+                source: header.get_source().into(),
+                destination: header.get_destination().into(),
+                ttl: header.get_hop_limit(),
+                protocol,
+                transport_at: at + offset,
+                end: at + 40 + usize::from(header.get_payload_length()),
+                piece: piece.filter(SeenPiece::is_a_part),
+                holds: true,
+            })
+        }
+        _ => None,
     }
-    let header = IpSeen {
-        source: ipv6.get_source().into(),
-        destination: ipv6.get_destination().into(),
-        ttl: ipv6.get_hop_limit(),
-        protocol,
-        transport_at: at,
-        end: 54 + usize::from(ipv6.get_payload_length()),
-    };
-    observe_transport(bytes, ethernet, header)
 }
 
 fn observe_ndp(bytes: &[u8], ethernet: &EthernetPacket<'_>) -> Option<NdpSeen> {
@@ -221,14 +273,15 @@ struct IpSeen {
     protocol: u8,
     transport_at: usize,
     end: usize,
+    /// Which part of its datagram it has, if not all of it.
+    piece: Option<SeenPiece>,
+    /// Whether its checksum is right, if it has one.
+    holds: bool,
 }
 
-fn observe_transport(
-    bytes: &[u8],
-    ethernet: &EthernetPacket<'_>,
-    header: IpSeen,
-) -> Option<Transport> {
-    let IpSeen { source, destination, ttl, protocol, transport_at, end } = header;
+fn observe_transport(bytes: &[u8], ethernet: &EthernetPacket<'_>) -> Option<Transport> {
+    let header = read_ip(bytes, 14)?;
+    let IpSeen { source, destination, ttl, protocol, transport_at, end, .. } = header;
     let segment = bytes.get(transport_at..end)?;
     let (ports, flags, checksum, header_bytes) = match protocol {
         TCP => {
@@ -262,44 +315,44 @@ fn observe_transport(
 }
 
 fn observe_later(bytes: &[u8], ethernet: &EthernetPacket<'_>) -> Option<SeenFragment> {
-    let packet = bytes.get(14..)?;
-    let header = Ipv4Packet::new(packet).filter(|header| header.get_fragment_offset() != 0)?;
-    let header_bytes = usize::from(header.get_header_length()) * 4;
+    let header = read_ip(bytes, 14)?;
+    let piece = header.piece.filter(|piece| piece.offset > 0)?;
     Some(SeenFragment {
         from_mac: ethernet.get_source(),
         to_mac: ethernet.get_destination(),
-        protocol: header.get_next_level_protocol().0,
-        source: header.get_source().into(),
-        destination: header.get_destination().into(),
-        ttl: header.get_ttl(),
-        offset: header.get_fragment_offset(),
-        payload: packet.get(header_bytes..usize::from(header.get_total_length()))?.to_vec(),
-        holds: sum(packet.get(..header_bytes)?) == u16::MAX,
+        protocol: header.protocol,
+        source: header.source,
+        destination: header.destination,
+        ttl: header.ttl,
+        piece,
+        payload: bytes.get(header.transport_at..header.end)?.to_vec(),
+        holds: header.holds,
     })
 }
 
 fn observe_error(bytes: &[u8], ethernet: &EthernetPacket<'_>) -> Option<SeenError> {
-    let packet = bytes.get(14..)?;
-    let outer = Ipv4Packet::new(packet)?;
-    let header_bytes = usize::from(outer.get_header_length()) * 4;
-    let message = packet.get(header_bytes..usize::from(outer.get_total_length()))?;
-    let message =
-        crate::icmp::read(message).filter(|_| outer.get_next_level_protocol().0 == ICMP)?;
-    let inner = Ipv4Packet::new(&message.body).filter(|_| [3, 11, 12].contains(&message.kind))?;
-    let inner_bytes = usize::from(inner.get_header_length()) * 4;
-    let ports = message.body.get(inner_bytes..inner_bytes + 4)?;
+    let outer = read_ip(bytes, 14)?;
+    let message = bytes.get(outer.transport_at..outer.end)?;
+    let is_ipv6 = outer.source.is_ipv6();
+    let (number, kinds): (u8, &[u8]) =
+        if is_ipv6 { (ICMPV6, &[1, 2, 3, 4]) } else { (ICMP, &[3, 11, 12]) };
+    let message = crate::icmp::read(message, (outer.source, outer.destination))?;
+    let inner = read_ip(&message.body, 0)?;
+    if outer.protocol != number || !kinds.contains(&message.kind) {
+        return None;
+    }
+    let ports = message.body.get(inner.transport_at..inner.transport_at + 4)?;
     let port = |at: usize| u16::from_be_bytes([ports[at], ports[at + 1]]);
-    let from = (inner.get_source().into(), port(0));
-    let to = (inner.get_destination().into(), port(2));
+    let quoted = (inner.protocol, (inner.source, port(0)), (inner.destination, port(2)));
     Some(SeenError {
         from_mac: ethernet.get_source(),
         to_mac: ethernet.get_destination(),
-        source: outer.get_source().into(),
-        destination: outer.get_destination().into(),
-        ttl: outer.get_ttl(),
-        quoted: (inner.get_next_level_protocol().0, from, to),
-        holds: sum(&packet[..header_bytes]) == u16::MAX
-            && sum(&message.body[..inner_bytes]) == u16::MAX,
+        source: outer.source,
+        destination: outer.destination,
+        ttl: outer.ttl,
+        quoted,
+        quoted_bytes: inner.end,
+        holds: outer.holds && inner.holds,
         message,
     })
 }

@@ -42,6 +42,7 @@ use dataplane::stats::Counters;
 use dataplane::types::{DeviceIndex, LinkId, Prefix, ScopeId, Tick};
 
 use crate::encode::Image;
+use crate::observe::piece;
 use crate::topology::{A, B, P, Topology};
 use crate::world::{Left, World, WorldConfig};
 use packet::{Side, parse_packet};
@@ -411,7 +412,8 @@ impl Runner {
     /// Binds the variables of an expected packet that were not seen before.
     fn bind(&mut self, words: &[&str], left: &Left) {
         if let Some(id) = words.iter().find_map(|word| word.strip_prefix("id=$")) {
-            let seen = u16::from_be_bytes([left.image.bytes[18], left.image.bytes[19]]);
+            let whole = || u16::from_be_bytes([left.image.bytes[18], left.image.bytes[19]]).into();
+            let seen: u32 = piece(&left.image.bytes).map_or_else(whole, |piece| piece.id.0);
             self.bindings.entry(id.to_owned()).or_insert(seen.to_string());
         }
         let of = words.iter().position(|word| *word == "of");

@@ -20,11 +20,10 @@ use dataplane::generation::Generation;
 use dataplane::limits::BATCH_FRAMES_MAX;
 use dataplane::snapshot::{Gate, Patch};
 use dataplane::types::{DeviceIndex, FlowIndex, Instant, WorkerId};
-use pnet_packet::ipv4::Ipv4Packet;
 
 use crate::check::{Checker, Passage};
 use crate::encode::{ArpShape, Image, TCP, mac_of};
-use crate::observe::{Observed, observe};
+use crate::observe::{Observed, observe, piece};
 use crate::topology::Topology;
 use lent::Lent;
 
@@ -522,9 +521,7 @@ impl World {
 
 /// Whether a frame holds a part of a datagram, the first one included.
 fn is_fragment(bytes: &[u8]) -> bool {
-    let header = bytes.get(14..).and_then(Ipv4Packet::new);
-    // The lowest of the flags says that more follow.
-    header.is_some_and(|header| header.get_flags() & 1 != 0 || header.get_fragment_offset() != 0)
+    piece(bytes).is_some()
 }
 
 /// Whether a frame that leaves is one that waited: all but its stations was written before, unless
@@ -535,7 +532,7 @@ fn is_same(held: &Image, left: &Image) -> bool {
     }
     match (observe(&held.bytes), observe(&left.bytes)) {
         (Observed::Fragment(held), Observed::Fragment(left)) => {
-            (held.offset, held.payload) == (left.offset, left.payload)
+            (held.piece.offset, held.payload) == (left.piece.offset, left.payload)
         }
         _ => false,
     }

@@ -9,8 +9,8 @@
 //!
 //! Fragments, and packets that may still become some, leave with an identification of adit's own,
 //! because senders who do not know of each other share an address behind adit (RFC 6864 5.3): a
-//! worker's do not repeat before it has sent 65,536 such datagrams, divided by the number of
-//! workers.
+//! worker's do not repeat before it has sent 65,536 such datagrams over IPv4, or four billion over
+//! IPv6, divided by the number of workers.
 
 use super::path::{Forward, Return};
 use super::problem::Owner;
@@ -20,16 +20,16 @@ use crate::classify::classify;
 use crate::device::Frame;
 use crate::drop_reason::DropReason;
 use crate::fragment::{DatagramIndex, DatagramKey, Datagrams, Part};
-use crate::packet::fragment::{Fragment, identification, rewrite_later, set_identification};
+use crate::packet::fragment::{Fragment, identification, set_identification};
 use crate::packet::{FlowKey, Packet};
 use crate::snapshot::{Fragments, Local, PoolKey, Service};
-use crate::types::{DeviceIndex, Direction, FlowIndex, ScopeId, Tick, WorkerId};
+use crate::types::{DeviceIndex, Direction, Family, FlowIndex, ScopeId, Tick, WorkerId};
 
 /// What becomes of the fragments of a datagram.
 #[derive(Clone, Copy)]
 pub(super) enum Course {
     /// They belong to this flow and leave with this identification.
-    Flow { number: FlowIndex, key: FlowKey, sent: Direction, id: u16 },
+    Flow { number: FlowIndex, key: FlowKey, sent: Direction, id: u32 },
     /// They are another worker's.
     Peer(WorkerId),
     /// They are dropped.
@@ -38,21 +38,22 @@ pub(super) enum Course {
 
 /// Identifications of adit's own: those of one worker.
 pub(super) struct Identifications {
-    next: u16,
-    step: u16,
+    next: u32,
+    step: u32,
 }
 
 impl Identifications {
     /// Those of `worker`, from one that `seed` chooses.
     pub(super) fn new(worker: WorkerId, workers: u8, seed: u64) -> Identifications {
-        // A power of two, so that they wrap without meeting another worker's.
-        let step = u16::from(workers.max(1)).next_power_of_two();
-        let [low, high, ..] = seed.to_le_bytes();
-        let start = u16::from_le_bytes([low, high]) & !(step - 1);
-        Identifications { next: start | u16::from(worker.0), step }
+        // A power of two, so that they wrap without meeting another worker's, and so do their lower
+        // halves.
+        let step = u32::from(workers.max(1)).next_power_of_two();
+        let [a, b, c, d, ..] = seed.to_le_bytes();
+        let start = u32::from_le_bytes([a, b, c, d]) & !(step - 1);
+        Identifications { next: start | u32::from(worker.0), step }
     }
 
-    fn take(&mut self) -> u16 {
+    fn take(&mut self) -> u32 {
         let id = self.next;
         self.next = id.wrapping_add(self.step);
         id
@@ -60,7 +61,7 @@ impl Identifications {
 }
 
 impl Engine {
-    /// A fragment; its IPv4 header held.
+    /// A fragment; its IP header held.
     pub(super) fn hear_fragment(
         &mut self,
         arrival: Arrival,
@@ -70,12 +71,17 @@ impl Engine {
         let scope = self.generation.snapshot.device_scope(frame.ingress);
         let scope = scope.ok_or(DropReason::DeviceDown)?;
         let destination = super::icmp::ip_destination(frame).ok_or(DropReason::Internal)?;
-        let service = match self.owner(scope, destination) {
-            Some(Owner::Endpoint(_, service) | Owner::NatIp(service)) => service,
-            None => return Err(DropReason::Ipv4Fragment),
+        let fragments = match self.owner(scope, destination) {
+            Some(Owner::Endpoint(_, service) | Owner::NatIp(service)) => {
+                service.treatment.fragments
+            }
+            None => Fragments::Drop,
         };
-        if service.treatment.fragments == Fragments::Drop {
-            return Err(DropReason::Ipv4Fragment);
+        if fragments == Fragments::Drop {
+            return Err(match destination.family() {
+                Family::V4 => DropReason::Ipv4Fragment,
+                Family::V6 => DropReason::Ipv6Fragment,
+            });
         }
         let fragment = Fragment::parse(frame)?;
         let key = DatagramKey {
@@ -83,7 +89,7 @@ impl Engine {
             source: fragment.source,
             destination: fragment.destination,
             id: fragment.id,
-            protocol: fragment.protocol as u8,
+            protocol: fragment.protocol(),
         };
         let meeting = key.meeting_worker(&self.table_keys, self.workers);
         let arrival = match arrival {
@@ -225,11 +231,8 @@ impl Engine {
         }
         self.revalidate(number, now)?;
         let flow = self.flows.get(number).ok_or(DropReason::Internal)?;
-        // The first one did not cross either.
-        if flow.is_wide() {
-            return Err(DropReason::Ipv4Fragment);
-        }
-        let to = flow.plain_rewrite(sent).to;
+        let rewrite = flow.rewrite(sent);
+        let wire_bytes = fragment.judge_crossing(rewrite.to.family())?;
         let neighbor = flow.neighbor();
         let (hop, mtu) = match sent {
             Direction::Forward => {
@@ -240,13 +243,11 @@ impl Engine {
                 (Some(hop), self.link(hop.device).map(|link| link.mtu))
             }
         };
-        if fragment.wire_bytes > mtu.ok_or(DropReason::DeviceDown)? {
+        if wire_bytes > mtu.ok_or(DropReason::DeviceDown)? {
             return Err(DropReason::TooBig);
         }
         let bytes = packet_bytes(frame);
-        rewrite_later(frame.bytes_mut(), to.source().0, to.destination().0)
-            .ok_or(DropReason::Internal)?;
-        set_identification(frame.bytes_mut(), id).ok_or(DropReason::Internal)?;
+        fragment.rewrite(frame, &rewrite, id).ok_or(DropReason::Internal)?;
         let verdict = match hop {
             Some(hop) => self.send(frame, hop),
             None => self.wait_for((number, neighbor), frame, now),
@@ -312,7 +313,7 @@ mod tests {
             let mut all = BTreeSet::new();
             for worker in 0..workers {
                 let mut own = Identifications::new(WorkerId(worker), workers, 0x1234_5678_9abc);
-                all.extend((0..each).map(|_| own.take()));
+                all.extend((0..each).map(|_| own.take() & 0xffff));
             }
             assert_eq!(all.len() as u32, each * u32::from(workers), "{workers} workers");
         }

@@ -1,5 +1,4 @@
-//! ICMP that arrives: echo requests for an endpoint, errors about packets of flows. Of ICMPv6 only
-//! the former; errors of it, and such about flows with an IPv6 address, are translated by nobody.
+//! ICMP of both families that arrives: echo requests for an endpoint, errors about flows.
 //!
 //! Both are dropped unless the configuration says otherwise. An error is translated only if it is
 //! about a packet that a live flow has sent that way: it then leaves about that packet as its
@@ -15,10 +14,9 @@ use crate::device::{Checksum, Frame};
 use crate::drop_reason::DropReason;
 use crate::nat::Holder;
 use crate::packet::FlowKey;
-use crate::packet::icmp::{Message, MessageKind, Moved, Quoted};
-use crate::packet::icmpv6::Echo;
+use crate::packet::icmp::{Message, MessageKind, Moved, Path, Quoted, Report};
 use crate::snapshot::{Endpoint, IcmpErrors, PoolKey};
-use crate::types::{Address, Direction, Family, FlowIndex, Hop, MacAddress, ScopeId, Tick};
+use crate::types::{Address, DeviceIndex, Direction, Family, FlowIndex, Hop, ScopeId, Tick};
 use crate::wire::ethernet;
 use crate::wire::ip::Ip;
 
@@ -54,23 +52,13 @@ impl Engine {
         if frame.offload.checksum != Checksum::Complete || frame.offload.segmentation.is_some() {
             return Err(DropReason::OffloadInvalid);
         }
-        if destination.family() == Family::V6 {
-            let endpoint = echo.ok_or(DropReason::IcmpUnsupported)?;
-            let echo = Echo::parse(frame.bytes())?;
-            return self.answer_echo(&endpoint, frame, echo.source.into(), now, |frame, mac| {
-                echo.answer(frame, mac)
-            });
-        }
         let message = Message::parse(frame.bytes())?;
         match (message.kind, echo, errors) {
             (MessageKind::EchoRequest, Some(endpoint), _) => {
-                let source = message.source.into();
-                self.answer_echo(&endpoint, frame, source, now, |frame, mac| {
-                    message.answer_echo(frame, mac)
-                })
+                self.answer_echo(&endpoint, &message, frame, now)
             }
-            (MessageKind::Error(quoted), _, IcmpErrors::Translate) => {
-                self.translate_error(&message, &quoted, arrival, frame, now)
+            (MessageKind::Error(report, quoted), _, IcmpErrors::Translate) => {
+                self.translate_error(&message, (report, &quoted), arrival, frame, now)
             }
             _ => Err(DropReason::IcmpUnsupported),
         }
@@ -79,38 +67,40 @@ impl Engine {
     fn answer_echo(
         &mut self,
         endpoint: &Endpoint,
+        message: &Message,
         frame: &mut Frame,
-        source: Address,
         now: Tick,
-        answer: impl FnOnce(&mut [u8], MacAddress) -> Option<()>,
     ) -> Result<Verdict, DropReason> {
         let (snapshot, device) = (&self.generation.snapshot, frame.ingress);
         let scope = snapshot.device_scope(device).ok_or(DropReason::DeviceDown)?;
-        judge_client(snapshot, (scope, source), endpoint.scope)?;
+        judge_client(snapshot, (scope, message.source), endpoint.scope)?;
         judge_gate(endpoint.gate)?;
         if !self.echo_rate.take(scope, now) {
             return Err(DropReason::IcmpRate);
         }
         let link = self.link(device).ok_or(DropReason::DeviceDown)?;
-        answer(frame.bytes_mut(), link.mac).ok_or(DropReason::Internal)?;
+        message.answer_echo(frame.bytes_mut(), link.mac).ok_or(DropReason::Internal)?;
         Ok(Verdict::Reply(device))
     }
 
     fn translate_error(
         &mut self,
         message: &Message,
-        quoted: &Quoted,
+        (report, quoted): (Report, &Quoted),
         arrival: Arrival,
         frame: &mut Frame,
         now: Tick,
     ) -> Result<Verdict, DropReason> {
         let scope = self.generation.snapshot.device_scope(frame.ingress);
         let scope = scope.ok_or(DropReason::DeviceDown)?;
-        judge_source(&self.generation.snapshot, scope, message.source.into())?;
-        if message.ttl <= 1 {
-            return Err(DropReason::Ipv4TtlExpired);
+        judge_source(&self.generation.snapshot, scope, message.source)?;
+        if message.hops <= 1 {
+            return Err(match message.source.family() {
+                Family::V4 => DropReason::Ipv4TtlExpired,
+                Family::V6 => DropReason::Ipv6HopLimit,
+            });
         }
-        if quoted.tuple.source != Address::from(message.destination) {
+        if quoted.tuple.source != message.destination {
             return Err(DropReason::IcmpUnmatched);
         }
         let Found { holder, sent } = self.find_sender(scope, quoted, arrival)?;
@@ -127,17 +117,23 @@ impl Engine {
             Direction::Forward => flow.rewrite(Direction::Return).to.inverse(),
             Direction::Return => flow.rewrite(Direction::Forward).to.inverse(),
         };
-        if flow.is_wide() {
-            return Err(DropReason::IcmpUnsupported);
-        }
         let inserted = Engine::inserted_bytes(&flow);
         let moved = match sent {
             Direction::Forward => Moved { sequence: inserted.wrapping_neg(), ..Moved::default() },
             Direction::Return => Moved { acknowledgement: inserted, ..Moved::default() },
         };
-        let translated = quoted.translate(frame.bytes(), &was, message.ttl, moved);
+        let path = self.path(frame.ingress, hop).ok_or(DropReason::DeviceDown)?;
+        let report = report.translate(was.family(), path, quoted.bytes);
+        let report = report.ok_or(DropReason::IcmpUntranslatable)?;
+        let says = (report, message.hops - 1);
+        let translated = quoted.translate(frame.bytes(), &was, says, moved);
         frame.fill(&translated.ok_or(DropReason::Internal)?);
         self.send(frame, hop)
+    }
+
+    fn path(&self, ingress: DeviceIndex, hop: Hop) -> Option<Path> {
+        let (ingress, egress) = (self.link(ingress)?.mtu, self.link(hop.device)?.mtu);
+        Some(Path { ingress, egress })
     }
 
     /// Who sent the quoted packet: a flow of this worker, or of the one that owns it.

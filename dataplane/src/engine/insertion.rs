@@ -18,7 +18,7 @@ use crate::device::Frame;
 use crate::drop_reason::DropReason;
 use crate::flow::{Flow, Insert, State};
 use crate::packet::proxy::{self, Numbers};
-use crate::packet::{Packet, TcpFlags, splice};
+use crate::packet::{Fragmentation, Packet, TcpFlags, splice};
 use crate::types::{DeviceIndex, Direction, FlowIndex, Protocol, ProxyDialect, Tick};
 
 /// What becomes of a client's packet because of a header.
@@ -77,7 +77,7 @@ impl Engine {
     ) -> Result<Fate, DropReason> {
         let flow = self.flows.get(number).ok_or(DropReason::Internal)?;
         if packet.flags.any(TcpFlags::SYN) {
-            let is_whole = splice::is_whole(frame.bytes());
+            let is_whole = packet.fragmentation != Fragmentation::First;
             return if is_whole { Ok(Fate::Opens) } else { Err(DropReason::ProxyHeaderEarly) };
         }
         let (spoken, data) = splice::read(frame.bytes(), packet).ok_or(DropReason::Internal)?;

@@ -11,13 +11,14 @@ use crate::drop_reason::DropReason;
 use crate::flow::State;
 use crate::limits::PORT_FIRST;
 use crate::nat::Holder;
-use crate::packet::{FlowKey, Packet, Parsed, TcpFlags, parse, splice, translated_bytes};
+use crate::packet::{
+    FlowKey, Fragmentation, Packet, Parsed, TcpFlags, judge_crossing, parse, splice,
+};
 use crate::snapshot::{Local, PoolKey};
 use crate::types::{
-    DeviceIndex, Direction, EndpointIndex, Family, FlowIndex, Hop, NeighborIndex, PoolIndex, Tick,
+    DeviceIndex, Direction, EndpointIndex, FlowIndex, Hop, NeighborIndex, PoolIndex, Tick,
 };
 use crate::wire::ethernet;
-use crate::wire::ip::Ip;
 
 /// A packet from a client to an endpoint.
 pub(super) struct Forward {
@@ -124,7 +125,7 @@ impl Engine {
             self.clamp_segments(number, frame, packet);
         }
         Engine::insert_before(frame, packet, fate).ok_or(DropReason::Internal)?;
-        if !packet.is_atomic {
+        if packet.fragmentation != Fragmentation::Atomic {
             self.identify(number, frame);
         }
         let verdict = match hop {
@@ -207,7 +208,7 @@ impl Engine {
             self.clamp_segments(number, frame, packet);
         }
         self.take_out(number, frame, packet);
-        if !packet.is_atomic {
+        if packet.fragmentation != Fragmentation::Atomic {
             self.identify(number, frame);
         }
         let verdict = self.send(frame, client)?;
@@ -270,28 +271,6 @@ impl Engine {
         let pool = self.generation.pools.pool(back.pool)?;
         pool.holder(back.packet.tuple.destination_port)
     }
-}
-
-/// Bytes of a packet as it leaves towards a family; of a super-packet, those of its largest
-/// segment. A fragment, and what would be too long for the other family, does not get there.
-#[inline(always)]
-fn judge_crossing(frame: &Frame, packet: &Packet, to: Family) -> Result<u32, DropReason> {
-    if packet.tuple.family() == to { Ok(packet.wire_bytes) } else { cross(frame, packet, to) }
-}
-
-#[cold]
-fn cross(frame: &Frame, packet: &Packet, to: Family) -> Result<u32, DropReason> {
-    let bytes = frame.bytes().get(ethernet::HEADER_BYTES..);
-    let ip = bytes.and_then(Ip::of).ok_or(DropReason::Internal)?;
-    if ip.more_fragments() {
-        return Err(DropReason::Ipv4Fragment);
-    }
-    let transport = (ethernet::HEADER_BYTES + ip.total_bytes())
-        .saturating_sub(usize::from(packet.transport_offset));
-    if transport + usize::from(to.header_bytes()) > usize::from(u16::MAX) {
-        return Err(DropReason::TooBig);
-    }
-    Ok(translated_bytes(packet, to))
 }
 
 /// Whether a packet is the first of a TCP connection.

@@ -12,8 +12,8 @@ use crate::classify::{classify, judge_client};
 use crate::device::Frame;
 use crate::drop_reason::DropReason;
 use crate::limits::ICMP_ERRORS_MAX;
-use crate::packet::FlowKey;
 use crate::packet::icmp::{ErrorFrame, Problem, Refused, emit_error};
+use crate::packet::{FlowKey, mtu_across};
 use crate::snapshot::{Endpoint, IcmpAnswers, Local, PoolKey, Service};
 use crate::types::{Address, DeviceIndex, NeighborIndex, Protocol, ScopeId, Tick};
 use alloc::collections::VecDeque;
@@ -158,11 +158,12 @@ impl Engine {
         }
     }
 
-    /// The MTU behind adit that the packet did not fit: its flow knows where it would have gone.
-    fn mtu_beyond(&self, scope: ScopeId, refused: &Refused) -> Option<u16> {
+    /// The MTU behind adit that the packet did not fit, as its sender has to know it: its flow
+    /// knows where it would have gone.
+    fn mtu_beyond(&self, scope: ScopeId, refused: &Refused) -> Option<u32> {
         let Refused { tuple, protocol, .. } = *refused;
         let local = classify(&self.generation.snapshot, scope, tuple.destination).ok()?;
-        let mtu = match local {
+        let (mtu, beyond) = match local {
             Local::Endpoint(_) => {
                 let key = FlowKey {
                     client: tuple.source,
@@ -173,19 +174,20 @@ impl Engine {
                     protocol,
                 };
                 let flow = self.flows.lookup(&key, key.hash(&self.table_keys))?;
-                self.mtu_towards(self.flows.get(flow)?.neighbor())?
+                let flow = self.flows.get(flow)?;
+                (self.mtu_towards(flow.neighbor())?, flow.target().0)
             }
             Local::NatIp => {
                 let (nat_ip, target) = (tuple.destination, tuple.source);
                 let key = PoolKey { scope, nat_ip, target, protocol };
                 let pool = self.generation.pools.pool(self.generation.pools.find(&key)?)?;
                 let holder = pool.holder(tuple.destination_port)?;
-                let client = self.flows.get(holder.flow)?.client()?;
-                self.link(client.device)?.mtu
+                let flow = self.flows.get(holder.flow)?;
+                (self.link(flow.client()?.device)?.mtu, flow.key().client)
             }
             Local::ProbeSource => return None,
         };
-        Some(u16::try_from(mtu).unwrap_or(u16::MAX))
+        Some(mtu_across(mtu, (beyond.family(), tuple.family())))
     }
 
     /// The MTU of the device towards a next hop; while it is not known which one that is, the

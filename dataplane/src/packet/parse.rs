@@ -20,6 +20,17 @@ use crate::wire::ports;
 use crate::wire::tcp::{self, Tcp, TcpFlags};
 use crate::wire::udp::{self, Udp};
 
+/// Whether a packet is a fragment, or may become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fragmentation {
+    /// Neither, so that its identification means nothing (RFC 6864 4).
+    Atomic,
+    /// It may become one on its way.
+    Allowed,
+    /// It is the first fragment of a datagram.
+    First,
+}
+
 /// A well-formed TCP or UDP packet, by what the engine needs of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet {
@@ -31,9 +42,8 @@ pub struct Packet {
     pub flags: TcpFlags,
     /// Whether the transport checksum is partial.
     pub partial_checksum: bool,
-    /// Whether it is no fragment and cannot become one, so that its identification means nothing
-    /// (RFC 6864 4).
-    pub is_atomic: bool,
+    /// Whether it is a fragment, or may become one.
+    pub fragmentation: Fragmentation,
     /// Byte in the frame where the transport header begins.
     pub transport_offset: u16,
     /// Bytes of the IP packet; of a super-packet, those of its largest segment.
@@ -130,9 +140,12 @@ fn parse_ipv4(frame: &[u8], station: MacAddress, offload: Offload) -> Result<Pac
         _ => return Err(DropReason::ProtocolUnsupported),
     };
     let inside = Inside { protocol, addresses, offset: header_bytes, hops: header.ttl() };
-    let is_atomic = header.dont_fragment();
+    let fragmentation = match header.dont_fragment() {
+        true => Fragmentation::Atomic,
+        false => Fragmentation::Allowed,
+    };
     parse_transport(&inside, transport, offload, station)
-        .map(|packet| Packet { is_atomic, ..packet })
+        .map(|packet| Packet { fragmentation, ..packet })
 }
 
 /// RFC 8200: the fixed header and what follows it. What is for a group can only be Neighbor
@@ -150,11 +163,7 @@ fn parse_ipv6(
     }
     let total = ipv6::HEADER_BYTES + usize::from(header.payload_length());
     let bytes = bytes.get(..total).ok_or(DropReason::Ipv6PayloadLength)?;
-    let Upper { protocol, offset } = ipv6::upper(bytes).map_err(|fault| match fault {
-        ChainFault::Malformed => DropReason::Ipv6ExtensionHeaders,
-        ChainFault::Routing => DropReason::Ipv6RoutingHeader,
-        ChainFault::Fragment => DropReason::Ipv6Fragment,
-    })?;
+    let Upper { protocol, offset, piece, .. } = upper(bytes)?;
     let body = bytes.get(offset..).ok_or(DropReason::Ipv6ExtensionHeaders)?;
     // Behind extension headers it would be no Neighbor Discovery to anybody else either.
     let is_direct = offset == ipv6::HEADER_BYTES;
@@ -166,6 +175,9 @@ fn parse_ipv6(
     }
     let addresses = addresses_of(header)?;
     judge_addresses(addresses.0, addresses.1)?;
+    if piece.is_some() {
+        return Err(DropReason::Ipv6Fragment);
+    }
     let protocol = match protocol {
         ipv4::TCP => Protocol::Tcp,
         ipv4::UDP => Protocol::Udp,
@@ -174,6 +186,14 @@ fn parse_ipv6(
     };
     let inside = Inside { protocol, addresses, offset, hops: header.hop_limit() };
     parse_transport(&inside, body, offload, ethernet.source()).map(Parsed::Packet)
+}
+
+/// What follows the extension headers of a packet, or why they lead nowhere.
+pub(super) fn upper(packet: &[u8]) -> Result<Upper, DropReason> {
+    ipv6::upper(packet).map_err(|fault| match fault {
+        ChainFault::Malformed => DropReason::Ipv6ExtensionHeaders,
+        ChainFault::Routing => DropReason::Ipv6RoutingHeader,
+    })
 }
 
 /// The addresses of an IPv6 packet, neither of which may look like one of IPv4: no packet may have
@@ -236,7 +256,7 @@ fn parse_transport(
         protocol,
         flags,
         partial_checksum,
-        is_atomic: true,
+        fragmentation: Fragmentation::Atomic,
         transport_offset,
         wire_bytes: match offload.segmentation {
             None => total,

@@ -201,7 +201,12 @@ impl Rewrite {
             return Some(());
         }
         packet.tuple = self.to;
-        let header = frame.bytes_mut().get_mut(ethernet::HEADER_BYTES..split)?;
+        self.readdress(frame.bytes_mut().get_mut(ethernet::HEADER_BYTES..split)?)
+    }
+
+    /// Addresses and hops of a packet, whose family stays.
+    #[inline(always)]
+    pub(super) fn readdress(&self, header: &mut [u8]) -> Option<()> {
         match self.to.ips() {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
                 let mut header = Ipv4Mut::of(header)?;

@@ -11,7 +11,7 @@
 
 use super::proxy::Numbers;
 use super::segment::SegmentMut;
-use super::{Packet, TcpFlags};
+use super::{Fragmentation, Packet, TcpFlags};
 use crate::wire::checksum::{self, Delta};
 use crate::wire::ethernet;
 use crate::wire::ip::{self, Ip};
@@ -28,7 +28,7 @@ const FAST_OPEN_MAGIC: [u8; 2] = [0xf9, 0x89];
 /// What a segment says, and how many bytes of data it has; `None` if the frame is no segment.
 #[must_use]
 pub fn read(frame: &[u8], packet: &Packet) -> Option<(Numbers, usize)> {
-    let (ip, segment) = parts(frame, packet)?;
+    let (_, segment) = parts(frame, packet)?;
     let header = Tcp::of(segment)?;
     let mut options = tcp::options(segment);
     let timestamps = options.find(|option| option.kind == TIMESTAMPS);
@@ -40,7 +40,7 @@ pub fn read(frame: &[u8], packet: &Packet) -> Option<(Numbers, usize)> {
         timestamps,
     };
     // What follows in other fragments is data too.
-    let unseen = usize::from(ip.more_fragments());
+    let unseen = usize::from(packet.fragmentation == Fragmentation::First);
     Some((numbers, segment.len().checked_sub(header.header_bytes())? + unseen))
 }
 
@@ -57,7 +57,7 @@ fn parts<'a>(frame: &'a [u8], packet: &Packet) -> Option<(Ip<'a>, &'a [u8])> {
 pub fn is_intact(frame: &[u8], packet: &Packet) -> bool {
     let Some((ip, segment)) = parts(frame, packet) else { return false };
     // Of a fragment nobody can tell.
-    if packet.partial_checksum || ip.more_fragments() {
+    if packet.partial_checksum || packet.fragmentation == Fragmentation::First {
         return true;
     }
     let sum = |bytes: &[u8]| Delta::of_u16(u16::MAX, checksum::sum(bytes));
@@ -150,13 +150,6 @@ fn move_blocks(segment: &mut SegmentMut<'_>, option: &TcpOption, length: u8, fir
     let whole = option.place.len();
     kept[bytes..whole].fill(tcp::NO_OPERATION);
     segment.put(option.place.start, &kept[..whole]);
-}
-
-/// Whether all of a packet is in its frame: no fragment of it follows.
-#[must_use]
-pub fn is_whole(frame: &[u8]) -> bool {
-    let ip = frame.get(ethernet::HEADER_BYTES..).and_then(Ip::of);
-    ip.is_some_and(|ip| !ip.more_fragments())
 }
 
 /// Takes everything out of a SYN that would give the client's first bytes to the backend before the

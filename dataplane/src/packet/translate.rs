@@ -4,111 +4,140 @@
 //! class, hop limit and lengths are carried over (4.1, 5.1); extension headers and IPv4 options
 //! stay behind (4.1, 5.1), because neither has a counterpart. A packet of at most
 //! [`FRAGMENTABLE_BYTES_MAX`] bytes becomes one that may be fragmented, a larger one may not
-//! (5.1); fragments are translated by nobody here. An absent UDP checksum is computed, because IPv6
-//! has none that are absent (4.5). Whatever the kernel is asked to finish is asked for in terms of
-//! the new family. Bounds: the rest of the frame is moved once.
+//! (5.1). Fragments stay the fragments that they are (4.1, 5.1.1), later ones are `fragment`'s
+//! business. An absent UDP checksum is computed, because IPv6 has none that are absent (4.5).
+//! Whatever the kernel is asked to finish is asked for in terms of the new family. Bounds: the rest
+//! of the frame is moved once.
 
-use core::net::IpAddr;
-
-use super::Packet;
+use super::fragment::{fragment_header_bytes, has_no_checksum, piece_of};
+use super::header::Header;
 use super::rewrite::Tuple;
+use super::{Fragmentation, Packet};
 use crate::device::{Checksum, Frame, SegmentationKind};
+use crate::drop_reason::DropReason;
 use crate::types::{Family, Protocol};
 use crate::wire::checksum;
 use crate::wire::ethernet;
 use crate::wire::ip::Ip;
-use crate::wire::ipv4::{self, Ipv4, Ipv4Mut};
-use crate::wire::ipv6::{self, Ipv6, Ipv6Mut};
+use crate::wire::ipv4;
+use crate::wire::ipv6::{self, Ipv6};
 use crate::wire::udp::{self, Udp};
 
 /// A packet that comes from IPv6 and has no more bytes than this becomes one that IPv4 may fragment
 /// (RFC 7915 5.1): its sender cannot be told to send smaller ones.
 const FRAGMENTABLE_BYTES_MAX: u32 = 1_260;
 
-/// What both families' headers say.
-struct Said {
-    class: u8,
-    hops: u8,
+/// The MTU of a path in one family, as senders of another have to know it (RFC 7915 4.2, 5.2).
+#[must_use]
+pub fn mtu_across(mtu: u32, (from, to): (Family, Family)) -> u32 {
+    let shifted =
+        mtu.saturating_add(to.header_bytes().into()).saturating_sub(from.header_bytes().into());
+    match (from, to) {
+        // What is too large for the rest of the path then, IPv4 may fragment.
+        (Family::V4, Family::V6) => shifted.max(ipv6::MTU_MIN),
+        _ => shifted,
+    }
+}
+
+/// Bytes of a packet as it leaves towards a family; of a super-packet, those of its largest
+/// segment.
+///
+/// # Errors
+/// It does not get there: too long for the other family, or a fragment that would need what is in
+/// others.
+#[inline(always)]
+pub fn judge_crossing(frame: &Frame, packet: &Packet, to: Family) -> Result<u32, DropReason> {
+    if packet.tuple.family() == to { Ok(packet.wire_bytes) } else { cross(frame, packet, to) }
+}
+
+#[cold]
+fn cross(frame: &Frame, packet: &Packet, to: Family) -> Result<u32, DropReason> {
+    let bytes = frame.bytes().get(ethernet::HEADER_BYTES..);
+    let ip = bytes.and_then(Ip::of).ok_or(DropReason::Internal)?;
+    let start = usize::from(packet.transport_offset);
+    if packet.fragmentation == Fragmentation::First {
+        let bytes = bytes.ok_or(DropReason::Internal)?;
+        let (_, body) = piece_of(bytes).ok_or(DropReason::Internal)?;
+        // RFC 7915 5.1.1: they would have to be taken out of the datagram that is in pieces.
+        if start != ethernet::HEADER_BYTES + body {
+            return Err(DropReason::Ipv6ExtensionHeaders);
+        }
+        // RFC 7915 4.5: nobody here has all that it would have to cover.
+        let transport = frame.bytes().get(start..).ok_or(DropReason::Internal)?;
+        if to == Family::V6 && has_no_checksum(packet.protocol, transport) {
+            return Err(DropReason::UdpChecksumMissing);
+        }
+    }
+    let transport = (ethernet::HEADER_BYTES + ip.total_bytes()).saturating_sub(start);
+    if transport + usize::from(to.header_bytes()) > usize::from(u16::MAX) {
+        return Err(DropReason::TooBig);
+    }
+    Ok(translated_bytes(packet, to))
 }
 
 /// Bytes of a packet that leaves in another family than it came in; of a super-packet, those of its
 /// largest segment.
-#[must_use]
-pub fn translated_bytes(packet: &Packet, family: Family) -> u32 {
+fn translated_bytes(packet: &Packet, family: Family) -> u32 {
     let header = packet.transport_offset.saturating_sub(HEADER_START);
-    packet.wire_bytes.saturating_sub(u32::from(header)) + u32::from(family.header_bytes())
+    let fragment_header = match packet.fragmentation {
+        Fragmentation::First => fragment_header_bytes(family),
+        Fragmentation::Atomic | Fragmentation::Allowed => 0,
+    };
+    packet.wire_bytes.saturating_sub(u32::from(header))
+        + u32::from(family.header_bytes())
+        + fragment_header
 }
 
 /// Replaces the header; ports and the transport checksum are those of `to` already. Says what the
 /// packet is now, `None` if it does not fit.
 pub(super) fn translate(frame: &mut Frame, packet: &Packet, to: &Tuple) -> Option<Packet> {
-    let bytes = frame.bytes();
-    let (start, header) = (usize::from(packet.transport_offset), Ip::of(bytes.get(14..)?)?);
-    let end = ethernet::HEADER_BYTES + header.total_bytes();
-    let body = end.checked_sub(start)?;
-    let said = match header {
-        Ip::V4(header) => Said { class: header.type_of_service(), hops: header.ttl() },
-        Ip::V6(header) => Said { class: header.traffic_class(), hops: header.hop_limit() },
-    };
+    let bytes = frame.bytes().get(ethernet::HEADER_BYTES..)?;
+    let ip = Ip::of(bytes)?;
+    let piece = piece_of(bytes).map(|(piece, _)| piece);
     let family = to.family();
-    let begin = ethernet::HEADER_BYTES + usize::from(family.header_bytes());
     let wire_bytes = translated_bytes(packet, family);
-    let is_atomic = family == Family::V6 || wire_bytes > FRAGMENTABLE_BYTES_MAX;
-    let transport_offset = u16::try_from(begin).ok()?;
-    let leaves = Packet { tuple: *to, is_atomic, transport_offset, wire_bytes, ..*packet };
-    if body > usize::from(u16::MAX) - usize::from(family.header_bytes()) {
-        return None;
-    }
-    // What lies behind the packet is padding, and is not taken along.
-    let buffer = frame.buffer_mut();
-    if begin + body > buffer.len() {
-        return None;
-    }
-    buffer.copy_within(start..end, begin);
-    frame.set_length(begin + body);
-    write_header(frame.bytes_mut(), to, &said, &leaves, body)?;
+    let fragmentation = match family {
+        _ if piece.is_some() => Fragmentation::First,
+        Family::V4 if wire_bytes <= FRAGMENTABLE_BYTES_MAX => Fragmentation::Allowed,
+        _ => Fragmentation::Atomic,
+    };
+    let header = Header {
+        source: to.source,
+        destination: to.destination,
+        class: ip.class(),
+        hops: ip.hops().checked_sub(1)?,
+        protocol: packet.protocol as u8,
+        dont_fragment: fragmentation == Fragmentation::Atomic,
+        piece,
+    };
+    let start = usize::from(packet.transport_offset);
+    let begin = replace(frame, start, &header)?;
     carry_offload(frame, start, begin);
+    let transport_offset = u16::try_from(begin).ok()?;
+    let leaves = Packet { tuple: *to, fragmentation, transport_offset, wire_bytes, ..*packet };
     if family == Family::V6 {
         complete_udp(frame.bytes_mut(), &leaves)?;
     }
     Some(leaves)
 }
 
-fn write_header(
-    frame: &mut [u8],
-    to: &Tuple,
-    said: &Said,
-    packet: &Packet,
-    body: usize,
-) -> Option<()> {
-    let hops = said.hops.checked_sub(1)?;
-    let (ethernet, bytes) = frame.split_at_mut_checked(ethernet::HEADER_BYTES)?;
-    let protocol = packet.protocol as u8;
-    let ethertype = match to.ips() {
-        (IpAddr::V4(source), IpAddr::V4(destination)) => {
-            let total = u16::try_from(ipv4::HEADER_BYTES_MIN + body).ok()?;
-            let mut header = Ipv4Mut::of(bytes)?;
-            header.begin(said.class, packet.is_atomic);
-            header.set_total_length(total);
-            header.set_ttl_and_protocol(hops, protocol);
-            header.set_addresses(source, destination);
-            let sum = Ipv4::of(bytes)?.sum();
-            Ipv4Mut::of(bytes)?.set_checksum((!sum).to_be());
-            ethernet::IPV4
-        }
-        (IpAddr::V6(source), IpAddr::V6(destination)) => {
-            let mut header = Ipv6Mut::of(bytes)?;
-            header.set_class(said.class);
-            header.set_payload_length(u16::try_from(body).ok()?);
-            header.set_next_header(protocol);
-            header.set_hop_limit(hops);
-            header.set_addresses(source, destination);
-            ethernet::IPV6
-        }
-        _ => return None,
-    };
-    ethernet.get_mut(12..)?.copy_from_slice(&ethertype.to_be_bytes());
-    Some(())
+/// Puts a header in place of everything in front of byte `start` of the frame. Says where what
+/// follows is now, `None` if it does not fit.
+pub(super) fn replace(frame: &mut Frame, start: usize, header: &Header) -> Option<usize> {
+    let ip = Ip::of(frame.bytes().get(ethernet::HEADER_BYTES..)?)?;
+    // What lies behind the packet is padding, and is not taken along.
+    let end = ethernet::HEADER_BYTES + ip.total_bytes();
+    let body = end.checked_sub(start)?;
+    let begin = ethernet::HEADER_BYTES + header.bytes();
+    let buffer = frame.buffer_mut();
+    if begin + body > buffer.len() {
+        return None;
+    }
+    buffer.copy_within(start..end, begin);
+    frame.set_length(begin + body);
+    ethernet::set_ethertype(frame.bytes_mut(), header.ethertype());
+    header.write(frame.bytes_mut().get_mut(ethernet::HEADER_BYTES..)?, body)?;
+    Some(begin)
 }
 
 /// The transport header has moved from `start` to `begin`, and TCP's super-packets say over what.
@@ -138,7 +167,7 @@ fn complete_udp(frame: &mut [u8], packet: &Packet) -> Option<()> {
     }
     let (head, datagram) = frame.split_at_mut_checked(usize::from(packet.transport_offset))?;
     let field = udp::CHECKSUM_OFFSET..udp::CHECKSUM_OFFSET + 2;
-    if datagram.get(field.clone())? != [0, 0] {
+    if !has_no_checksum(packet.protocol, datagram) {
         return Some(());
     }
     let addresses = Ipv6::of(head.get(ethernet::HEADER_BYTES..)?)?.addresses();

@@ -61,6 +61,13 @@ impl<'a> Ethernet<'a> {
     }
 }
 
+/// Writes what a frame carries into the header at its start; does nothing to a shorter one.
+pub fn set_ethertype(frame: &mut [u8], ethertype: u16) {
+    if let Some(header) = frame.first_chunk_mut::<HEADER_BYTES>() {
+        header[12..].copy_from_slice(&ethertype.to_be_bytes());
+    }
+}
+
 /// Writes both stations into the header at the start of a frame; does nothing to a shorter one.
 #[inline(always)]
 pub fn set_stations(frame: &mut [u8], destination: MacAddress, source: MacAddress) {

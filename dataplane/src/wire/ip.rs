@@ -6,6 +6,17 @@ use super::checksum;
 use super::ipv4::{self, Ipv4, Ipv4Mut};
 use super::ipv6::{self, Ipv6, Ipv6Mut};
 
+/// Which piece of its datagram a fragment has (RFC 791 3.1, RFC 8200 4.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Byte of the datagram where it begins, a multiple of eight; at most 65,528.
+    pub start: u16,
+    /// Whether more follows.
+    pub more: bool,
+    /// What fragments of one datagram have in common; of IPv4 16 bits.
+    pub id: u32,
+}
+
 /// A header to read.
 #[derive(Clone, Copy)]
 pub enum Ip<'a> {
@@ -46,12 +57,21 @@ impl<'a> Ip<'a> {
         }
     }
 
-    /// Whether more fragments of its datagram follow. Those of IPv6 are not followed here.
+    /// How the packet is to be treated: type of service, or traffic class.
     #[must_use]
-    pub fn more_fragments(self) -> bool {
+    pub fn class(self) -> u8 {
         match self {
-            Ip::V4(header) => header.more_fragments(),
-            Ip::V6(_) => false,
+            Ip::V4(header) => header.type_of_service(),
+            Ip::V6(header) => header.traffic_class(),
+        }
+    }
+
+    /// How many hops it may still go.
+    #[must_use]
+    pub fn hops(self) -> u8 {
+        match self {
+            Ip::V4(header) => header.ttl(),
+            Ip::V6(header) => header.hop_limit(),
         }
     }
 

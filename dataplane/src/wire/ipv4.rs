@@ -3,6 +3,7 @@
 use core::net::Ipv4Addr;
 
 use super::checksum;
+use super::ip::Piece;
 
 /// Bytes of a header without options.
 pub const HEADER_BYTES_MIN: usize = 20;
@@ -60,25 +61,13 @@ impl<'a> Ipv4<'a> {
         u16::from_be_bytes([self.0[6], self.0[7]]) & 0x3fff != 0
     }
 
-    /// Where in its datagram the fragment begins; 0 if it is none.
-    #[inline(always)]
+    /// Which piece of its datagram it has, if it is a fragment.
     #[must_use]
-    pub fn fragment_offset_bytes(self) -> usize {
-        usize::from(u16::from_be_bytes([self.0[6], self.0[7]]) & 0x1fff) * 8
-    }
-
-    /// Whether more fragments of its datagram follow.
-    #[inline(always)]
-    #[must_use]
-    pub fn more_fragments(self) -> bool {
-        self.0[6] & 0x20 != 0
-    }
-
-    /// What fragments of one datagram have in common.
-    #[inline(always)]
-    #[must_use]
-    pub fn identification(self) -> u16 {
-        u16::from_be_bytes([self.0[4], self.0[5]])
+    pub fn piece(self) -> Option<Piece> {
+        let place = u16::from_be_bytes([self.0[6], self.0[7]]);
+        let id = u16::from_be_bytes([self.0[4], self.0[5]]).into();
+        let piece = Piece { start: (place & 0x1fff) * 8, more: place & 0x2000 != 0, id };
+        self.is_fragment().then_some(piece)
     }
 
     /// Whether it may not be fragmented.
@@ -133,6 +122,14 @@ impl<'a> Ipv4Mut<'a> {
     #[must_use]
     pub fn of(packet: &'a mut [u8]) -> Option<Self> {
         packet.first_chunk_mut().map(Ipv4Mut)
+    }
+
+    /// Makes it that of a fragment.
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half is what is wanted")]
+    pub fn set_piece(&mut self, piece: Piece) {
+        let more = if piece.more { 0x2000 } else { 0 };
+        self.set_identification(piece.id as u16);
+        self.0[6..8].copy_from_slice(&(more | (piece.start / 8)).to_be_bytes());
     }
 
     /// Begins a header without options, of no fragment and without an identification.

@@ -2,19 +2,27 @@
 
 use core::net::Ipv6Addr;
 
+use super::ip::Piece;
+
 /// Bytes of the fixed header.
 pub const HEADER_BYTES: usize = 40;
+
+/// The smallest MTU that a link can have (RFC 8200 5).
+pub const MTU_MIN: u32 = 1_280;
 
 /// Next header: hop-by-hop options.
 const HOP_BY_HOP: u8 = 0;
 /// Next header: routing.
 const ROUTING: u8 = 43;
 /// Next header: fragment.
-const FRAGMENT: u8 = 44;
+pub const FRAGMENT: u8 = 44;
 /// Next header: destination options.
-const DESTINATION_OPTIONS: u8 = 60;
+pub const DESTINATION_OPTIONS: u8 = 60;
 /// Next header: ICMPv6.
 pub const ICMP: u8 = 58;
+
+/// Bytes of a fragment header.
+pub const FRAGMENT_BYTES: usize = 8;
 
 /// Extension headers that a packet may have (RFC 8504 5.3 lets a host have such a limit).
 pub const EXTENSIONS_MAX: usize = 8;
@@ -132,6 +140,11 @@ pub struct Upper {
     pub protocol: u8,
     /// Byte of the packet where it begins; at most [`HEADER_BYTES`] + [`EXTENSION_BYTES_MAX`].
     pub offset: usize,
+    /// Byte of the packet where what may be fragmented begins: behind the fragment header, if there
+    /// is one.
+    pub body: usize,
+    /// Which piece of its datagram the packet has, if it has not all of it (RFC 6946).
+    pub piece: Option<Piece>,
 }
 
 /// Why a chain of extension headers leads nowhere.
@@ -141,23 +154,26 @@ pub enum ChainFault {
     Malformed,
     /// A routing header that still wants something: nodes to visit, or of type 0 (RFC 5095).
     Routing,
-    /// One of several fragments.
-    Fragment,
 }
 
 /// Follows the extension headers of a packet, which ends with its payload. Bounds:
 /// [`EXTENSIONS_MAX`] headers, [`EXTENSION_BYTES_MAX`] bytes.
 ///
-/// A fragment that is its whole datagram is no fragment (RFC 6946).
+/// A fragment that is its whole datagram is no fragment (RFC 6946). Of one that is not the first of
+/// its datagram, protocol and offset are what its header says: no headers are to be found in it.
 ///
 /// # Errors
 /// They lead nowhere, or where adit does not follow.
 pub fn upper(packet: &[u8]) -> Result<Upper, ChainFault> {
     let header = Ipv6::of(packet).ok_or(ChainFault::Malformed)?;
     let (mut protocol, mut offset) = (header.next_header(), HEADER_BYTES);
+    let (mut body, mut piece) = (HEADER_BYTES, None);
     for number in 0..=EXTENSIONS_MAX {
-        if !matches!(protocol, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION_OPTIONS) {
-            return Ok(Upper { protocol, offset });
+        let is_later = piece.is_some_and(|piece: Piece| piece.start > 0);
+        let is_extension =
+            matches!(protocol, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION_OPTIONS);
+        if is_later || !is_extension {
+            return Ok(Upper { protocol, offset, body, piece });
         }
         let start = packet.get(offset..).and_then(<[u8]>::first_chunk::<8>);
         let start = start.ok_or(ChainFault::Malformed)?;
@@ -165,9 +181,11 @@ pub fn upper(packet: &[u8]) -> Result<Upper, ChainFault> {
             HOP_BY_HOP if number > 0 => return Err(ChainFault::Malformed),
             // Type, and segments left.
             ROUTING if start[2] == 0 || start[3] != 0 => return Err(ChainFault::Routing),
-            // Offset, and whether more follow.
-            FRAGMENT if start[2] != 0 || start[3] & 0xf9 != 0 => return Err(ChainFault::Fragment),
-            FRAGMENT => start.len(),
+            FRAGMENT if body > HEADER_BYTES => return Err(ChainFault::Malformed),
+            FRAGMENT => {
+                (body, piece) = (offset + FRAGMENT_BYTES, piece_of(start));
+                FRAGMENT_BYTES
+            }
             _ => usize::from(start[1]) * 8 + start.len(),
         };
         (protocol, offset) = (start[0], offset + bytes);
@@ -176,4 +194,20 @@ pub fn upper(packet: &[u8]) -> Result<Upper, ChainFault> {
         }
     }
     Err(ChainFault::Malformed)
+}
+
+/// What a fragment header says, unless nothing came before and nothing follows.
+fn piece_of(header: &[u8; FRAGMENT_BYTES]) -> Option<Piece> {
+    let [_, _, a, b, id @ ..] = *header;
+    let place = u16::from_be_bytes([a, b]);
+    let piece = Piece { start: place & !7, more: place & 1 != 0, id: u32::from_be_bytes(id) };
+    (piece.start > 0 || piece.more).then_some(piece)
+}
+
+/// The header of a fragment of what `next_header` names.
+#[must_use]
+pub fn fragment_header(next_header: u8, piece: Piece) -> [u8; FRAGMENT_BYTES] {
+    let [a, b] = (piece.start & !7 | u16::from(piece.more)).to_be_bytes();
+    let [c, d, e, f] = piece.id.to_be_bytes();
+    [next_header, 0, a, b, c, d, e, f]
 }

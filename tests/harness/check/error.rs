@@ -4,7 +4,8 @@
 use dataplane::snapshot::Gate;
 
 use super::passage::{Inside, Ledger, Outside, Passage};
-use crate::observe::{Observed, SeenError, observe};
+use crate::icmp::{Carried, IcmpSeen};
+use crate::observe::{Observed, observe};
 
 /// Judges an error that was forwarded; `false` if the frame is none.
 pub(super) fn check(ledger: &Ledger, passage: &Passage<'_>) -> bool {
@@ -17,8 +18,21 @@ pub(super) fn check(ledger: &Ledger, passage: &Passage<'_>) -> bool {
     let topology = passage.topology;
     let scope = topology.scope(passage.ingress).expect("I1: it came in by a device of a network");
     let egress = topology.scope(passage.egress).expect("I1: it left by a device of a network");
-    let told = |error: &SeenError| (error.message.kind, error.message.code);
-    assert_eq!(told(&input), told(&output), "what it says");
+    let carried = Carried {
+        from_ipv6: input.source.is_ipv6(),
+        to_ipv6: output.source.is_ipv6(),
+        mtus: (
+            topology.links[passage.ingress.slot()].mtu,
+            topology.links[passage.egress.slot()].mtu,
+        ),
+        quoted_bytes: u32::try_from(input.quoted_bytes).unwrap(),
+    };
+    let told = |seen: &IcmpSeen| (seen.kind, seen.code, seen.word);
+    let has_extensions = input.quoted_bytes != output.quoted_bytes && !carried.crosses();
+    if !has_extensions {
+        assert_eq!(carried.said(told(&input.message)), Some(told(&output.message)), "what it says");
+    }
+    assert!(output.message.body.len() <= 128, "no extension is quoted (RFC 4884 5.5)");
     assert!(output.holds && output.message.holds, "I6: {output:?}");
     assert_eq!(output.ttl, input.ttl - 1, "I5: time to live");
     assert_eq!(output.from_mac, topology.station(passage.egress), "its device's name");

@@ -176,7 +176,7 @@ fn ipv6(image: &Image, to_group: bool) -> Result<Form, DropReason> {
     if total > ip.len() {
         return Err(DropReason::Ipv6PayloadLength);
     }
-    let (protocol, header) = upper(&ip[..total])?;
+    let Upper { number: protocol, at: header, piece, .. } = upper(&ip[..total])?;
     let first = ip[header..total].first();
     if protocol == ICMPV6 && header == 40 && matches!(first, Some(135 | 136)) {
         return Ok(Form::Ndp);
@@ -191,6 +191,9 @@ fn ipv6(image: &Image, to_group: bool) -> Result<Form, DropReason> {
     judge_martians(ends, |ip| v6(ip).segments()[..4] == [0; 4] || octets(ip)[0] == 0xff)?;
     if ends.0 == ends.1 {
         return Err(DropReason::Land);
+    }
+    if piece.is_some() {
+        return Err(DropReason::Ipv6Fragment);
     }
     if protocol == ICMPV6 {
         return Err(DropReason::IcmpUnsupported);
@@ -217,10 +220,31 @@ fn judge_martians(
     Ok(())
 }
 
-/// Number of what follows the extension headers of an IPv6 packet, and the byte where it begins.
-pub(super) fn upper(packet: &[u8]) -> Result<(u8, usize), DropReason> {
+/// Which part of its datagram a fragment has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Piece {
+    /// Byte of the datagram where it begins.
+    pub(super) start: usize,
+    pub(super) more: bool,
+    pub(super) id: u32,
+}
+
+/// What follows the extension headers of an IPv6 packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Upper {
+    pub(super) number: u8,
+    /// Byte where it begins.
+    pub(super) at: usize,
+    /// Byte where what was fragmented begins, if a fragment header is there.
+    pub(super) body: usize,
+    pub(super) piece: Option<Piece>,
+}
+
+/// Follows the extension headers, of a later fragment as far as that of fragments.
+pub(super) fn upper(packet: &[u8]) -> Result<Upper, DropReason> {
     let (mut number, mut at, mut passed) = (packet[6], 40, 0);
-    while [0, 43, 44, 60].contains(&number) {
+    let (mut body, mut piece) = (40, None);
+    while [0, 43, 44, 60].contains(&number) && piece.is_none_or(|piece: Piece| piece.start == 0) {
         passed += 1;
         let header = packet.get(at..at + 8).filter(|_| passed <= 8);
         let header = header.ok_or(DropReason::Ipv6ExtensionHeaders)?;
@@ -228,7 +252,13 @@ pub(super) fn upper(packet: &[u8]) -> Result<(u8, usize), DropReason> {
             // Hop-by-hop options come first or not at all.
             0 if passed > 1 => return Err(DropReason::Ipv6ExtensionHeaders),
             43 if header[2] == 0 || header[3] > 0 => return Err(DropReason::Ipv6RoutingHeader),
-            44 if word(header, 2) & 0xfff9 != 0 => return Err(DropReason::Ipv6Fragment),
+            44 if body > 40 => return Err(DropReason::Ipv6ExtensionHeaders),
+            44 => {
+                let place = word(header, 2);
+                let (start, more) = (usize::from(place & 0xfff8), place & 1 == 1);
+                let id = u32::from(word(header, 4)) << 16 | u32::from(word(header, 6));
+                (body, piece) = (at + 8, Some(Piece { start, more, id }));
+            }
             _ => {}
         }
         at += if number == 44 { 8 } else { 8 + 8 * usize::from(header[1]) };
@@ -237,7 +267,9 @@ pub(super) fn upper(packet: &[u8]) -> Result<(u8, usize), DropReason> {
             return Err(DropReason::Ipv6ExtensionHeaders);
         }
     }
-    Ok((number, at))
+    // One that is all of its datagram is none (RFC 6946).
+    let piece = piece.filter(|piece| piece.start > 0 || piece.more);
+    Ok(Upper { number, at, body, piece })
 }
 
 /// TCP or UDP behind a header of either family that ends at `header` of `total` bytes.

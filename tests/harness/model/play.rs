@@ -619,8 +619,8 @@ fn opener(bytes: &[u8]) -> Option<Vec<u8>> {
     let (protocol, at, addresses) = match ip.first()? >> 4 {
         6 => {
             let addresses = ip.get(8..40)?;
-            let (protocol, at) = upper(ip).ok()?;
-            (protocol, at, addresses)
+            let upper = upper(ip).ok()?;
+            (upper.number, upper.at, addresses)
         }
         _ => (*ip.get(9)?, usize::from(ip[0] & 15) * 4, ip.get(12..20)?),
     };

@@ -118,27 +118,46 @@ pub fn parse_packet(words: &[&str], side: &Side) -> Result<Described, String> {
     }
 }
 
-/// The fragment of a packet with these bytes of it, counted behind its IPv4 header; the options
+/// The fragment of a packet with these bytes of it, counted behind its IP header; the options
 /// before the word `of` are the fragment's.
 fn part(range: &str, words: &[&str], side: &Side) -> Result<Described, String> {
     let (start, end) = range.split_once("..").ok_or("a part is START..END")?;
     let (start, end): (usize, usize) = (number(start)?, number(end)?);
     let of = words.iter().position(|word| *word == "of").ok_or("a part is of a packet")?;
     let mut bytes = parse_packet(&words[of + 1..], side)?.encode().bytes;
-    let payload = bytes.split_off(34);
+    let is_ipv6 = bytes[14] >> 4 == 6;
+    let payload = bytes.split_off(if is_ipv6 { 54 } else { 34 });
     let end = end.min(payload.len());
-    bytes.extend(payload.get(start..end).ok_or("no such part")?);
-    let mut header = MutableIpv4Packet::new(&mut bytes[14..]).ok_or("no IPv4 packet")?;
-    header.set_total_length(u16::try_from(20 + end - start).map_err(|_| "too long")?);
-    header.set_flags(u8::from(end < payload.len()));
-    header.set_fragment_offset(u16::try_from(start / 8).map_err(|_| "too far")?);
+    let body = payload.get(start..end).ok_or("no such part")?;
+    let mut id = None;
+    let mut more = end < payload.len();
     for option in &words[..of] {
         match option.split_once('=').ok_or("an option is NAME=VALUE")? {
-            ("id", value) => header.set_identification(number(value)?),
-            ("ttl", value) => header.set_ttl(number(value)?),
-            ("ip-flags", value) => header.set_flags(number(value)?),
+            ("id", value) => id = Some(number(value)?),
+            ("ttl", value) => bytes[if is_ipv6 { 21 } else { 22 }] = number(value)?,
+            ("more", value) => more = value == "yes",
             _ => return Err(format!("no such option of a part: {option}")),
         }
+    }
+    let units = u16::try_from(start / 8).map_err(|_| "too far")?;
+    let long = |_| "too long";
+    if is_ipv6 {
+        let place = units << 3 | u16::from(more);
+        bytes[18..20].copy_from_slice(&u16::try_from(8 + body.len()).map_err(long)?.to_be_bytes());
+        let next = std::mem::replace(&mut bytes[20], 44);
+        bytes.extend([next, 0]);
+        bytes.extend(place.to_be_bytes());
+        bytes.extend(id.unwrap_or(0_u32).to_be_bytes());
+        bytes.extend(body);
+        return Ok(Described::Raw(bytes));
+    }
+    bytes.extend(body);
+    let mut header = MutableIpv4Packet::new(&mut bytes[14..]).ok_or("no IPv4 packet")?;
+    header.set_total_length(u16::try_from(20 + body.len()).map_err(long)?);
+    header.set_flags(u8::from(more));
+    header.set_fragment_offset(units);
+    if let Some(id) = id {
+        header.set_identification(u16::try_from(id & 0xffff).map_err(long)?);
     }
     header.set_checksum(0);
     let checksum = !sum(&bytes[14..34]);
@@ -151,12 +170,14 @@ fn part(range: &str, words: &[&str], side: &Side) -> Result<Described, String> {
 fn icmp(ends: (IpAddr, IpAddr), words: &[&str], side: &Side) -> Result<Described, String> {
     let mut own = words.split(|word| *word == "about");
     let (options, quoted) = (own.next().unwrap_or_default(), own.next());
-    let kind = if ends.0.is_ipv6() { 128 } else { ECHO_REQUEST };
+    let is_ipv6 = ends.0.is_ipv6();
+    let kind = if is_ipv6 { 128 } else { ECHO_REQUEST };
     let mut shape = IcmpShape::echo(kind, 0x1234, 1, &[]);
     if let Some(quoted) = quoted {
         // Neither arrives nor leaves: only what is behind the stations is quoted.
         let packet = parse_packet(quoted, &Side::arriving(MacAddr::zero()))?;
-        shape = IcmpShape::about(UNREACHABLE, 0, &packet.encode().bytes[14..], usize::MAX);
+        let unreachable = if is_ipv6 { 1 } else { UNREACHABLE };
+        shape = IcmpShape::about(unreachable, 0, &packet.encode().bytes[14..], usize::MAX);
     }
     let (mut outer, mut extension) = (Vec::new(), Vec::new());
     for option in options {
@@ -165,8 +186,8 @@ fn icmp(ends: (IpAddr, IpAddr), words: &[&str], side: &Side) -> Result<Described
             "type" => shape.kind = number(value)?,
             "code" => shape.code = number(value)?,
             "mtu" => shape.word[2..].copy_from_slice(&number::<u16>(value)?.to_be_bytes()),
-            "pointer" => shape.word[0] = number(value)?,
-            "words" => shape.word[1] = number(value)?,
+            "pointer" => shape.word[if is_ipv6 { 3 } else { 0 }] = number(value)?,
+            "words" => shape.word[usize::from(!is_ipv6)] = number(value)?,
             "quote" => shape.body.resize(number(value)?, 0),
             "extension" => extension = hex(value)?,
             "echo" => shape.body = pattern(number(value)?),

@@ -7,10 +7,11 @@ use harness::address::octets;
 use dataplane::drop_reason::DropReason;
 use dataplane::engine::Verdict;
 use dataplane::snapshot::{IcmpErrors, Treatment};
-use dataplane::types::DeviceIndex;
+use dataplane::types::{DeviceIndex, Prefix};
+use harness::encode::UDP;
 use harness::icmp::{ECHO_REPLY, ECHO_REQUEST, IcmpShape};
 use harness::observe::SeenError;
-use harness::topology::{A, CLIENT, ENDPOINT, backend};
+use harness::topology::{A, CLIENT, ENDPOINT, P, backend};
 use harness::world::Kind;
 use harness::{Observed, Shape, Topology, World, observe};
 
@@ -33,6 +34,61 @@ pub(crate) fn answering_world() -> World {
     let mut topology = Topology::with_backends(&[backend(0)]);
     topology.plan.endpoints[0].answers_echo = true;
     World::new(topology)
+}
+
+/// Whether client and backend speak IPv6.
+pub(crate) const FAMILIES: [(bool, bool); 4] =
+    [(false, false), (false, true), (true, false), (true, true)];
+
+/// Who sends an error.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Client,
+    Backend,
+}
+
+/// What becomes of "no route" or "host unreachable" from a side, about a datagram of the other,
+/// where client and backend speak IPv6 or not: type and code, and whether it is about the datagram
+/// as its sender knows it.
+pub(crate) fn error_across(
+    (client_is_ipv6, backend_is_ipv6): (bool, bool),
+    from: Side,
+) -> ((u8, u8), Result<(), SeenError>) {
+    let pick = |is_ipv6, texts: [&str; 2]| -> IpAddr {
+        texts[usize::from(is_ipv6)].parse().expect("an address")
+    };
+    let client = (pick(client_is_ipv6, ["10.0.1.1", "fd00::11"]), 5_000);
+    let endpoint = (pick(client_is_ipv6, ["10.0.0.5", "fd00::5"]), 53);
+    let target = (pick(backend_is_ipv6, ["10.1.0.10", "fd01::10"]), 5_353);
+    let mut topology = Topology::with_backends(&[target.0]);
+    for (scope, prefix) in [(0, "fd00::"), (2, "fd01::")] {
+        let prefix = Prefix::new(prefix.parse().expect("an address"), 48).expect("a prefix");
+        topology.plan.scopes[scope].address_space.push(prefix);
+    }
+    topology.plan.endpoints[0].address = endpoint.0;
+    topology.set_nat_ips(&[pick(false, ["10.1.0.4"; 2]), pick(true, ["fd01::4"; 2])]);
+    topology.plan.services[0].treatment.icmp_errors = IcmpErrors::Translate;
+    let mut world = World::new(topology);
+    let asked = pass(&mut world, A, Shape::udp(client, endpoint, b"asked")).expect("it passes");
+    let nat = {
+        let seen = observe(&asked.image.bytes).transport();
+        (seen.source, seen.source_port)
+    };
+    pass(&mut world, P, Shape::udp(target, nat, b"said")).expect("the answer passes");
+    // As the one who complains has got it, and as the other has sent it.
+    let (device, got, sent) = match from {
+        Side::Backend => (P, (nat, target), (client, endpoint)),
+        Side::Client => (A, (endpoint, client), (target, nat)),
+    };
+    let about = Shape::udp(got.0, got.1, b"asked");
+    let kind = if got.0.0.is_ipv6() { (1, 0) } else { (3, 1) };
+    let quoted = if got.0.0.is_ipv6() { 48 } else { 28 };
+    let packet = about.encode().bytes[14..].to_vec();
+    let error = IcmpShape::about(kind.0, kind.1, &packet, quoted).between(got.1.0, got.0.0);
+    let (_, seen) = send_error(&mut world, device, error).expect("it is about a live flow");
+    let is_right = seen.quoted == (UDP, sent.0, sent.1) && seen.holds && seen.message.holds;
+    let told = (seen.message.kind, seen.message.code);
+    (told, if is_right { Ok(()) } else { Err(seen) })
 }
 
 /// An error of this type and code about a packet: it goes to that packet's sender and quotes its

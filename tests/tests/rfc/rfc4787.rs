@@ -222,8 +222,10 @@ fn rfc4787_req13_who_sends_too_much_is_told_on_request() {
 /// Fragments are translated, in any order, without becoming a way to exhaust the NAT.
 /// Applies: as it stands
 /// Answer: With `fragments = "reassemble"`: they follow the first one of their datagram, whether
-/// they come before or after it. Each network has room for 32 that wait, for two seconds at most.
-/// Deviation: Off by default: they are then dropped, and counted as `ipv4_fragment`.
+/// they come before or after it, over either family. Each network has room for 32 that wait, for
+/// two seconds at most.
+/// Deviation: Off by default: they are then dropped, and counted as `ipv4_fragment` or
+/// `ipv6_fragment`.
 #[test]
 fn rfc4787_req14_fragments_pass_in_any_order_on_request() {
     let orders = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];

@@ -13,8 +13,8 @@ use harness::world::{Flood, Kind, clients};
 use harness::{Shape, Topology, World};
 
 use crate::icmp::{
-    answering_world, error, message, ping, send_error, told, told_kinds, translating_world,
-    treating_world,
+    FAMILIES, Side, answering_world, error, error_across, message, ping, send_error, told,
+    told_kinds, translating_world, treating_world,
 };
 use crate::same;
 use crate::talk::{Flow, large_world, pass, send, world};
@@ -77,8 +77,8 @@ fn rfc5508_req3_wrong_checksums_are_dropped() {
 /// An error from outside is translated if it is about a packet of a mapping, else dropped.
 /// Applies: as it stands
 /// Answer: With `icmp_errors = "translate"`: it reaches the client in the name of the endpoint,
-/// about the packet that the client has sent. One about no such packet is dropped as
-/// `icmp_unmatched`.
+/// about the packet that the client has sent, in the words of its family (RFC 7915). One about no
+/// such packet is dropped as `icmp_unmatched`.
 /// Deviation: Off by default. The source is the endpoint, not the router that speaks: a consumer
 /// learns no address of the provider.
 #[test]
@@ -100,12 +100,17 @@ fn rfc5508_req4_an_error_from_outside_reaches_the_client() {
     assert_eq!(about(Shape { destination_port: 9, ..flow.outgoing(0) }), unmatched);
     let outcome = send_error(&mut self::world(), P, error(router, (3, 1), &flow.outgoing(0)));
     assert_eq!(outcome.map(drop), Err(DropReason::IcmpUnsupported), "off by default");
+    for ends in FAMILIES {
+        let (kind, client) = error_across(ends, Side::Backend);
+        let unreachable = if ends.0 { (1, 0) } else { (3, 1) };
+        assert_eq!((kind, client), (unreachable, Ok(())), "IPv6 at client and backend: {ends:?}");
+    }
 }
 
 /// An error from inside is translated likewise.
 /// Applies: as it stands
 /// Answer: With `icmp_errors = "translate"`: it reaches the backend in the name of the NAT IP,
-/// about the packet that the backend has sent.
+/// about the packet that the backend has sent, in the words of its family.
 /// Deviation: Off by default. Errors of the other consumers' networks, or about what the flow has
 /// not been sent, are dropped.
 #[test]
@@ -122,6 +127,11 @@ fn rfc5508_req5_an_error_from_inside_reaches_the_backend() {
     assert_eq!(outcome, Err(DropReason::IcmpUnmatched), "the same words in another network");
     let outcome = send_error(&mut self::world(), A, error(CLIENT, (3, 3), &about)).map(drop);
     assert_eq!(outcome, Err(DropReason::IcmpUnsupported), "off by default");
+    for ends in FAMILIES {
+        let (kind, backend) = error_across(ends, Side::Client);
+        let unreachable = if ends.1 { (1, 0) } else { (3, 1) };
+        assert_eq!((kind, backend), (unreachable, Ok(())), "IPv6 at client and backend: {ends:?}");
+    }
 }
 
 /// Errors neither refresh a mapping nor end it.
