@@ -27,22 +27,22 @@ pub struct Coverage {
     pub(super) counters: Counters,
     /// Flows that were opened, by whether their clients' and their backends' addresses are of IPv6.
     pub(super) opened: [[u64; 2]; 2],
+    /// ICMP errors that were carried on, by whether they came and left over IPv6.
+    pub(super) reported: [[u64; 2]; 2],
     /// How often each thing was told of a flow.
     pub(super) told: BTreeMap<FlowEvent, u64>,
 }
 
 /// Only a bug of adit's reaches the first, and the second needs more flows than worlds have; the
-/// others need services that reassemble fragments or translate ICMP, and those are not in the
-/// model: scripts and random operations show them.
-const OUT_OF_REACH: [DropReason; 9] = [
+/// others need services that reassemble fragments or endpoints that answer echo, and those are not
+/// in the model: scripts and random operations show them.
+const OUT_OF_REACH: [DropReason; 7] = [
     DropReason::Internal,
     DropReason::ProxyHeadersFull,
     DropReason::FragmentTiny,
     DropReason::FragmentOverlap,
     DropReason::FragmentLimit,
     DropReason::FragmentTimeout,
-    DropReason::IcmpInvalid,
-    DropReason::IcmpUnmatched,
     DropReason::IcmpRate,
 ];
 
@@ -56,10 +56,12 @@ impl Coverage {
         self.taken_up += other.taken_up;
         self.floated += other.floated;
         self.counters.add(&other.counters);
-        for (sum, count) in
-            self.opened.as_flattened_mut().iter_mut().zip(other.opened.as_flattened())
+        for (own, more) in
+            [(&mut self.opened, &other.opened), (&mut self.reported, &other.reported)]
         {
-            *sum += count;
+            for (sum, count) in own.as_flattened_mut().iter_mut().zip(more.as_flattened()) {
+                *sum += count;
+            }
         }
         for (event, count) in &other.told {
             *self.told.entry(*event).or_default() += count;
@@ -86,6 +88,10 @@ impl Coverage {
             ("from IPv4 to IPv6", self.opened[0][1]),
             ("from IPv6 to IPv4", self.opened[1][0]),
             ("from IPv6 to IPv6", self.opened[1][1]),
+            ("errors within IPv4", self.reported[0][0]),
+            ("errors from IPv4 to IPv6", self.reported[0][1]),
+            ("errors from IPv6 to IPv4", self.reported[1][0]),
+            ("errors within IPv6", self.reported[1][1]),
             ("flows_closed", counters.flows_closed),
             ("flows_revoked", counters.flows_revoked),
             ("flows_moved", counters.flows_moved),

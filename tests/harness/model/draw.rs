@@ -23,7 +23,7 @@ use crate::random::Random;
 use crate::script::packet::Described;
 
 /// Kinds of operations, and the most that each may weigh.
-const WEIGHTS: [u16; 13] = [400, 400, 50, 120, 100, 12, 8, 6, 8, 4, 4, 1_200, 20];
+const WEIGHTS: [u16; 14] = [400, 400, 50, 120, 100, 12, 8, 6, 8, 4, 4, 1_200, 120, 20];
 
 /// Draws the operations of one world.
 pub(super) struct Draw {
@@ -117,6 +117,7 @@ impl Draw {
             9 => Op::Rings(*self.random.pick(&[Rings::Free, Rings::Slow, Rings::Full])),
             10 => self.squat(),
             11 => self.talk(model).unwrap_or_else(|| self.ask(model)),
+            12 => self.report(model).unwrap_or_else(|| self.ask(model)),
             _ => Op::Deliver,
         }
     }
@@ -137,7 +138,7 @@ impl Draw {
     }
 
     /// A key near a random one, if there is any: one that was translated before.
-    fn known(&mut self, model: &Model) -> Option<Key> {
+    pub(super) fn known(&mut self, model: &Model) -> Option<Key> {
         let (device, shape) = self.new_client();
         let scope = device.0.min(2);
         let from = (shape.source, shape.source_port);
@@ -219,7 +220,7 @@ impl Draw {
         shape
     }
 
-    fn set_flags(&mut self, shape: &mut Shape, is_new: bool) {
+    pub(super) fn set_flags(&mut self, shape: &mut Shape, is_new: bool) {
         let random = &mut self.random;
         if shape.protocol != TCP {
             return;
@@ -236,7 +237,7 @@ impl Draw {
     }
 
     /// Options, padding, payload and checksums of all kinds.
-    fn dress(&mut self, shape: &mut Shape) {
+    pub(super) fn dress(&mut self, shape: &mut Shape) {
         let random = &mut self.random;
         if !random.one_in(self.plain) {
             return;
@@ -426,7 +427,7 @@ impl Draw {
             Knob::Security if random.one_in(2) => 4,
             Knob::Leaving => *random.pick(&[7, 7, 15, 0]),
             Knob::Family | Knob::Families if self.narrow == NARROW && random.one_in(2) => 0,
-            Knob::Device if usual => 1,
+            Knob::Device | Knob::Icmp if usual => 1,
             Knob::Provider if usual => 2,
             Knob::Peering if random.one_in(2) => 3,
             Knob::Rules | Knob::Backends if usual => 7,
@@ -527,7 +528,7 @@ fn spoil_transport(random: &mut Random, shape: &mut Shape) {
 
 /// Headers that lie between an IPv6 packet's own and its transport's: options to be skipped, and a
 /// fragment that is the whole (RFC 6946).
-fn extensions(random: &mut Random, protocol: u8) -> (u8, Vec<u8>) {
+pub(super) fn extensions(random: &mut Random, protocol: u8) -> (u8, Vec<u8>) {
     let padding = [1, 4, 0, 0, 0, 0];
     let mut numbers = vec![*random.pick(&[0, 44, 60])];
     if random.one_in(2) {

@@ -264,6 +264,7 @@ impl<'r> Play<'r> {
         }
         self.bases.compare(&self.generation, &self.engines, &self.model)?;
         self.coverage.opened = self.model.opened;
+        self.coverage.reported = self.model.reported;
         for engine in &self.engines {
             self.coverage.counters.add(engine.counters());
         }

@@ -148,6 +148,8 @@ pub(super) struct Model {
     pub(super) announcements: Announcements,
     /// Flows that were opened, by whether their clients' and their backends' addresses are of IPv6.
     pub(super) opened: [[u64; 2]; 2],
+    /// ICMP errors that were carried on, by whether they came and left over IPv6.
+    pub(super) reported: [[u64; 2]; 2],
     /// Choices that were not allowed.
     pub(super) complaints: Vec<String>,
 }
@@ -189,6 +191,7 @@ impl Model {
             carried: BTreeMap::new(),
             announcements: Announcements::default(),
             opened: [[0; 2]; 2],
+            reported: [[0; 2]; 2],
             complaints: Vec::new(),
         }
     }
@@ -197,7 +200,7 @@ impl Model {
         &self.generations[&self.workers[worker].generation]
     }
 
-    fn plan(&self, worker: usize) -> &Plan {
+    pub(super) fn plan(&self, worker: usize) -> &Plan {
         &self.view(worker).plan
     }
 
@@ -245,7 +248,11 @@ impl Model {
         let scope = scope_of(self.plan(worker), ingress).ok_or(DropReason::DeviceDown)?;
         let me = self.workers[worker].links.get(&ingress).ok_or(DropReason::DeviceDown)?.mac.0;
         let place = (ingress, scope, me);
-        let packet = match form::judge(input, me, speaks_ipv6(self.plan(worker), scope))? {
+        let form = form::judge(input, me, speaks_ipv6(self.plan(worker), scope));
+        if matches!(form, Err(DropReason::IcmpUnsupported)) {
+            return self.hear_icmp((worker, arrival), (ingress, scope), input, seen);
+        }
+        let packet = match form? {
             Form::Arp => {
                 let said = form::arp(&input.bytes)?;
                 return self.hear_resolution(worker, place, said, DropReason::ArpNotForUs);
@@ -488,7 +495,7 @@ impl Model {
     }
 
     /// Under a new configuration a flow goes on exactly if it could be opened like this.
-    fn revalidate(&mut self, key: &Key, seen: &dyn Seen) -> Result<(), DropReason> {
+    pub(super) fn revalidate(&mut self, key: &Key, seen: &dyn Seen) -> Result<(), DropReason> {
         let flow = &self.flows[key];
         let worker = flow.worker;
         let generation = self.workers[worker].generation;

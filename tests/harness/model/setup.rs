@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use dataplane::device::Link;
 use dataplane::snapshot::{
-    Access, Balance, DeviceKind, DevicePlan, Ending, EndpointPlan, Gate, LeavingPlan, PeeringPlan,
-    Persistence, Plan, PortRange, ProbeSourcePlan, Quota, QuotaPlan, Refusal, RoutePlan, RulePlan,
+    Access, Balance, DeviceKind, DevicePlan, Ending, EndpointPlan, Gate, IcmpErrors, LeavingPlan,
+    PeeringPlan, Persistence, Plan, PortRange, ProbeSourcePlan, Quota, QuotaPlan, Refusal, RoutePlan, RulePlan,
     ScopePlan, SecurityGroupPlan, SecurityRule, ServicePlan, Timeouts, Treatment, UdpTracking,
 };
 use dataplane::types::{
@@ -117,10 +117,12 @@ pub(super) enum Knob {
     Peering,
     /// What is kept for endpoints below their fair share: which of [`FAIR_SHARES`].
     FairShare,
+    /// Of a service: 1 translates ICMP errors.
+    Icmp,
 }
 
 /// A knob, its name, how many of it there are and how many positions it has.
-pub(super) const KNOBS: [(Knob, &str, u32, u32); 25] = [
+pub(super) const KNOBS: [(Knob, &str, u32, u32); 26] = [
     (Knob::Backends, "backends", 2, 32),
     (Knob::NatIps, "nat-ips", 2, 8),
     (Knob::Leaving, "leaving", 2, 16),
@@ -146,6 +148,7 @@ pub(super) const KNOBS: [(Knob, &str, u32, u32); 25] = [
     (Knob::Families, "families", 2, 16),
     (Knob::Peering, "peering", 2, 8),
     (Knob::FairShare, "fair-share", 1, 4),
+    (Knob::Icmp, "icmp", 2, 2),
 ];
 
 /// The address of IPv6 that stands beside one of IPv4: `fd00:B::C:D` for `10.B.C.D`.
@@ -217,7 +220,7 @@ impl Setup {
             Knob::Security => 4,
             Knob::Link => 101 + of,
             Knob::Service => ENDPOINTS[of as usize].2,
-            Knob::Device => 1,
+            Knob::Device | Knob::Icmp => 1,
             Knob::Weights | Knob::Balance | Knob::Timeouts | Knob::Endings => 0,
             Knob::Gate | Knob::Space | Knob::Routes | Knob::Leaving | Knob::Quota => 0,
             Knob::Proxy | Knob::Probes | Knob::Drained | Knob::Floating => 0,
@@ -385,12 +388,16 @@ impl Setup {
             0 => None,
             dialect => Some(dialects[dialect as usize - 1]),
         };
+        let icmp_errors = match self.get(Knob::Icmp, service) {
+            0 => IcmpErrors::Drop,
+            _ => IcmpErrors::Translate,
+        };
         let rules = self.bits(Knob::Rules, service).map(rule).collect();
         ServicePlan {
             scope: ScopeId(scope),
             nat_ips,
             refusal,
-            treatment: Treatment { proxy_protocol, ..Treatment::default() },
+            treatment: Treatment { proxy_protocol, icmp_errors, ..Treatment::default() },
             rules,
         }
     }
