@@ -19,6 +19,7 @@ mod mtu;
 mod nat_ips;
 mod observe;
 mod outage;
+mod path_mtu;
 mod peering;
 mod plan;
 mod privileges;
@@ -69,6 +70,7 @@ pub(crate) fn all() -> Vec<Case> {
         security::CASES,
         icmp::CASES,
         mtu::CASES,
+        path_mtu::CASES,
         ipv6::CASES,
         record::CASES,
         collector::CASES,

@@ -14,8 +14,9 @@ use std::time::Duration;
 use dataplane::device::Link;
 use dataplane::snapshot::{
     Access, Balance, DeviceKind, DevicePlan, Ending, EndpointPlan, Gate, IcmpErrors, LeavingPlan,
-    PeeringPlan, Persistence, Plan, PortRange, ProbeSourcePlan, Quota, QuotaPlan, Refusal, RoutePlan, RulePlan,
-    ScopePlan, SecurityGroupPlan, SecurityRule, ServicePlan, Timeouts, Treatment, UdpTracking,
+    PeeringPlan, Persistence, Plan, PortRange, ProbeSourcePlan, Quota, QuotaPlan, Refusal,
+    RoutePlan, RulePlan, ScopePlan, SecurityGroupPlan, SecurityRule, ServicePlan, Timeouts,
+    Treatment, UdpTracking,
 };
 use dataplane::types::{
     DeviceIndex, Family, LinkId, MacAddress, Prefix, Protocol, ProxyDialect, ScopeId, ServiceIndex,
