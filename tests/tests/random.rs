@@ -1,12 +1,14 @@
 //! Random operations under all checkers: packets both ways, garbage, time, reloads, devices that
 //! come and go, hosts that fall silent. Each seed also draws its own weights, so that some worlds
-//! are calm and some are not. A failure prints its seed; `ADIT_SEED=N` runs that one alone.
+//! are calm and some are not; four in a row have clients and backends of all pairs of families. A
+//! failure prints its seed; `ADIT_SEED=N` runs that one alone.
 //!
 //! Predicts no verdict, which `model.rs` does: it holds the invariants themselves against whatever
 //! the engine and the model agree on, in a world whose hosts answer ARP and carry canaries.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
+use std::ops::Range;
 use std::time::Duration;
 
 use dataplane::device::FrameFault;
@@ -14,11 +16,12 @@ use dataplane::drop_reason::DropReason;
 use dataplane::snapshot::{
     Ending, Fragments, Gate, IcmpAnswers, IcmpErrors, MssClamp, Refusal, Treatment,
 };
-use dataplane::types::{DeviceIndex, LinkId, ProxyDialect};
-use harness::address::plus;
+use dataplane::types::{DeviceIndex, LinkId, Prefix, ProxyDialect};
+use harness::address::{octets, plus};
 use harness::check::canary;
 use harness::encode::{ArpShape, TCP, UDP, flags, mac_of};
 use harness::icmp::IcmpShape;
+use harness::ndp::NdpShape;
 use harness::observe::Transport;
 use harness::sum::sum;
 use harness::topology::{A, B, CLIENT, ENDPOINT, NAT_IP, P, backend};
@@ -44,8 +47,42 @@ fn seeds() -> Vec<u64> {
     chosen.map_or_else(|| SEEDS.to_vec(), |seed| vec![seed])
 }
 
+/// The families of one world.
+#[derive(Clone, Copy)]
+struct Families {
+    client_is_ipv6: bool,
+    backend_is_ipv6: bool,
+}
+
+impl Families {
+    fn of(seed: u64) -> Families {
+        Families { client_is_ipv6: seed & 1 == 0, backend_is_ipv6: seed & 2 == 0 }
+    }
+
+    /// An address of the consumers' networks, or the one of IPv6 that stands for it.
+    fn client(self, address: IpAddr) -> IpAddr {
+        if self.client_is_ipv6 { in_ipv6(address) } else { address }
+    }
+
+    /// The same of the provider's network.
+    fn backend(self, address: IpAddr) -> IpAddr {
+        if self.backend_is_ipv6 { in_ipv6(address) } else { address }
+    }
+
+    fn is_ipv6(self, device: DeviceIndex) -> bool {
+        if device == P { self.backend_is_ipv6 } else { self.client_is_ipv6 }
+    }
+}
+
+/// `fd00:B::C:D` for `10.B.C.D`.
+fn in_ipv6(address: IpAddr) -> IpAddr {
+    let [_, network, high, low] = octets(address)[..] else { return address };
+    IpAddr::from([0xfd00, network.into(), 0, 0, 0, 0, high.into(), low.into()])
+}
+
 struct Play {
     random: Random,
+    families: Families,
     world: World,
     /// What backends were asked lately.
     asked: Vec<Transport>,
@@ -67,13 +104,26 @@ impl Play {
             seed,
             check_tables: true,
         };
+        let families = Families::of(seed);
         let mut topology = Topology::standard();
+        for (second, scope) in [0, 0, 1].into_iter().zip(&mut topology.plan.scopes) {
+            let base = in_ipv6(IpAddr::from([10, second, 0, 0]));
+            scope.address_space.push(Prefix::new(base, 32).expect("it is one"));
+        }
+        for endpoint in &mut topology.plan.endpoints {
+            endpoint.address = families.client(endpoint.address);
+        }
+        topology.set_nat_ips(&[families.backend(NAT_IP)]);
+        let backends: Vec<_> =
+            topology.backends().iter().map(|backend| families.backend(*backend)).collect();
+        topology.set_backends(&backends);
         topology.set_timeouts([5, 60, 5, 20]);
         let weights = [40, 40, 10, 10, 3, 3, 2, 2, 5, 8, 8].map(|most| random.below(most) + 1);
         let world = World::with(topology, config);
         let log = DefaultHasher::new();
         Play {
             random,
+            families,
             world,
             asked: Vec::new(),
             weights,
@@ -119,10 +169,11 @@ impl Play {
 
     fn client_frame(&mut self, tenant: DeviceIndex, payload: &[u8]) -> Image {
         let random = &mut self.random;
-        let host = plus(CLIENT, random.word() % 4);
+        let families = self.families;
+        let host = families.client(plus(CLIENT, random.word() % 4));
         let from = (host, 4_000 + random.half() % 8);
         let protocol = *random.pick(&[TCP, UDP]);
-        let to = (ENDPOINT, if protocol == TCP { 443 } else { 53 });
+        let to = (families.client(ENDPOINT), if protocol == TCP { 443 } else { 53 });
         let mut shape = Shape::new(protocol, from, to);
         shape.flags = *random.pick(&[
             flags::SYN,
@@ -151,7 +202,7 @@ impl Play {
         shape.sum = match random.below(8) {
             0 => Sum::Partial,
             1 => Sum::Off(random.half()),
-            2 if shape.protocol == UDP => Sum::Absent,
+            2 if shape.protocol == UDP && !shape.source.is_ipv6() => Sum::Absent,
             _ => Sum::Right,
         };
         shape.segment_bytes = (shape.sum == Sum::Partial && random.one_in(2)).then_some(1_000);
@@ -217,18 +268,19 @@ impl Play {
         if self.random.one_in(4) {
             self.treat();
         }
-        let random = &mut self.random;
+        let (random, families) = (&mut self.random, self.families);
         let topology = &mut self.world.topology;
         match random.below(7) {
             0 => {
-                let mut backends: Vec<_> = (0..4).map(backend).collect();
+                let mut backends: Vec<_> = (0..4).map(|at| families.backend(backend(at))).collect();
                 backends.retain(|_| !random.one_in(3));
                 topology.set_backends(&backends);
             }
             1 => {
-                let more = IpAddr::from([10, 1, 0, 5]);
-                let choices = [[NAT_IP].as_slice(), &[more], &[more, NAT_IP]];
-                topology.set_nat_ips(choices[random.below(3)]);
+                let [one, more] =
+                    [NAT_IP, IpAddr::from([10, 1, 0, 5])].map(|it| families.backend(it));
+                let choices = [vec![one], vec![more], vec![more, one]];
+                topology.set_nat_ips(&choices[random.below(3)]);
             }
             2 => {
                 let tenant = *random.pick(&[A, B]);
@@ -236,6 +288,8 @@ impl Play {
                 if !random.one_in(3) {
                     self.next_link += 1;
                     topology.add_endpoint(tenant, LinkId(self.next_link));
+                    let new = topology.plan.endpoints.iter_mut().last().expect("it is new");
+                    new.address = families.client(new.address);
                 }
             }
             3 => {
@@ -271,7 +325,7 @@ impl Play {
 
     fn change_hosts(&mut self) {
         let number = u8::try_from(self.random.below(4)).expect("it is below four");
-        let host = backend(number);
+        let host = self.families.backend(backend(number));
         if !self.world.silent.remove(&host) && self.random.one_in(2) {
             self.world.silent.insert(host);
         }
@@ -285,10 +339,11 @@ impl Play {
 
     /// Echo requests, and errors about packets that backends were sent or could have sent.
     fn icmp(&mut self) {
+        let [client, endpoint] = [CLIENT, ENDPOINT].map(|address| self.families.client(address));
         if self.asked.is_empty() || self.random.one_in(4) {
             let tenant = *self.random.pick(&[A, B]);
             let ping =
-                Shape::ping(CLIENT, ENDPOINT).to_station(self.world.topology.station(tenant));
+                Shape::ping(client, endpoint).to_station(self.world.topology.station(tenant));
             return self.send(tenant, &[ping.encode()]);
         }
         let asked = self.random.pick(&self.asked).clone();
@@ -299,18 +354,28 @@ impl Play {
         if self.random.one_in(3) {
             // What a client could say of an answer that it was sent.
             let port = 4_000 + self.random.half() % 8;
-            let endpoint = (ENDPOINT, if asked.protocol == TCP { 443 } else { 53 });
-            quoted = Shape::new(asked.protocol, endpoint, (CLIENT, port));
-            (device, ends) = (*self.random.pick(&[A, B]), (CLIENT, ENDPOINT));
+            let dialled = (endpoint, if asked.protocol == TCP { 443 } else { 53 });
+            quoted = Shape::new(asked.protocol, dialled, (client, port));
+            (device, ends) = (*self.random.pick(&[A, B]), (client, endpoint));
         }
         if self.random.one_in(8) {
             quoted.source_port ^= 1;
         }
         quoted.payload = vec![7; self.random.below(200)];
-        let (kind, code) = *self.random.pick(&[(3, 3), (3, 4), (11, 0), (12, 0), (5, 1)]);
+        let kinds = match ends.0.is_ipv6() {
+            true => [(1, 4), (2, 0), (3, 0), (4, 0), (130, 0)],
+            false => [(3, 3), (3, 4), (11, 0), (12, 0), (5, 1)],
+        };
+        let (kind, code) = *self.random.pick(&kinds);
         let bytes = quoted.encode().bytes;
-        let mut error = IcmpShape::about(kind, code, &bytes[14..], 20 + self.random.below(200));
+        let header = if ends.0.is_ipv6() { 40 } else { 20 };
+        let quoted_bytes = header + self.random.below(200);
+        let mut error = IcmpShape::about(kind, code, &bytes[14..], quoted_bytes);
+        // The length of the quote, where it is told, and an MTU or a pointer.
         error.word = [0, self.random.half().to_le_bytes()[0] % 40, 5, 0];
+        if ends.0.is_ipv6() && kind == 2 {
+            error.word[1] = 0;
+        }
         error.error = u16::from(self.random.one_in(8));
         let shape = error.between(ends.0, ends.1).to_station(self.world.topology.station(device));
         self.send(device, &[shape.encode()]);
@@ -325,23 +390,27 @@ impl Play {
                 let backend = (asked.destination, asked.destination_port);
                 (Shape::udp(backend, (asked.source, asked.source_port), &[]), P)
             }
-            _ => (Shape::udp((CLIENT, port), (ENDPOINT, 53), &[]), tenant),
+            _ => {
+                let [client, endpoint] = [CLIENT, ENDPOINT].map(|it| self.families.client(it));
+                (Shape::udp((client, port), (endpoint, 53), &[]), tenant)
+            }
         };
         shape.payload = vec![9; 100 + self.random.below(3_000)];
         shape.id = self.random.half() % 4;
-        let whole = shape.to_station(self.world.topology.station(device)).encode().bytes;
+        let whole = shape.clone().to_station(self.world.topology.station(device));
+        let whole = whole.encode().bytes;
         let unit = 8 * (1 + self.random.below(140));
-        let cuts = (34..whole.len()).step_by(unit);
-        let mut parts: Vec<Image> =
-            cuts.map(|at| fragment(&whole, at..(at + unit).min(whole.len()))).collect();
+        let (id, begin) = (shape.id, if self.families.is_ipv6(device) { 54 } else { 34 });
+        let cuts = (begin..whole.len()).step_by(unit);
+        let part = |at: usize| fragment(&whole, at..(at + unit).min(whole.len()), id);
+        let mut parts: Vec<Image> = cuts.map(part).collect();
         for _ in 0..self.random.below(6) {
             let (one, other) = (self.random.below(parts.len()), self.random.below(parts.len()));
             match self.random.below(8) {
                 0 => parts.insert(one, parts[other].clone()),
                 1 if parts.len() > 1 => drop(parts.remove(one)),
                 2 => {
-                    let from = 34 + 8 * self.random.below((whole.len() - 34) / 8);
-                    parts[one] = fragment(&whole, from..(from + unit).min(whole.len()));
+                    parts[one] = part(begin + 8 * self.random.below((whole.len() - begin) / 8));
                 }
                 _ => parts.swap(one, other),
             }
@@ -380,7 +449,13 @@ impl Play {
     fn question(&mut self) {
         let (device, target) = *self.random.pick(&[(A, ENDPOINT), (P, NAT_IP), (B, NAT_IP)]);
         let asker = if device == P { backend(0) } else { CLIENT };
-        let image = ArpShape::who_has(target, (asker, mac_of(asker))).encode();
+        let image = match self.families.is_ipv6(device) {
+            true => {
+                let (asker, target) = (in_ipv6(asker), in_ipv6(target));
+                NdpShape::who_has(target, (asker, mac_of(asker))).encode()
+            }
+            false => ArpShape::who_has(target, (asker, mac_of(asker))).encode(),
+        };
         self.send(device, &[image]);
     }
 
@@ -410,16 +485,27 @@ impl Play {
 }
 
 /// The fragment with these bytes of a frame.
-fn fragment(whole: &[u8], bytes: std::ops::Range<usize>) -> Image {
-    let mut frame = [&whole[..34], &whole[bytes.clone()]].concat();
-    let length = u16::try_from(20 + bytes.len()).expect("a packet is short");
-    let more = u16::from(bytes.end < whole.len()) << 13;
-    let offset = u16::try_from((bytes.start - 34) / 8).expect("a packet is short");
-    frame[16..18].copy_from_slice(&length.to_be_bytes());
-    frame[20..22].copy_from_slice(&(more | offset).to_be_bytes());
-    frame[24..26].fill(0);
-    let checksum = !sum(&frame[14..34]);
-    frame[24..26].copy_from_slice(&checksum.to_be_bytes());
+fn fragment(whole: &[u8], bytes: Range<usize>, id: u16) -> Image {
+    let is_ipv6 = whole[14] >> 4 == 6;
+    let begin = if is_ipv6 { 54 } else { 34 };
+    let mut frame = whole[..begin].to_vec();
+    let length = |header: usize| u16::try_from(header + bytes.len()).expect("a packet is short");
+    let more = bytes.end < whole.len();
+    let units = u16::try_from((bytes.start - begin) / 8).expect("a packet is short");
+    if is_ipv6 {
+        frame[18..20].copy_from_slice(&length(8).to_be_bytes());
+        let next = std::mem::replace(&mut frame[20], 44);
+        frame.extend([next, 0]);
+        frame.extend((units << 3 | u16::from(more)).to_be_bytes());
+        frame.extend(u32::from(id).to_be_bytes());
+    } else {
+        frame[16..18].copy_from_slice(&length(20).to_be_bytes());
+        frame[20..22].copy_from_slice(&(u16::from(more) << 13 | units).to_be_bytes());
+        frame[24..26].fill(0);
+        let checksum = !sum(&frame[14..34]);
+        frame[24..26].copy_from_slice(&checksum.to_be_bytes());
+    }
+    frame.extend(&whole[bytes]);
     Image::from(frame)
 }
 
