@@ -54,8 +54,8 @@ drop_reasons! {
         "The frame is larger than the largest that adit accepts.",
         "Lower the MTU or switch segmentation offload off at the sender.", "-";
     VlanTagged, "vlan_tagged",
-        "The frame carries a VLAN tag, and its device is configured untagged.",
-        "Send untagged, or attach the VLAN's own sub-interface.", "IEEE 802.1Q";
+        "The frame carries a VLAN tag, and devices are untagged.",
+        "Send untagged, or attach the kernel's interface for the VLAN.", "IEEE 802.1Q";
     EthernetTruncated, "ethernet_truncated",
         "The frame is shorter than an Ethernet header.",
         "The sender is faulty.", "IEEE 802.3";

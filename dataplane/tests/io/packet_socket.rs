@@ -18,7 +18,8 @@ use lab::{Link, LinkEnd, MacAddr, Namespace, Offload as Switch};
 use crate::Test;
 use crate::world::{
     ADIT_MAC, CLIENT, CLIENT_MAC, FAR, ONLY, Wire, alone, be16, fold, frame, packet_plan,
-    pseudo_header_sum, receive_error, receive_ipv4, receive_rest, sum, tcp_frame, udp_frame, wire,
+    pseudo_header_sum, receive_error, receive_ipv4, receive_rest, sum, tagged, tcp_frame,
+    udp_frame, wire,
 };
 
 pub(crate) const TESTS: &[Test] = &[
@@ -155,15 +156,16 @@ fn vlan_tag_is_flagged() {
     let mut device = wire.open();
     let mut near = alone().open(&packet_plan("eth0", &wire.client), ONLY).unwrap();
     let untagged = udp_frame(4000, b"tagged or not", 0);
-    let mut tagged = untagged.clone();
-    tagged.splice(12..12, [0x81, 0, 0, 42]);
-    let frames = [frame(&untagged, Offload::default()), frame(&tagged, Offload::default())];
-    assert_eq!(near.transmit(&[&frames[0], &frames[1]]).sent, 2);
-    let seen = receive_ipv4(&mut device, 2);
+    let all = [untagged.clone(), tagged(&untagged, [0x81, 0]), tagged(&untagged, [0x88, 0xa8])];
+    let frames = all.map(|bytes| frame(&bytes, Offload::default()));
+    assert_eq!(near.transmit(&[&frames[0], &frames[1], &frames[2]]).sent, 3);
+    let seen = receive_ipv4(&mut device, 3);
     assert_eq!(seen[0].fault, None);
-    assert_eq!(seen[1].fault, Some(FrameFault::VlanTagged));
-    // The kernel took the tag off: without the fault it would look like any other frame.
-    assert_eq!(seen[1].bytes, untagged);
+    for seen in &seen[1..] {
+        assert_eq!(seen.fault, Some(FrameFault::VlanTagged));
+        // The kernel took the tag off: without the fault it would look like any other frame.
+        assert_eq!(seen.bytes, untagged);
+    }
 }
 
 fn frames_for_other_stations_are_seen() {

@@ -13,14 +13,15 @@ use crate::Test;
 use crate::packet_socket::libc_errno::{EBADFD, EBUSY, EINVAL};
 use crate::packet_socket::owner_of_client;
 use crate::world::{
-    CLIENT, CLIENT_MAC, FAR, ONLY, alone, be16, frame, pseudo_header_sum, receive_error,
-    receive_ipv4, receive_rest, tap_plan, udp_frame,
+    CLIENT, CLIENT_MAC, FAR, ONLY, alone, be16, frame, packet_plan, pseudo_header_sum,
+    receive_error, receive_ipv4, receive_of, receive_rest, tagged, tap_plan, udp_frame,
 };
 
 pub(crate) const TESTS: &[Test] = &[
     ("tap_is_created_and_vanishes", is_created_and_vanishes),
     ("tap_adit_is_a_stable_station_of_its_own", adit_is_a_stable_station_of_its_own),
     ("tap_partial_checksums_pass_both_ways", partial_checksums_pass_both_ways),
+    ("tap_vlan_tag_is_kept", vlan_tag_is_kept),
     ("tap_bad_frames_are_rejected_alone", bad_frames_are_rejected_alone),
     ("tap_queues_are_shared_by_workers", queues_are_shared_by_workers),
     ("tap_flows_follow_their_owners", flows_follow_their_owners),
@@ -102,6 +103,21 @@ fn partial_checksums_pass_both_ways() {
     let mut payload = [0; 100];
     assert_eq!(socket.recv(&mut payload).unwrap(), 6);
     assert_eq!(payload[..6], *b"answer");
+}
+
+/// Whoever reads the frame sees the tag.
+fn vlan_tag_is_kept() {
+    let namespace = Namespace::create("tap").unwrap();
+    let mut device = alone().open(&tap_plan("tap0", &namespace), ONLY).unwrap();
+    configure(&namespace, device.link().mac.0);
+    let mut near = alone().open(&packet_plan("tap0", &namespace), ONLY).unwrap();
+    let untagged = udp_frame(4000, b"tagged", 0);
+    for tag in [[0x81, 0], [0x88, 0xa8]] {
+        let bytes = tagged(&untagged, tag);
+        assert_eq!(near.transmit(&[&frame(&bytes, Offload::default())]).sent, 1);
+        let seen = receive_of(&mut device, u16::from_be_bytes(tag), 1).remove(0);
+        assert_eq!(seen.bytes, bytes);
+    }
 }
 
 fn bad_frames_are_rejected_alone() {

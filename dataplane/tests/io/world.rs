@@ -112,6 +112,11 @@ impl Seen {
 /// Receives until `count` IPv4 frames have come, and fails after some seconds. Other frames are
 /// kernels talking to each other.
 pub(crate) fn receive_ipv4(device: &mut LinuxDevice, count: usize) -> Vec<Seen> {
+    receive_of(device, 0x0800, count)
+}
+
+/// The same with frames of another EtherType.
+pub(crate) fn receive_of(device: &mut LinuxDevice, ethertype: u16, count: usize) -> Vec<Seen> {
     let mut seen = Vec::new();
     let mut batch = Batch::new();
     let mut platform = alone();
@@ -121,7 +126,9 @@ pub(crate) fn receive_ipv4(device: &mut LinuxDevice, count: usize) -> Vec<Seen> 
         platform.wait(&mut std::iter::once(&*device), Duration::from_millis(100));
         device.receive(&mut batch).unwrap();
         let frames = batch.frames().iter().map(Seen::of);
-        seen.extend(frames.filter(|frame| frame.bytes.len() < 14 || frame.ethertype() == 0x0800));
+        seen.extend(
+            frames.filter(|frame| frame.bytes.len() < 14 || frame.ethertype() == ethertype),
+        );
     }
     seen
 }
@@ -151,6 +158,13 @@ pub(crate) fn receive_error(device: &mut LinuxDevice) -> DeviceError {
         }
     }
     panic!("no error");
+}
+
+/// A frame with a VLAN tag of this type among its bytes.
+pub(crate) fn tagged(frame: &[u8], [high, low]: [u8; 2]) -> Vec<u8> {
+    let mut frame = frame.to_vec();
+    frame.splice(12..12, [high, low, 0, 42]);
+    frame
 }
 
 /// A frame to send.

@@ -13,8 +13,9 @@ use lab::{Link, LinkEnd, Namespace, Offload as Switch};
 
 use crate::Test;
 use crate::world::{
-    ADIT_MAC, CLIENT, CLIENT_MAC, FAR, ONLY, Wire, alone, be16, fold, frame, plan,
-    pseudo_header_sum, receive_error, receive_ipv4, receive_rest, sum, tcp_frame, udp_frame,
+    ADIT_MAC, CLIENT, CLIENT_MAC, FAR, ONLY, Wire, alone, be16, fold, frame, packet_plan, plan,
+    pseudo_header_sum, receive_error, receive_ipv4, receive_of, receive_rest, sum, tagged,
+    tcp_frame, udp_frame,
 };
 
 pub(crate) const TESTS: &[Test] = &[
@@ -24,6 +25,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("xdp_transmit_reaches_the_kernel_s_sockets", transmit_reaches_the_kernel_s_sockets),
     ("xdp_super_packet_is_cut", super_packet_is_cut),
     ("xdp_large_frames_come_and_go_in_pieces", large_frames_come_and_go_in_pieces),
+    ("xdp_vlan_tag_is_kept", vlan_tag_is_kept),
     ("xdp_bad_frames_are_rejected_alone", bad_frames_are_rejected_alone),
     ("xdp_more_than_the_rings_hold_is_missed", more_than_the_rings_hold_is_missed),
     ("xdp_a_worker_takes_every_queue", a_worker_takes_every_queue),
@@ -176,6 +178,20 @@ fn large_frames_come_and_go_in_pieces() {
     let mut bytes = [0; 9000];
     let length = socket.recv(&mut bytes).unwrap();
     assert!(bytes[..length] == payload, "{length} bytes arrived");
+}
+
+/// Whoever reads the frame sees the tag.
+fn vlan_tag_is_kept() {
+    let wire = Wire::new();
+    let mut device = open(&wire);
+    let mut near = alone().open(&packet_plan("eth0", &wire.client), ONLY).unwrap();
+    let untagged = udp_frame(4000, b"tagged", 0);
+    for tag in [[0x81, 0], [0x88, 0xa8]] {
+        let bytes = tagged(&untagged, tag);
+        assert_eq!(near.transmit(&[&frame(&bytes, Offload::default())]).sent, 1);
+        let seen = receive_of(&mut device, u16::from_be_bytes(tag), 1).remove(0);
+        assert_eq!(seen.bytes, bytes);
+    }
 }
 
 fn bad_frames_are_rejected_alone() {
