@@ -10,6 +10,7 @@ mod announce;
 mod choices;
 mod coverage;
 mod draw;
+mod echo;
 mod ending;
 mod expect;
 mod form;

@@ -29,21 +29,22 @@ pub struct Coverage {
     pub(super) opened: [[u64; 2]; 2],
     /// ICMP errors that were carried on, by whether they came and left over IPv6.
     pub(super) reported: [[u64; 2]; 2],
+    /// Echo requests that were answered, over IPv4 and IPv6.
+    pub(super) echoed: [u64; 2],
     /// How often each thing was told of a flow.
     pub(super) told: BTreeMap<FlowEvent, u64>,
 }
 
 /// Only a bug of adit's reaches the first, and the second needs more flows than worlds have; the
-/// others need services that reassemble fragments or endpoints that answer echo, and those are not
-/// in the model: scripts and random operations show them.
-const OUT_OF_REACH: [DropReason; 7] = [
+/// others need services that reassemble fragments, and those are not in the model: scripts and
+/// random operations show them.
+const OUT_OF_REACH: [DropReason; 6] = [
     DropReason::Internal,
     DropReason::ProxyHeadersFull,
     DropReason::FragmentTiny,
     DropReason::FragmentOverlap,
     DropReason::FragmentLimit,
     DropReason::FragmentTimeout,
-    DropReason::IcmpRate,
 ];
 
 impl Coverage {
@@ -62,6 +63,9 @@ impl Coverage {
             for (sum, count) in own.as_flattened_mut().iter_mut().zip(more.as_flattened()) {
                 *sum += count;
             }
+        }
+        for (sum, count) in self.echoed.iter_mut().zip(other.echoed) {
+            *sum += count;
         }
         for (event, count) in &other.told {
             *self.told.entry(*event).or_default() += count;
@@ -92,6 +96,8 @@ impl Coverage {
             ("errors from IPv4 to IPv6", self.reported[0][1]),
             ("errors from IPv6 to IPv4", self.reported[1][0]),
             ("errors within IPv6", self.reported[1][1]),
+            ("echo over IPv4", self.echoed[0]),
+            ("echo over IPv6", self.echoed[1]),
             ("flows_closed", counters.flows_closed),
             ("flows_revoked", counters.flows_revoked),
             ("flows_moved", counters.flows_moved),

@@ -23,7 +23,7 @@ use crate::random::Random;
 use crate::script::packet::Described;
 
 /// Kinds of operations, and the most that each may weigh.
-const WEIGHTS: [u16; 14] = [400, 400, 50, 120, 100, 12, 8, 6, 8, 4, 4, 1_200, 120, 20];
+const WEIGHTS: [u16; 15] = [400, 400, 50, 120, 100, 12, 8, 6, 8, 4, 4, 1_200, 120, 40, 20];
 
 /// Draws the operations of one world.
 pub(super) struct Draw {
@@ -41,6 +41,8 @@ pub(super) struct Draw {
     beginnings: Vec<(Knob, u32, u32)>,
     /// Of so many new clients one speaks IPv6.
     narrow: usize,
+    /// What comes next.
+    pub(super) next: Vec<Op>,
 }
 
 /// Where adit has no address of IPv6 at first, clients speak it as rarely as this.
@@ -79,9 +81,19 @@ impl Draw {
             let value = *random.pick(&[3, 3, 7, 1]);
             beginnings.push((Knob::Peering, random.word() % 2, value));
         }
-        let next_link = 1_000;
-        let draw =
-            Draw { random, weights, plain, batch, next_link, endings, proxies, beginnings, narrow };
+        let (next_link, next) = (1_000, Vec::new());
+        let draw = Draw {
+            random,
+            weights,
+            plain,
+            batch,
+            next_link,
+            endings,
+            proxies,
+            beginnings,
+            narrow,
+            next,
+        };
         (shape, draw)
     }
 
@@ -97,6 +109,9 @@ impl Draw {
         }
         if let Some((knob, of, value)) = self.beginnings.pop() {
             return Op::Set { knob, of, value, late: false };
+        }
+        if let Some(next) = self.next.pop() {
+            return next;
         }
         let mut at = self.random.below(self.weights.iter().sum());
         let mut kind = 0;
@@ -118,6 +133,7 @@ impl Draw {
             10 => self.squat(),
             11 => self.talk(model).unwrap_or_else(|| self.ask(model)),
             12 => self.report(model).unwrap_or_else(|| self.ask(model)),
+            13 => self.ping(model),
             _ => Op::Deliver,
         }
     }
@@ -149,7 +165,7 @@ impl Draw {
     }
 
     /// A packet of a client, known or not.
-    fn new_client(&mut self) -> (DeviceIndex, Shape) {
+    pub(super) fn new_client(&mut self) -> (DeviceIndex, Shape) {
         let random = &mut self.random;
         let (scope, address, _) = *random.pick(&ENDPOINTS);
         let (protocol, port, _) = *random.pick(&RULES);
@@ -427,7 +443,7 @@ impl Draw {
             Knob::Security if random.one_in(2) => 4,
             Knob::Leaving => *random.pick(&[7, 7, 15, 0]),
             Knob::Family | Knob::Families if self.narrow == NARROW && random.one_in(2) => 0,
-            Knob::Device | Knob::Icmp if usual => 1,
+            Knob::Device | Knob::Icmp | Knob::Echo if usual => 1,
             Knob::Provider if usual => 2,
             Knob::Peering if random.one_in(2) => 3,
             Knob::Rules | Knob::Backends if usual => 7,

@@ -10,8 +10,9 @@ use dataplane::types::{DeviceIndex, Direction, WorkerId};
 use pnet_base::MacAddr;
 
 use super::choices::{SQUATTER, Seen};
+use super::echo::{Echo, answers_echo, is_echo_request};
 use super::expect::Socket;
-use super::form::upper;
+use super::form::{header_bytes, upper};
 use super::insertion::Lead;
 use super::peering::reached;
 use super::rules::{Expected, Key, Model};
@@ -57,8 +58,14 @@ fn ends(ip: &[u8]) -> (IpAddr, IpAddr) {
     if ip[0] >> 4 == 6 { (sixteen(8), sixteen(24)) } else { (four(12), four(16)) }
 }
 
+/// A message that adit may have to do something about.
+enum Heard {
+    Echo(Echo),
+    Error(Message),
+}
+
 /// The ICMP message of a frame whose IP header holds.
-fn read(bytes: &[u8]) -> Result<Message, DropReason> {
+fn read(bytes: &[u8]) -> Result<Heard, DropReason> {
     let ip = &bytes[14..];
     let is_ipv6 = ip[0] >> 4 == 6;
     let (header, total) = match is_ipv6 {
@@ -80,6 +87,10 @@ fn read(bytes: &[u8]) -> Result<Message, DropReason> {
     }
     let said = (message[0], message[1], u32::from_be_bytes(message[4..8].try_into().unwrap()));
     let is_error = if is_ipv6 { (1..=4).contains(&said.0) } else { [3, 11, 12].contains(&said.0) };
+    if is_echo_request(said.0, is_ipv6) && header == header_bytes(is_ipv6) {
+        let (message, padding) = (message.to_vec(), ip[total..].to_vec());
+        return Ok(Heard::Echo(Echo { source, destination, message, padding }));
+    }
     if !is_error {
         return Err(DropReason::IcmpUnsupported);
     }
@@ -103,7 +114,7 @@ fn read(bytes: &[u8]) -> Result<Message, DropReason> {
             _ => pointer - (behind - 40),
         };
     }
-    Ok(message)
+    Ok(Heard::Error(message))
 }
 
 fn quote(quote: &[u8], is_ipv6: bool, announced: usize) -> Result<Quote, DropReason> {
@@ -266,16 +277,23 @@ impl Model {
         input: &Image,
         seen: &dyn Seen,
     ) -> Result<Expected, DropReason> {
-        let plan = self.plan(worker);
-        let service = service_at(plan, scope, ends(&input.bytes[14..]).1);
+        let (plan, destination) = (self.plan(worker), ends(&input.bytes[14..]).1);
+        let service = service_at(plan, scope, destination);
         let errors = service.map_or(IcmpErrors::Drop, |service| service.treatment.icmp_errors);
-        if errors == IcmpErrors::Drop {
+        let echoes = answers_echo(plan, scope, destination);
+        if errors == IcmpErrors::Drop && !echoes {
             return Err(DropReason::IcmpUnsupported);
         }
         if input.offload.checksum != Checksum::Complete || input.offload.segmentation.is_some() {
             return Err(DropReason::OffloadInvalid);
         }
-        let message = read(&input.bytes)?;
+        let message = match read(&input.bytes)? {
+            Heard::Echo(echo) if echoes => {
+                return self.answer_echo(worker, (ingress, scope), &echo, input);
+            }
+            Heard::Error(message) if errors == IcmpErrors::Translate => message,
+            Heard::Echo(_) | Heard::Error(_) => return Err(DropReason::IcmpUnsupported),
+        };
         judge_source(plan, scope, message.source)?;
         if message.hops <= 1 {
             let of = [DropReason::Ipv4TtlExpired, DropReason::Ipv6HopLimit];

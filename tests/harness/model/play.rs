@@ -265,6 +265,7 @@ impl<'r> Play<'r> {
         self.bases.compare(&self.generation, &self.engines, &self.model)?;
         self.coverage.opened = self.model.opened;
         self.coverage.reported = self.model.reported;
+        self.coverage.echoed = self.model.echoed;
         for engine in &self.engines {
             self.coverage.counters.add(engine.counters());
         }

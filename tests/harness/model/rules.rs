@@ -22,6 +22,7 @@ use dataplane::types::{DeviceIndex, Direction, LinkId, Timeouts, WorkerId};
 use super::accounts::Carrier;
 use super::announce::Announcements;
 use super::choices::{Choice, SQUATTER, Seen};
+use super::echo::Budgets;
 use super::ending::{Rest, data};
 use super::expect::{Socket, Translated, translate};
 use super::form::{self, Form, Mac, Packet};
@@ -99,6 +100,8 @@ pub(super) struct Worker {
     pub(super) told: Vec<FlowRecord>,
     /// Whether a new configuration has yet to judge the flows that no packet brings before it.
     pub(super) sweeps: bool,
+    /// Echo requests that it may still answer, by network.
+    pub(super) echoes: Budgets,
 }
 
 /// A configuration and the next hops that are known under it.
@@ -150,6 +153,8 @@ pub(super) struct Model {
     pub(super) opened: [[u64; 2]; 2],
     /// ICMP errors that were carried on, by whether they came and left over IPv6.
     pub(super) reported: [[u64; 2]; 2],
+    /// Echo requests that were answered, over IPv4 and IPv6.
+    pub(super) echoed: [u64; 2],
     /// Choices that were not allowed.
     pub(super) complaints: Vec<String>,
 }
@@ -174,6 +179,7 @@ impl Model {
             collected: now,
             told: Vec::new(),
             sweeps: false,
+            echoes: Budgets::default(),
         };
         let first = Generation { hops: Hops::of(&plan), plan };
         Model {
@@ -192,6 +198,7 @@ impl Model {
             announcements: Announcements::default(),
             opened: [[0; 2]; 2],
             reported: [[0; 2]; 2],
+            echoed: [0; 2],
             complaints: Vec::new(),
         }
     }

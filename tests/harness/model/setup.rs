@@ -120,10 +120,12 @@ pub(super) enum Knob {
     FairShare,
     /// Of a service: 1 translates ICMP errors.
     Icmp,
+    /// Of an endpoint: 1 answers echo requests.
+    Echo,
 }
 
 /// A knob, its name, how many of it there are and how many positions it has.
-pub(super) const KNOBS: [(Knob, &str, u32, u32); 26] = [
+pub(super) const KNOBS: [(Knob, &str, u32, u32); 27] = [
     (Knob::Backends, "backends", 2, 32),
     (Knob::NatIps, "nat-ips", 2, 8),
     (Knob::Leaving, "leaving", 2, 16),
@@ -150,6 +152,7 @@ pub(super) const KNOBS: [(Knob, &str, u32, u32); 26] = [
     (Knob::Peering, "peering", 2, 8),
     (Knob::FairShare, "fair-share", 1, 4),
     (Knob::Icmp, "icmp", 2, 2),
+    (Knob::Echo, "echo", 4, 2),
 ];
 
 /// The address of IPv6 that stands beside one of IPv4: `fd00:B::C:D` for `10.B.C.D`.
@@ -221,7 +224,7 @@ impl Setup {
             Knob::Security => 4,
             Knob::Link => 101 + of,
             Knob::Service => ENDPOINTS[of as usize].2,
-            Knob::Device | Knob::Icmp => 1,
+            Knob::Device | Knob::Icmp | Knob::Echo => 1,
             Knob::Weights | Knob::Balance | Knob::Timeouts | Knob::Endings => 0,
             Knob::Gate | Knob::Space | Knob::Routes | Knob::Leaving | Knob::Quota => 0,
             Knob::Proxy | Knob::Probes | Knob::Drained | Knob::Floating => 0,
@@ -500,7 +503,7 @@ impl Setup {
             link: LinkId(link),
             scope: ScopeId(scope),
             address,
-            answers_echo: false,
+            answers_echo: self.get(Knob::Echo, at) == 1,
             service: ServiceIndex(self.get(Knob::Service, at)),
             gate: gates[self.get(Knob::Gate, at) as usize],
         })

@@ -90,7 +90,7 @@ pub(super) fn judge_source(plan: &Plan, scope: u16, source: IpAddr) -> Result<()
     if legitimate { Ok(()) } else { Err(DropReason::SourceSpoofed) }
 }
 
-fn judge_gate(gate: Gate) -> Result<(), DropReason> {
+pub(super) fn judge_gate(gate: Gate) -> Result<(), DropReason> {
     match gate {
         Gate::Approved => Ok(()),
         Gate::Pending => Err(DropReason::ConnectionPending),
