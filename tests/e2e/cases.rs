@@ -15,6 +15,7 @@ mod idle;
 mod iperf;
 mod ipv6;
 mod lifecycle;
+mod many_probed;
 mod mtu;
 mod nat_ips;
 mod observe;
@@ -88,6 +89,7 @@ pub(crate) fn all() -> Vec<Case> {
         bench::CASES,
         web::CASES,
         probes::CASES,
+        many_probed::CASES,
         proxy::CASES,
         iperf::CASES,
         arm::CASES,

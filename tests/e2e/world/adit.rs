@@ -12,6 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::Vitals;
+use super::vitals::processor_time;
 use crate::case::{Failure, wait_until};
 use crate::role;
 
@@ -89,6 +90,11 @@ impl Adit {
     /// What the kernel says of its process.
     pub(crate) fn vitals(&mut self) -> Result<Vitals, Failure> {
         Vitals::of(self.id()?)
+    }
+
+    /// How long its process has run on processors.
+    pub(crate) fn processor_time(&mut self) -> Result<Duration, Failure> {
+        processor_time(self.id()?)
     }
 
     pub(crate) fn signal(&mut self, signal: Signal) -> Result<(), Failure> {

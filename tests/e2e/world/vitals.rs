@@ -1,6 +1,7 @@
 //! What the kernel says of a process: what leaks show in.
 
 use std::fs;
+use std::time::Duration;
 
 use crate::case::Failure;
 
@@ -12,6 +13,15 @@ pub(crate) struct Vitals {
     pub(crate) threads: usize,
     /// Memory in use, in KiB.
     pub(crate) resident_kib: usize,
+}
+
+/// How long a process has run on processors, as the kernel counts it: in hundredths of a second.
+pub(crate) fn processor_time(process: u32) -> Result<Duration, Failure> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // Its name, in parentheses, may have anything in it.
+    let words = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let hundredths = words.skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
+    Ok(Duration::from_millis(10 * hundredths))
 }
 
 impl Vitals {
