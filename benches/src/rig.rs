@@ -350,7 +350,7 @@ fn plan(capacity: usize) -> Plan {
         endpoints: vec![EndpointPlan {
             link: LinkId(1),
             scope: ScopeId(0),
-            address: ENDPOINT,
+            addresses: ENDPOINT.into(),
             service: ServiceIndex(0),
             gate: Gate::Approved,
             answers_echo: false,

@@ -51,11 +51,10 @@ pub fn endpoint(
     connection: &Connection,
 ) -> Option<Endpoint> {
     let scope = scope_at(config, registry, endpoint.virtual_network)?;
-    let EndpointPlan { link, scope, address, service, gate, answers_echo } =
+    let EndpointPlan { link, scope, addresses, service, gate, answers_echo } =
         plan_endpoint(endpoint, connection, scope)?;
     let (quota, security) = (config.quota(endpoint), security::group_of(config, endpoint));
-    let address = address.into();
-    Some(Endpoint { link, scope, address, service, gate, answers_echo, quota, security })
+    Some(Endpoint { link, scope, addresses, service, gate, answers_echo, quota, security })
 }
 
 fn plan_endpoint(
@@ -66,7 +65,7 @@ fn plan_endpoint(
     Some(EndpointPlan {
         link: connection.link,
         scope,
-        address: endpoint.address,
+        addresses: endpoint.addresses,
         service: ServiceIndex(u32::try_from(endpoint.service).ok()?),
         gate: connection.state.gate(),
         answers_echo: endpoint.icmp_echo,

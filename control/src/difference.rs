@@ -256,7 +256,7 @@ fn of_endpoint(
     let link = connection.map_or_else(String::new, |connection| connection.link.0.to_string());
     BTreeMap::from([
         ("virtual_network", network_name(config, endpoint.virtual_network)),
-        ("private_ip_address", endpoint.address.to_string()),
+        ("private_ip_address", endpoint.addresses.to_string()),
         ("private_link_service", service.map_or_else(String::new, |one| one.name.to_string())),
         ("request_message", endpoint.request_message.clone().unwrap_or_default()),
         ("connection_state", state),

@@ -113,6 +113,9 @@ impl fmt::Display for ConnectionState {
 struct Identity {
     virtual_network: Name,
     address: IpAddr,
+    /// Of an endpoint of both families, that of IPv6.
+    #[serde(default)]
+    second_address: Option<IpAddr>,
     service: Name,
 }
 
@@ -230,9 +233,11 @@ impl Registry {
         let (Some(network), Some(service)) = (network, service) else {
             return Err(Exhausted("names"));
         };
+        let mut addresses = endpoint.addresses.ips();
         let identity = Identity {
             virtual_network: network.name.clone(),
-            address: endpoint.address,
+            address: addresses.next().ok_or(Exhausted("names"))?,
+            second_address: addresses.next(),
             service: service.name.clone(),
         };
         let old = self.shared(&endpoint.name).filter(|old| old.identity == identity);

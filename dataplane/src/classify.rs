@@ -118,7 +118,7 @@ mod tests {
         let endpoint = EndpointPlan {
             link: LinkId(1),
             scope: ScopeId(0),
-            address: ENDPOINT,
+            addresses: ENDPOINT.into(),
             service: ServiceIndex(0),
             gate: Gate::Pending,
             answers_echo: false,

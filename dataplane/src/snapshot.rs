@@ -41,8 +41,8 @@ pub use treatment::{Fragments, IcmpAnswers, IcmpErrors, MssClamp, Treatment};
 use peering::Peers;
 
 use crate::types::{
-    Address, BackendIndex, DeviceIndex, EndpointIndex, Family, LinkId, NeighborIndex, Prefix,
-    Protocol, ScopeId, ScopedAddress, SecurityGroupIndex, ServiceIndex,
+    Address, Addresses, BackendIndex, DeviceIndex, EndpointIndex, Family, LinkId, NeighborIndex,
+    Prefix, Protocol, ScopeId, ScopedAddress, SecurityGroupIndex, ServiceIndex,
 };
 
 /// What adit is under an address of a virtual network.
@@ -76,8 +76,8 @@ pub struct Endpoint {
     pub link: LinkId,
     /// The virtual network that it lives in.
     pub scope: ScopeId,
-    /// Its address there.
-    pub address: Address,
+    /// Its addresses there.
+    pub addresses: Addresses,
     /// The service that it leads to.
     pub service: ServiceIndex,
     /// State of its connection.

@@ -9,7 +9,7 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::drop_reason::DropReason;
-use crate::types::{Protocol, ScopeId};
+use crate::types::{Addresses, Protocol, ScopeId};
 
 /// Bytes of an Ethernet header.
 const ETHERNET_BYTES: usize = 14;
@@ -33,8 +33,8 @@ pub struct Filter {
     pub protocol: Option<Protocol>,
     /// A virtual network, on either side.
     pub scope: Option<ScopeId>,
-    /// An endpoint: its virtual network and address.
-    pub endpoint: Option<(ScopeId, IpAddr)>,
+    /// An endpoint: its virtual network and addresses.
+    pub endpoint: Option<(ScopeId, Addresses)>,
     /// A client's address.
     pub client: Option<IpAddr>,
     /// A NAT IP.
@@ -136,9 +136,9 @@ impl Filter {
         let addresses = [self.client, self.nat_ip, self.backend];
         self.protocol.is_none_or(|protocol| any(&|sight| sight.protocol == protocol as u8))
             && self.scope.is_none_or(|scope| any(&|sight| sight.scope == scope))
-            && self
-                .endpoint
-                .is_none_or(|(scope, at)| any(&|sight| sight.scope == scope && sight.has(at)))
+            && self.endpoint.is_none_or(|(scope, at)| {
+                any(&|sight| sight.scope == scope && at.ips().any(|address| sight.has(address)))
+            })
             && addresses.into_iter().flatten().all(|address| any(&|sight| sight.has(address)))
             && self.port.is_none_or(|port| {
                 any(&|sight| [sight.source.1, sight.destination.1].contains(&port))
@@ -179,8 +179,8 @@ mod tests {
             (Filter { scope: Some(INSIDE), ..all }, true),
             (Filter { scope: Some(PROVIDER), ..all }, true),
             (Filter { scope: Some(ScopeId(2)), ..all }, false),
-            (Filter { endpoint: Some((INSIDE, ENDPOINT)), ..all }, true),
-            (Filter { endpoint: Some((ScopeId(2), ENDPOINT)), ..all }, false),
+            (Filter { endpoint: Some((INSIDE, ENDPOINT.into())), ..all }, true),
+            (Filter { endpoint: Some((ScopeId(2), ENDPOINT.into())), ..all }, false),
             (Filter { client: Some(CLIENT), nat_ip: Some(NAT_IP), ..all }, true),
             (Filter { client: Some(CLIENT), nat_ip: Some(ENDPOINT), ..all }, true),
             (Filter { backend: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), ..all }, false),

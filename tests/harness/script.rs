@@ -39,7 +39,7 @@ use dataplane::drop_reason::DropReason;
 use dataplane::engine::Verdict;
 use dataplane::snapshot::{EndpointPlan, Gate, Quota, Refusal, RoutePlan};
 use dataplane::stats::Counters;
-use dataplane::types::{DeviceIndex, LinkId, Prefix, ScopeId, Tick};
+use dataplane::types::{Addresses, DeviceIndex, LinkId, Prefix, ScopeId, Tick};
 
 use crate::encode::Image;
 use crate::observe::piece;
@@ -203,10 +203,13 @@ impl Runner {
                 topology.set_peering(ScopeId(net.0), ScopeId(self.device(with).0), &prefixes);
             }
             [link] => topology.add_endpoint(net, LinkId(self.number(link))),
-            [link, address] => {
+            [link, first, more @ ..] => {
                 topology.add_endpoint(net, LinkId(self.number(link)));
-                let address = self.number(address);
-                topology.plan.endpoints.iter_mut().last().expect("it is new").address = address;
+                let first = Addresses::from(self.number::<IpAddr>(first));
+                let and = |known: Addresses, more: &&str| known.and(self.number::<IpAddr>(more));
+                let all = more.iter().try_fold(first, and);
+                let new = topology.plan.endpoints.iter_mut().last().expect("it is new");
+                new.addresses = all.expect("one address of each family");
             }
             _ => self.fail("no such statement"),
         }

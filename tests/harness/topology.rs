@@ -193,7 +193,7 @@ impl Topology {
         }
         self.plan.services.push(added);
         let mut entry = endpoint(tenant.0, number);
-        entry.address = address;
+        entry.addresses = address.into();
         entry.link = LinkId(1000 + number);
         self.plan.endpoints.push(entry);
     }
@@ -204,7 +204,7 @@ impl Topology {
     pub fn endpoint(&self, scope: ScopeId, address: IpAddr) -> Option<&EndpointPlan> {
         let in_network = |of: ScopeId| {
             let mut endpoints = self.plan.endpoints.iter();
-            endpoints.find(|endpoint| endpoint.scope == of && endpoint.address == address)
+            endpoints.find(|endpoint| endpoint.scope == of && endpoint.addresses.contains(address))
         };
         let holds = |said: &&PeeringPlan| said.prefixes.iter().any(|one| one.contains(address));
         let of_peer = || {
@@ -285,7 +285,7 @@ fn endpoint(tenant: u16, service: u32) -> EndpointPlan {
     EndpointPlan {
         link: LinkId(101 + u32::from(tenant)),
         scope: ScopeId(tenant),
-        address: ENDPOINT,
+        addresses: ENDPOINT.into(),
         service: ServiceIndex(service),
         gate: Gate::Approved,
         answers_echo: false,

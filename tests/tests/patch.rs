@@ -12,7 +12,8 @@ use dataplane::snapshot::{
     SecurityGroupPlan, Snapshot,
 };
 use dataplane::types::{
-    AccountIndex, Address, LinkId, Prefix, ScopeId, SecurityGroupIndex, ServiceIndex, WorkerId,
+    AccountIndex, Address, Addresses, LinkId, Prefix, ScopeId, SecurityGroupIndex, ServiceIndex,
+    WorkerId,
 };
 use harness::Topology;
 use harness::random::Random;
@@ -67,9 +68,8 @@ fn followed(plan: &Plan, patch: &Patch) -> Plan {
         plan.security_groups.iter_mut().for_each(|group| group.links.retain(|of| *of != gone));
     }
     let Some(new) = patch.new else { return plan };
-    let Endpoint { link, scope, address, service, gate, answers_echo, quota, security } = new;
-    let address = address.into();
-    plan.endpoints.push(EndpointPlan { link, scope, address, service, gate, answers_echo });
+    let Endpoint { link, scope, addresses, service, gate, answers_echo, quota, security } = new;
+    plan.endpoints.push(EndpointPlan { link, scope, addresses, service, gate, answers_echo });
     plan.quotas.push(QuotaPlan { link, quota });
     if let Some(group) = security {
         plan.security_groups[group.slot()].links.push(link);
@@ -109,11 +109,15 @@ impl Play {
         let link = if random.one_in(20) { self.next_link / 2 } else { self.next_link };
         let service = if random.one_in(20) { 2 } else { u32::from(random.one_in(2)) };
         let scope = if random.one_in(20) { SCOPES } else { random.half() % 3 };
+        // One of four has an address of each family.
+        let one = Addresses::from(address(random.below(ADDRESSES)));
+        let other = address(random.below(ADDRESSES));
+        let addresses = one.and(other).filter(|_| random.one_in(2)).unwrap_or(one);
         let gates = [Gate::Approved, Gate::Approved, Gate::Pending, Gate::Rejected];
         Endpoint {
             link: LinkId(link),
             scope: ScopeId(scope),
-            address: address(random.below(ADDRESSES)),
+            addresses,
             service: ServiceIndex(service),
             gate: *random.pick(&gates),
             answers_echo: random.one_in(2),
@@ -197,7 +201,7 @@ fn under(snapshot: &Snapshot, scope: ScopeId, address: Address) -> Option<(Local
     let endpoint = snapshot.endpoint(at).expect("a number that is somebody's");
     let is_of_peer = (scope, endpoint.scope) == (ScopeId(1), ScopeId(2));
     assert!(endpoint.scope == scope || is_of_peer, "{endpoint:?} in {scope:?}");
-    assert_eq!(endpoint.address, address);
+    assert!(endpoint.addresses.contains(address), "{endpoint:?} under {address}");
     Some((Local::NatIp, Some(endpoint.link)))
 }
 

@@ -111,7 +111,7 @@ impl Play {
             scope.address_space.push(Prefix::new(base, 32).expect("it is one"));
         }
         for endpoint in &mut topology.plan.endpoints {
-            endpoint.address = families.client(endpoint.address);
+            endpoint.addresses = families.client(endpoint.addresses.first().ip()).into();
         }
         topology.set_nat_ips(&[families.backend(NAT_IP)]);
         let backends: Vec<_> =
@@ -289,7 +289,7 @@ impl Play {
                     self.next_link += 1;
                     topology.add_endpoint(tenant, LinkId(self.next_link));
                     let new = topology.plan.endpoints.iter_mut().last().expect("it is new");
-                    new.address = families.client(new.address);
+                    new.addresses = families.client(new.addresses.first().ip()).into();
                 }
             }
             3 => {

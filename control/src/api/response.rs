@@ -500,7 +500,7 @@ pub struct Endpoint {
     /// The consumer's virtual network.
     pub virtual_network: String,
     /// Its address there.
-    pub private_ip_address: IpAddr,
+    pub private_ip_addresses: Vec<IpAddr>,
     /// The service that it leads to.
     pub private_link_service: String,
     /// State of the connection.

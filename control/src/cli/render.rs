@@ -13,7 +13,7 @@ use crate::api::{
 };
 use crate::arm::Access;
 use crate::cli::rates::Pace;
-use crate::cli::table::{Table, printable};
+use crate::cli::table::{Table, listed, printable};
 use crate::config::{Checked, ConfigError};
 
 /// The answer as text that ends with a line break.
@@ -68,7 +68,7 @@ pub(super) fn summary(file: &str, checked: &Checked) -> String {
         table.row([
             endpoint.name.to_string(),
             network.map_or_else(String::new, |network| network.name.to_string()),
-            endpoint.address.to_string(),
+            endpoint.addresses.to_string(),
             service.map_or_else(String::new, |service| service.name.to_string()),
             config.initial_state(endpoint).to_string(),
         ]);
@@ -285,7 +285,7 @@ fn endpoints(endpoints: &[Endpoint]) -> String {
         table.row([
             endpoint.name.clone(),
             endpoint.virtual_network.clone(),
-            endpoint.private_ip_address.to_string(),
+            listed(&endpoint.private_ip_addresses),
             endpoint.private_link_service.clone(),
             endpoint.connection_state.to_string(),
             endpoint.link_id.to_string(),

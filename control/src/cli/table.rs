@@ -1,5 +1,12 @@
 //! Tables for people: columns as wide as their widest cell, numbers to the right.
 
+use std::net::IpAddr;
+
+/// Addresses in a cell.
+pub(super) fn listed(addresses: &[IpAddr]) -> String {
+    addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ")
+}
+
 /// A table under construction.
 pub(super) struct Table {
     header: Vec<&'static str>,

@@ -30,7 +30,7 @@ fn guarded(config: &Config) -> impl Iterator<Item = (usize, &Subnet)> {
 }
 
 fn is_in(endpoint: &PrivateEndpoint, network: usize, subnet: &Subnet) -> bool {
-    endpoint.virtual_network == network && subnet.contains(endpoint.address)
+    endpoint.virtual_network == network && subnet.contains(endpoint.addresses.first())
 }
 
 fn group(

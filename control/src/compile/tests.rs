@@ -109,7 +109,7 @@ fn a_guarded_endpoint_lets_in_whom_its_group_does_and_then_whom_azure_does() {
     let decisions = snapshot.endpoints().iter().map(|endpoint| {
         let group = snapshot.security_group(endpoint)?;
         let priority = |source: [u8; 4]| {
-            let (source, destination) = (source.into(), endpoint.address);
+            let (source, destination) = (source.into(), endpoint.addresses.first());
             let dialling = Dialling { protocol: Protocol::Udp, source, destination, port: 7 };
             group.decide(&dialling).map(|rule| (rule.priority, rule.access))
         };

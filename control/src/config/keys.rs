@@ -74,7 +74,7 @@ pub(super) enum Absent {
 }
 
 use Absent::{Refused, Same};
-use Form::{Flag, Number, Table, Tables, Text, Texts};
+use Form::{Flag, Number, Table, Tables, Text, TextOrTexts, Texts};
 use Range::{Durations, Numbers, Words};
 use balancer::LOAD_BALANCER;
 use recording::{AUDIT_LOG, FLOW_LOG, OPEN_TELEMETRY, WHOIS};
@@ -311,10 +311,11 @@ static ENDPOINT: Keys = Keys {
         ),
         key(
             "private_ip_address",
-            ADDRESS,
+            (TextOrTexts, Range::Said("an address of the virtual network, or one of each family")),
             Refused,
             "\"10.0.0.5\"",
-            "Its address there, used for nothing else.",
+            "Its address there, used for nothing else. With one of each family, \
+             `[\"10.0.0.5\", \"fd00::5\"]`, it is still one endpoint with one connection.",
         ),
         key(
             "private_link_service",

@@ -234,7 +234,7 @@ pub(super) struct RawNatIp {
 pub(super) struct RawEndpoint {
     pub(super) name: Option<Text>,
     pub(super) virtual_network: Option<Text>,
-    pub(super) private_ip_address: Option<Text>,
+    pub(super) private_ip_address: Option<Vec<Text>>,
     pub(super) private_link_service: Option<Text>,
     pub(super) request_message: Option<Text>,
     pub(super) connection_state: Option<Text>,
@@ -545,7 +545,7 @@ fn endpoint(mut section: Section<'_, '_>) -> RawEndpoint {
     let raw = RawEndpoint {
         name: section.required("name"),
         virtual_network: section.required("virtual_network"),
-        private_ip_address: section.required("private_ip_address"),
+        private_ip_address: section.required_texts("private_ip_address"),
         private_link_service: section.required("private_link_service"),
         request_message: section.optional("request_message"),
         connection_state: section.optional("connection_state"),

@@ -273,8 +273,8 @@ pub struct PrivateEndpoint {
     pub name: Name,
     /// The consumer's virtual network.
     pub virtual_network: usize,
-    /// Its address there, used for nothing else.
-    pub address: IpAddr,
+    /// Its address there, or one of each family, used for nothing else.
+    pub addresses: Addresses,
     /// The service that it leads to.
     pub service: usize,
     /// What the consumer tells the provider, at most 140 characters.
@@ -365,8 +365,9 @@ impl Config {
     #[must_use]
     pub fn guard(&self, endpoint: &PrivateEndpoint) -> Option<&NetworkSecurityGroup> {
         let network = self.virtual_networks.get(endpoint.virtual_network)?;
+        // All of its addresses are in the same.
         let mut subnets = network.subnets.iter();
-        let guard = subnets.find(|subnet| subnet.contains(endpoint.address))?.guard()?;
+        let guard = subnets.find(|subnet| subnet.contains(endpoint.addresses.first()))?.guard()?;
         self.security_groups.get(guard)
     }
 

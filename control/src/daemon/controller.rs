@@ -671,14 +671,14 @@ mod tests {
         crew.play_adoption(0, 2);
         configuration(dir.path(), "10.0.0.77");
         let name = controller.config.endpoints()[0].name.clone();
-        let before = controller.config.endpoints()[0].address;
+        let before = controller.config.endpoints()[0].addresses;
         let reject = Request::Reject { endpoint: name.to_string(), message: None };
         for request in [Request::Reload {}, reject.clone()] {
             let refused = controller.answer(&request).unwrap_err();
             assert_eq!((refused.code, controller.number().0), (ErrorCode::Refused, 2));
             assert!(refused.message.contains("worker 1 has not adopted generation 2"));
             assert!(refused.cure.contains("restart adit"));
-            assert_eq!(controller.config.endpoints()[0].address, before);
+            assert_eq!(controller.config.endpoints()[0].addresses, before);
             let state = controller.registry.connection(&name).map(|connection| connection.state);
             assert_eq!(state, Some(ConnectionState::Approved));
         }

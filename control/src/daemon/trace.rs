@@ -19,7 +19,7 @@ use dataplane::engine::{Origin, Verdict};
 use dataplane::nat::Pool;
 use dataplane::snapshot::DevicePlan;
 use dataplane::trace::{Filter, Sight, Verdicts};
-use dataplane::types::{DeviceIndex, ScopeId};
+use dataplane::types::{Addresses, DeviceIndex, ScopeId};
 use dataplane::worker::{Passage, Snapped, Trace, Traced};
 use rustix::net::RecvFlags;
 
@@ -136,12 +136,12 @@ impl Controller {
         })
     }
 
-    fn endpoint_at(&self, name: &str) -> Result<(ScopeId, IpAddr), Failure> {
+    fn endpoint_at(&self, name: &str) -> Result<(ScopeId, Addresses), Failure> {
         let name = self.find_endpoint(name)?;
         let link = self.registry().connection(&name).map(|connection| connection.link);
         let endpoint = link.and_then(|link| self.generation().snapshot.endpoint_of_link(link));
         let missing = || Failure::new(ErrorCode::Internal, "an endpoint has no place", "report it");
-        endpoint.map(|found| (found.scope, found.address.ip())).ok_or_else(missing)
+        endpoint.map(|found| (found.scope, found.addresses)).ok_or_else(missing)
     }
 }
 

@@ -230,7 +230,7 @@ pub(super) fn endpoints(
                 .get(endpoint.virtual_network)?
                 .name
                 .to_string(),
-            private_ip_address: endpoint.address,
+            private_ip_addresses: endpoint.addresses.ips().collect(),
             private_link_service: config.services().get(endpoint.service)?.name.to_string(),
             connection_state: connection.state,
             description: connection.description.clone(),

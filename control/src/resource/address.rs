@@ -83,7 +83,8 @@ impl<'e> Allocator<'e> {
         let is_other = |kind, key: &Key| except != Some(&Id::new(kind, key));
         let here = |subnet: &SubnetKey| subnet.network == *network;
         for endpoint in estate.endpoints_of_network(network) {
-            owners.insert(endpoint.place.address, Owner::Endpoint(&endpoint.head.name));
+            let owner = Owner::Endpoint(&endpoint.head.name);
+            owners.extend(endpoint.addresses().ips().map(|address| (address, owner)));
         }
         for service in estate.services() {
             let nat_ips = service.nat_ips.iter().filter(|nat_ip| here(&nat_ip.place.subnet));

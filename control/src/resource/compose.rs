@@ -181,11 +181,11 @@ impl<'e> Composer<'e> {
             let owner = |ip| ((at, ip), format!("a NAT IP of {}", service.name));
             self.claims.extend(service.nat_ips.iter().map(|nat_ip| owner(nat_ip.address)));
         }
-        let owner = |endpoint: &PrivateEndpoint| {
-            let at = (endpoint.virtual_network, endpoint.address);
-            (at, format!("the private endpoint {}", endpoint.name))
-        };
-        self.claims.extend(endpoints.iter().map(owner));
+        for endpoint in endpoints {
+            let owner = format!("the private endpoint {}", endpoint.name);
+            let at = |ip| ((endpoint.virtual_network, ip), owner.clone());
+            self.claims.extend(endpoint.addresses.ips().map(at));
+        }
     }
 
     fn claim(&mut self, network: usize, address: IpAddr, owner: String) -> Result<(), Clash> {
@@ -308,7 +308,9 @@ impl<'e> Composer<'e> {
             };
             let composed = one(self.estate, endpoint, virtual_network, service);
             let owner = format!("the private endpoint {}", composed.name);
-            self.claim(virtual_network, composed.address, owner)?;
+            for address in composed.addresses.ips() {
+                self.claim(virtual_network, address, owner.clone())?;
+            }
             self.config.endpoints.push(composed);
         }
         Ok(())
@@ -325,7 +327,7 @@ fn one(
     PrivateEndpoint {
         name: estate.name(&endpoint.head),
         virtual_network,
-        address: endpoint.place.address,
+        addresses: endpoint.addresses(),
         service,
         request_message: endpoint.request_message.clone(),
         connection_state: Some(endpoint.initial),

@@ -3,14 +3,16 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use dataplane::types::Family;
+use dataplane::types::{Address, Family};
 
 use super::address::{Allocator, Wanted};
 use super::balancer::subnet;
 use super::body::{self, Object};
 use super::estate::{Estate, Rights, View};
 use super::limits::{self, Limit};
-use super::model::{Endpoint, Head, Resource, Service};
+use super::model::{
+    Endpoint, Head, IpConfiguration, Ipv6Place, Place, Resource, Service, SubnetKey,
+};
 use super::service::{is_alias, lists};
 use super::{Dice, Fault, Id, Key, Kind, Step};
 use crate::state::ConnectionState;
@@ -39,22 +41,22 @@ pub fn put(
     let key = head.key();
     let old = estate.endpoint(&key);
     let properties = body.object("properties")?;
-    let family = version(&properties)?;
+    let families = version(&properties)?;
     if let Some(old) = old {
         refuse_disconnected(view, old)?;
     }
     let asked = connection(estate, &head, &properties, rights, old.map(Arc::as_ref))?;
     let subnet = subnet(estate, &properties)?;
     same_region(estate, &head, &subnet.network)?;
-    let (ip_configuration, address) = ip_configuration(&properties, rights)?;
+    let named = ip_configurations(&properties, families, rights)?;
     let nic_name = properties.text("customNetworkInterfaceName")?.filter(|text| !text.is_empty());
     let field = properties.path("customNetworkInterfaceName");
     let nic_name = nic_name.map(|text| body::name(&field, text)).transpose()?;
     let app_groups = app_groups(estate, &key, &properties, &subnet.network)?;
     if let Some(old) = old {
         let kept = (&old.place.subnet, &old.service) == (&subnet, &asked.service.head.key());
-        let address_kept = address.is_none_or(|address| address == old.place.address);
-        if !kept || !address_kept || (nic_name.is_some() && nic_name != old.nic_name) {
+        let addresses_kept = keeps_addresses(old, families, &named);
+        if !kept || !addresses_kept || (nic_name.is_some() && nic_name != old.nic_name) {
             let message = "the subnet, the address, the NIC and the service of a private endpoint \
                 never change; delete it and create another";
             return Err(Fault::new(400, "PrivateEndpointPropertyCannotBeChanged", message));
@@ -72,14 +74,13 @@ pub fn put(
     }
     count(estate, &head, &subnet.network, &asked.service.head.key())?;
     let initial = initial(&head, asked.service, asked.is_manual, rights)?;
-    let mut allocator = Allocator::new(estate, &subnet.network, None);
     let field = properties.path("ipConfigurations");
-    let wanted = Wanted::of(&field, family, address)?;
-    let place = allocator.place(&field, subnet.clone(), &wanted, None);
+    let (place, ip_configuration, ipv6) = places(estate, &field, &subnet, named)?;
     let endpoint = Endpoint {
         guid: super::render::guid(dice()),
-        place: place?,
+        place,
         ip_configuration,
+        ipv6,
         nic_name,
         service: asked.service.head.key(),
         target: asked.target,
@@ -93,18 +94,47 @@ pub fn put(
     Ok(vec![Step::put(Resource::Endpoint(Arc::new(endpoint)))])
 }
 
+/// Whether a request asks for the addresses that an endpoint has.
+fn keeps_addresses(old: &Endpoint, families: &[Family], named: &[Named]) -> bool {
+    let has = old.addresses();
+    let keeps = |named: &Named| named.address.is_none_or(|address| has.contains(address));
+    has.iter().map(Address::family).eq(families.iter().copied()) && named.iter().all(keeps)
+}
+
+/// Gives an endpoint its addresses: the first, and that of IPv6 beside it.
+fn places(
+    estate: &Estate,
+    field: &str,
+    subnet: &SubnetKey,
+    named: Vec<Named>,
+) -> Result<(Place, Option<IpConfiguration>, Option<Ipv6Place>), Fault> {
+    let mut allocator = Allocator::new(estate, &subnet.network, None);
+    let mut places = named.into_iter().map(|Named { family, address, configuration }| {
+        let wanted = Wanted { family, address };
+        let place = allocator.place(field, subnet.clone(), &wanted, None)?;
+        Ok((place, configuration))
+    });
+    let none = || Fault::value(field, "an endpoint has an address", "ask for one");
+    let (place, ip_configuration) = places.next().ok_or_else(none)??;
+    let beside = places.next().transpose()?.map(|(place, ip_configuration)| Ipv6Place {
+        address: place.address,
+        is_static: place.is_static,
+        ip_configuration,
+    });
+    Ok((place, ip_configuration, beside))
+}
+
 /// Deletes a private endpoint, and its connection with it.
 #[must_use]
 pub fn delete(key: &Key) -> Vec<Step> {
     vec![Step::delete(Id::new(Kind::Endpoint, key))]
 }
 
-/// The family of the address that a request asks for.
-fn version(properties: &Object<'_>) -> Result<Family, Fault> {
-    let versions = [("IPv4", Some(Family::V4)), ("IPv6", Some(Family::V6)), ("DualStack", None)];
-    let version = properties.word("ipVersionType", &versions)?.unwrap_or(Some(Family::V4));
-    let field = properties.path("ipVersionType");
-    version.ok_or_else(|| Fault::unsupported(&field, "endpoints of both families"))
+/// The families of the addresses that a request asks for, that of IPv4 first.
+fn version(properties: &Object<'_>) -> Result<&'static [Family], Fault> {
+    const VERSIONS: &[(&str, &[Family])] =
+        &[("IPv4", &[Family::V4]), ("IPv6", &[Family::V6]), ("DualStack", &Family::ALL)];
+    Ok(properties.word("ipVersionType", VERSIONS)?.unwrap_or(&[Family::V4]))
 }
 
 /// The application security groups that an endpoint of a network shall be in.
@@ -273,27 +303,51 @@ fn count(estate: &Estate, head: &Head, network: &Key, service: &Key) -> Result<(
     limits::ENDPOINTS_PER_SERVICE.check("privateLinkServiceId", of_service + 1)
 }
 
-/// Name, group id and member name of an IP configuration.
-type IpConfiguration = (String, String, String);
+/// An address of an endpoint, as the request has it.
+struct Named {
+    family: Family,
+    address: Option<IpAddr>,
+    configuration: Option<IpConfiguration>,
+}
 
-fn ip_configuration(
+/// What a request says of an address of each family.
+fn ip_configurations(
     properties: &Object<'_>,
+    families: &[Family],
     rights: &dyn Rights,
-) -> Result<(Option<IpConfiguration>, Option<IpAddr>), Fault> {
+) -> Result<Vec<Named>, Fault> {
     let field = properties.path("ipConfigurations");
     let list = properties.objects("ipConfigurations")?;
-    let Some(first) = list.first() else { return Ok((None, None)) };
-    if rights.is_strict() {
+    if rights.is_strict() && !list.is_empty() {
         let what = "static addresses of endpoints of private link services, as Azure does not";
         return Err(Fault::unsupported(&field, what));
     }
-    if list.len() > 1 {
+    if list.len() > families.len() {
         let rule = format!("there are {} IP configurations", list.len());
-        return Err(Fault::value(&field, rule, "an endpoint of such a service has one address"));
+        let cure = "an endpoint of such a service has one address of each family of ipVersionType";
+        return Err(Fault::value(&field, rule, cure));
     }
-    let inner = first.object("properties")?;
-    let address = inner.address("privateIPAddress")?;
-    let text = |name: &str| Ok(inner.text(name)?.unwrap_or_default().to_owned());
-    let configuration = (first.name()?, text("groupId")?, text("memberName")?);
-    Ok((Some(configuration), address))
+    let named = |&family| Named { family, address: None, configuration: None };
+    let mut all: Vec<Named> = families.iter().map(named).collect();
+    for object in &list {
+        let inner = object.object("properties")?;
+        let address = inner.address("privateIPAddress")?;
+        let text = |name: &str| Ok(inner.text(name)?.unwrap_or_default().to_owned());
+        let configuration = (object.name()?, text("groupId")?, text("memberName")?);
+        // One without an address is about the first family that no other one is about.
+        let is_it = |one: &&mut Named| {
+            let of_family = address.is_none_or(|address| Family::of(address) == one.family);
+            one.configuration.is_none() && of_family
+        };
+        let Some(one) = all.iter_mut().find(is_it) else {
+            let names: Vec<&str> = families.iter().map(|family| family.name()).collect();
+            let address = address.map_or_else(String::new, |address| address.to_string());
+            let rule = format!("{address} is no {} address of its own", names.join(" or "));
+            let cure = "write another ipVersionType, or another address";
+            let field = inner.path("privateIPAddress");
+            return Err(Fault::rule("InvalidIPAddressVersion", &field, rule, cure));
+        };
+        (one.address, one.configuration) = (address, Some(configuration));
+    }
+    Ok(all)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use dataplane::types::{Family, Prefix};
+use dataplane::types::{Addresses, Family, Prefix};
 use serde::{Deserialize, Serialize};
 
 use super::{Id, Key, Kind};
@@ -183,6 +183,20 @@ pub struct NatIp {
     pub primary: bool,
 }
 
+/// How a request named an address: name, group id, member name.
+pub type IpConfiguration = (String, String, String);
+
+/// An address of IPv6 in the subnet of an endpoint, beside one of IPv4.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ipv6Place {
+    /// The address.
+    pub address: IpAddr,
+    /// Whether the request named it.
+    pub is_static: bool,
+    /// How the request named it.
+    pub ip_configuration: Option<IpConfiguration>,
+}
+
 /// A private endpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Endpoint {
@@ -192,8 +206,11 @@ pub struct Endpoint {
     pub guid: String,
     /// Where it is, for as long as it lives.
     pub place: Place,
-    /// How the request named its address: name, group id, member name.
-    pub ip_configuration: Option<(String, String, String)>,
+    /// How the request named its address.
+    pub ip_configuration: Option<IpConfiguration>,
+    /// Its address of IPv6, if it has one beside that of IPv4.
+    #[serde(default)]
+    pub ipv6: Option<Ipv6Place>,
     /// Name of its NIC, if the request named it.
     pub nic_name: Option<String>,
     /// The service that it leads to.
@@ -214,6 +231,22 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// Its addresses.
+    #[must_use]
+    pub fn addresses(&self) -> Addresses {
+        let first = Addresses::from(self.place.address);
+        self.ipv6.as_ref().and_then(|beside| first.and(beside.address)).unwrap_or(first)
+    }
+
+    /// `ipVersionType`, by Azure's words.
+    #[must_use]
+    pub fn ip_version(&self) -> &'static str {
+        match self.ipv6 {
+            Some(_) => "DualStack",
+            None => Family::of(self.place.address).name(),
+        }
+    }
+
     /// Name of its network interface.
     #[must_use]
     pub fn nic(&self) -> String {

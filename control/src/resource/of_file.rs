@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::model::{
-    Balancer, Endpoint, Frontend, Group, Head, NatIp, Network, Origin, Peering, Place, Resource,
-    SecurityGroup, Service, Subnet, SubnetKey,
+    Balancer, Endpoint, Frontend, Group, Head, Ipv6Place, NatIp, Network, Origin, Peering, Place,
+    Resource, SecurityGroup, Service, Subnet, SubnetKey,
 };
 use super::{Home, Key, Kind, Resources, render};
 use crate::config::{
@@ -171,11 +171,15 @@ impl Shown<'_> {
         let service = self.config.services().get(endpoint.service)?;
         let head = self.head(endpoint.name.as_str());
         let target = self.head(service.name.as_str()).id(Kind::Service);
-        let subnet = self.subnet(network, endpoint.address);
+        let mut addresses = endpoint.addresses.ips();
+        let address = addresses.next()?;
+        let subnet = self.subnet(network, address);
+        let beside = |address| Ipv6Place { address, is_static: true, ip_configuration: None };
         Some(Resource::Endpoint(Arc::new(Endpoint {
             guid: render::guid_of(&head.id(Kind::Endpoint)),
-            place: Place { subnet, address: endpoint.address, is_static: true },
+            place: Place { subnet, address, is_static: true },
             ip_configuration: None,
+            ipv6: addresses.next().map(beside),
             nic_name: None,
             service: self.key(service.name.as_str()),
             target,

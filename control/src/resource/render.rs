@@ -9,7 +9,9 @@ use ring::digest;
 use serde_json::{Value, json};
 
 use super::estate::{Estate, View};
-use super::model::{Endpoint, Group, Head, NatIp, Network, Resource, Service, Subnet, SubnetKey};
+use super::model::{
+    Endpoint, Group, Head, Ipv6Place, NatIp, Network, Place, Resource, Service, Subnet, SubnetKey,
+};
 use super::{Id, Key, Kind};
 
 mod balancer;
@@ -259,9 +261,12 @@ pub fn endpoint(view: View<'_>, endpoint: &Endpoint) -> Value {
         "privateLinkServiceConnectionState": state(view, endpoint),
     });
     let connection = part(&id, list_name, &endpoint.connection_name, properties);
-    let configurations = endpoint.ip_configuration.iter().map(|(name, group, member)| {
+    let named = endpoint.ip_configuration.iter().map(|named| (named, endpoint.place.address));
+    let beside = endpoint.ipv6.iter();
+    let beside = beside.filter_map(|one| Some((one.ip_configuration.as_ref()?, one.address)));
+    let configurations = named.chain(beside).map(|((name, group, member), address)| {
         json!({ "name": name, "properties": {
-            "groupId": group, "memberName": member, "privateIPAddress": endpoint.place.address,
+            "groupId": group, "memberName": member, "privateIPAddress": address,
         }})
     });
     let groups = endpoint.app_groups.iter();
@@ -271,7 +276,7 @@ pub fn endpoint(view: View<'_>, endpoint: &Endpoint) -> Value {
         Kind::Endpoint,
         json!({
             "subnet": subnet_id(estate, &endpoint.place.subnet),
-            "ipVersionType": version(Some(endpoint.place.address)),
+            "ipVersionType": endpoint.ip_version(),
             "customNetworkInterfaceName": endpoint.nic_name.clone().unwrap_or_default(),
             "networkInterfaces": [{ "id": nic_id(&endpoint.head, &endpoint.nic()) }],
             "privateLinkServiceConnections": [],
@@ -285,11 +290,12 @@ pub fn endpoint(view: View<'_>, endpoint: &Endpoint) -> Value {
     value
 }
 
-/// The service's names, at the endpoint's address; only once the provider has let it in.
+/// The service's names, at the endpoint's addresses; only once the provider has let it in.
 fn dns(estate: &Estate, endpoint: &Endpoint) -> Vec<Value> {
     let service = estate.service(&endpoint.service);
     let names = service.into_iter().flat_map(|service| &service.fqdns);
-    let entry = |name| json!({ "fqdn": name, "ipAddresses": [endpoint.place.address] });
+    let addresses: Vec<IpAddr> = endpoint.addresses().ips().collect();
+    let entry = |name| json!({ "fqdn": name, "ipAddresses": addresses });
     names.map(entry).collect()
 }
 
@@ -308,15 +314,20 @@ fn nic_id(head: &Head, name: &str) -> String {
 pub fn nics(view: View<'_>, within: impl Fn(&Key) -> bool) -> Vec<Value> {
     let endpoints = view.estate.endpoints().filter(|endpoint| within(&endpoint.head.key()));
     let endpoints = endpoints.map(|endpoint| {
-        let address = (endpoint.head.name.as_str(), &endpoint.place, true);
+        let mut addresses = vec![(endpoint.head.name.clone(), endpoint.place.clone(), true)];
+        addresses.extend(endpoint.ipv6.iter().map(|beside| {
+            let Ipv6Place { address, is_static, .. } = *beside;
+            let place = Place { address, is_static, ..endpoint.place.clone() };
+            (format!("{}.ipv6", endpoint.head.name), place, false)
+        }));
         let owner = ("privateEndpoint", endpoint.head.id(Kind::Endpoint));
-        nic(view.estate, &endpoint.head, &endpoint.nic(), &[address], owner)
+        nic(view.estate, &endpoint.head, &endpoint.nic(), &addresses, owner)
     });
     let services = view.estate.services().filter(|service| within(&service.head.key()));
     let services = services.map(|service| {
         let addresses = service.nat_ips.iter();
         let addresses: Vec<_> =
-            addresses.map(|nat| (nat.name.as_str(), &nat.place, nat.primary)).collect();
+            addresses.map(|nat| (nat.name.clone(), nat.place.clone(), nat.primary)).collect();
         let owner = ("privateLinkService", service.head.id(Kind::Service));
         nic(view.estate, &service.head, &nic_of_service(service), &addresses, owner)
     });
@@ -327,7 +338,7 @@ fn nic(
     estate: &Estate,
     head: &Head,
     name: &str,
-    addresses: &[(&str, &super::model::Place, bool)],
+    addresses: &[(String, Place, bool)],
     (owner_kind, owner): (&str, String),
 ) -> Value {
     let id = nic_id(head, name);

@@ -141,7 +141,7 @@ fn is_unused(config: &Config, network: &Name, address: IpAddr) -> bool {
     space.address_space.iter().any(|prefix| prefix.contains(address))
         && space.routes.iter().all(|route| route.next_hop_ip_address != address)
         && !config.services.iter().any(is_nat_ip)
-        && !endpoints.any(|endpoint| endpoint.address == address)
+        && !endpoints.any(|endpoint| endpoint.addresses.contains(address))
         && !balancers.any(|lb| lb.has_backend(address))
 }
 

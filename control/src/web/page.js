@@ -117,7 +117,7 @@ const connections = (view) => {
     }
     return line(endpoint.name, [
       element("th", endpoint.name, { scope: "row" }), element("td", endpoint.virtual_network, { class: "keep" }),
-      element("td", endpoint.private_ip_address, { class: "address" }), element("td", endpoint.private_link_service),
+      element("td", endpoint.private_ip_addresses.join(", "), { class: "address" }), element("td", endpoint.private_link_service),
       element("td", endpoint.connection_state, { class: endpoint.connection_state }),
       element("td", endpoint.request_message ? `${endpoint.description} (“${endpoint.request_message}”)` : endpoint.description), cell,
     ]);
@@ -244,7 +244,7 @@ const topology = (view, carried) => {
   for (const endpoint of view.endpoints) {
     const network = `n ${endpoint.virtual_network}`, own = `e ${endpoint.name}`;
     add(0, network, endpoint.virtual_network, ["virtual network"]);
-    add(1, own, endpoint.name, [endpoint.private_ip_address, endpoint.connection_state, flowing(carried.endpoints.get(endpoint.name))]);
+    add(1, own, endpoint.name, [endpoint.private_ip_addresses.join(", "), endpoint.connection_state, flowing(carried.endpoints.get(endpoint.name))]);
     joins.push([network, own, endpoint.connection_state]);
   }
   for (const service of view.services) {

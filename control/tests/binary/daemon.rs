@@ -142,13 +142,13 @@ fn a_plan_says_what_would_change_and_changes_nothing() {
     home.write("next.toml", "no configuration");
     daemon.ask(&["plan", next.to_str().unwrap()]).expect(1, &["not TOML"]);
     daemon.ask(&["plan", "/no/such/file"]).expect(1, &["cannot be read"]);
-    assert_eq!(endpoint_of(&daemon, "pe-a")["private_ip_address"], "10.0.0.5");
+    assert_eq!(endpoint_of(&daemon, "pe-a")["private_ip_addresses"][0], "10.0.0.5");
     assert_eq!(daemon.json(&["status"])["generation"], 1);
     home.configure(SMALL, &endpoint("pe-c", "10.0.0.5", ""));
     daemon
         .ask(&["reload", "--plan"])
         .expect(0, &["- private_endpoint pe-a", "+ private_endpoint pe-c"]);
-    assert_eq!(endpoint_of(&daemon, "pe-a")["private_ip_address"], "10.0.0.5");
+    assert_eq!(endpoint_of(&daemon, "pe-a")["private_ip_addresses"][0], "10.0.0.5");
 }
 
 #[test]

@@ -20,7 +20,7 @@ use crate::device::{Frame, Link};
 use crate::limits::{DEVICES_MAX, NAT_IPS_MAX};
 use crate::packet::resolution;
 use crate::snapshot::{Local, Snapshot};
-use crate::types::{Address, DeviceIndex, MacAddress, ScopeId, ServiceIndex, WorkerId};
+use crate::types::{Address, DeviceIndex, Family, MacAddress, ScopeId, ServiceIndex, WorkerId};
 
 /// Addresses that are looked at in one advance.
 const STEPS_PER_ADVANCE: u32 = 64;
@@ -102,10 +102,13 @@ fn is_answered(snapshot: &Snapshot, device: DeviceIndex, (of, address): (ScopeId
 
 /// The address of adit at this place of the walk, if there is one at it; `None` behind the last.
 fn own_address(snapshot: &Snapshot, at: usize) -> Option<(ScopeId, Option<IpAddr>)> {
-    if let Some(endpoint) = snapshot.endpoints().get(at) {
-        return Some((endpoint.scope, Some(endpoint.address.ip())));
+    // Each has room for an address of each family.
+    let families = Family::ALL.len();
+    if let Some(endpoint) = snapshot.endpoints().get(at / families) {
+        let own = Family::ALL.get(at % families).and_then(|&family| endpoint.addresses.of(family));
+        return Some((endpoint.scope, own.map(Address::ip)));
     }
-    let at = at - snapshot.endpoints().len();
+    let at = at - snapshot.endpoints().len() * families;
     if let Some(source) = snapshot.probe_sources().get(at) {
         // A NAT IP has its place below.
         let is_own = snapshot.local(source.scope, source.address) == Some(Local::ProbeSource);

@@ -38,7 +38,7 @@ pub(super) fn judge<'a>(
     // Peers do not overlap: who dials an address of the own network does not mean a peer's.
     let is_another =
         endpoint.scope != key.scope && snapshot.in_address_space(key.scope, key.endpoint);
-    if endpoint.address != key.endpoint || is_another {
+    if !endpoint.addresses.contains(key.endpoint) || is_another {
         return Err(DropReason::EndpointRemoved);
     }
     judge_gate(endpoint.gate)?;

@@ -80,29 +80,40 @@ impl Snapshot {
         if self.by_link.contains_key(&new.link) {
             return Err(PlanError::Duplicate("link id", alloc::format!("{}", new.link.0)));
         }
-        match self.local(new.scope, new.address) {
-            Some(_) => Err(taken(new.address)),
+        let mut addresses = new.addresses.iter();
+        match addresses.find(|address| self.local(new.scope, *address).is_some()) {
+            Some(address) => Err(taken(address)),
             None => Ok(()),
         }
     }
 
-    /// Nothing is under the address of an endpoint any more.
+    /// Nothing is under the addresses of an endpoint any more.
     fn vacate(&mut self, old: &Endpoint) {
-        match old.address.ip() {
-            IpAddr::V4(address) => self.locals.remove(local_key(old.scope, address)),
-            IpAddr::V6(_) => drop(self.wide_locals.remove(&place(old))),
+        for address in old.addresses.iter() {
+            match address.ip() {
+                IpAddr::V4(address) => self.locals.remove(local_key(old.scope, address)),
+                IpAddr::V6(_) => {
+                    let at = ScopedAddress { scope: old.scope, address };
+                    self.wide_locals.remove(&at);
+                }
+            }
         }
     }
 
-    /// Puts an endpoint under its number, its address and its connection.
+    /// Puts an endpoint under its number, its addresses and its connection.
     fn settle(&mut self, at: EndpointIndex, new: Endpoint) {
         if let Some(slot) = self.endpoints.get_mut(at.slot()) {
             *slot = new;
         }
         self.by_link.insert(new.link, at);
-        match new.address.ip() {
-            IpAddr::V4(address) => self.locals.insert(local_key(new.scope, address), at.0),
-            IpAddr::V6(_) => drop(self.wide_locals.insert(place(&new), Local::Endpoint(at))),
+        for address in new.addresses.iter() {
+            match address.ip() {
+                IpAddr::V4(address) => self.locals.insert(local_key(new.scope, address), at.0),
+                IpAddr::V6(_) => {
+                    let place = ScopedAddress { scope: new.scope, address };
+                    self.wide_locals.insert(place, Local::Endpoint(at));
+                }
+            }
         }
     }
 
@@ -126,7 +137,7 @@ impl Snapshot {
                 service.reserves = reserves;
             }
         }
-        if endpoint.address.family() == Family::V6 {
+        if endpoint.addresses.of(Family::V6).is_some() {
             let speaks_ipv6 = self.wide_locals.keys().any(|at| at.scope == endpoint.scope);
             let scopes = Arc::make_mut(&mut self.scopes);
             if let Some(scope) = scopes.get_mut(endpoint.scope.slot()) {
@@ -134,8 +145,4 @@ impl Snapshot {
             }
         }
     }
-}
-
-fn place(endpoint: &Endpoint) -> ScopedAddress {
-    ScopedAddress { scope: endpoint.scope, address: endpoint.address }
 }

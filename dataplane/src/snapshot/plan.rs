@@ -20,8 +20,9 @@ use super::{
 use crate::hash::FixedMap;
 use crate::limits::{BACKENDS_PER_RULE_MAX, DEVICES_MAX, NAT_IPS_MAX, POOLS_MAX};
 use crate::types::{
-    Address, BackendIndex, DeviceIndex, Ending, EndpointIndex, Family, LinkId, NeighborIndex,
-    Prefix, Protocol, ScopeId, ScopedAddress, SecurityGroupIndex, ServiceIndex, Timeouts,
+    Address, Addresses, BackendIndex, DeviceIndex, Ending, EndpointIndex, Family, LinkId,
+    NeighborIndex, Prefix, Protocol, ScopeId, ScopedAddress, SecurityGroupIndex, ServiceIndex,
+    Timeouts,
 };
 /// Everything that a snapshot knows, as plain lists.
 #[derive(Clone, Debug, Default)]
@@ -191,8 +192,8 @@ pub struct EndpointPlan {
     pub link: LinkId,
     /// The virtual network that it lives in.
     pub scope: ScopeId,
-    /// Its address, owned by nothing else of adit in that network.
-    pub address: IpAddr,
+    /// Its addresses, owned by nothing else of adit in that network.
+    pub addresses: Addresses,
     /// Where it leads.
     pub service: ServiceIndex,
     /// State of its connection.
@@ -477,7 +478,7 @@ impl Builder {
         let quotas: HashMap<LinkId, Quota> = quotas.collect();
         let groups = security_of(plan)?;
         for (at, endpoint) in plan.endpoints.iter().enumerate() {
-            let EndpointPlan { link, scope, address, service, gate, answers_echo } = *endpoint;
+            let EndpointPlan { link, scope, addresses, service, gate, answers_echo } = *endpoint;
             if scope.slot() >= plan.scopes.len() {
                 return Err(PlanError::Dangling("an endpoint's virtual network", scope.slot()));
             }
@@ -487,14 +488,15 @@ impl Builder {
             if links.insert(link, at).is_some() {
                 return Err(PlanError::Duplicate("link id", alloc::format!("{}", link.0)));
             }
-            let address = address.into();
-            self.claim(scope, address, Local::Endpoint(EndpointIndex(index(at))))?;
+            for address in addresses.iter() {
+                self.claim(scope, address, Local::Endpoint(EndpointIndex(index(at))))?;
+            }
             let quota = quotas.get(&link).copied().unwrap_or_default();
             let security = groups.get(&link).copied();
             endpoints.push(Endpoint {
                 link,
                 scope,
-                address,
+                addresses,
                 service,
                 gate,
                 answers_echo,

@@ -3,15 +3,17 @@
 
 mod probes;
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use super::web::{Site, curl_at, download_at, start_nginx_at, write_pattern};
 use super::{FAST_2, PACKET_2, TAP_2, XDP};
 use crate::case::{Case, Outcome, wait_until};
-use crate::world::{BACKENDS, Station, World, endpoint, port, rule, service, text};
+use crate::world::{BACKENDS, Station, World, endpoint, list, port, rule, service, text};
 
 const BYTES: u64 = 20_000_000;
 
@@ -21,6 +23,9 @@ const UDP: (u16, u16) = (9, 7009);
 const CLIENT: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0x10);
 const BACKEND: Ipv6Addr = Ipv6Addr::new(0xfd01, 0, 0, 0, 0, 0, 0, 0x10);
 const NAT_IP: Ipv6Addr = Ipv6Addr::new(0xfd01, 0, 0, 0, 0, 0, 0, 4);
+
+/// The address of IPv4 of the endpoint that has one of each family.
+const DUAL: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 47);
 
 const OTHER_NAT_IP: Ipv6Addr = Ipv6Addr::new(0xfd01, 0, 0, 0, 0, 0, 0, 5);
 
@@ -43,7 +48,7 @@ struct Way {
     sees: Vec<IpAddr>,
 }
 
-fn ways() -> [Way; 4] {
+fn ways() -> [Way; 5] {
     let narrow: IpAddr = [10, 1, 0, 6].into();
     let six = |last| IpAddr::from(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, last));
     [
@@ -52,6 +57,8 @@ fn ways() -> [Way; 4] {
         Way { endpoint: [10, 0, 0, 46].into(), sees: vec![NAT_IP.into()] },
         // Two backends, of two families.
         Way { endpoint: six(0x66), sees: vec![[10, 1, 0, 7].into(), OTHER_NAT_IP.into()] },
+        // The same endpoint, by its other address.
+        Way { endpoint: DUAL.into(), sees: vec![[10, 1, 0, 7].into(), OTHER_NAT_IP.into()] },
     ]
 }
 
@@ -105,8 +112,14 @@ fn prepare(world: &mut World) -> Outcome {
         world.config.more += &service.replace("\"lb\"", &format!("\"lb-{name}\""));
     }
     for (at, (way, to)) in ways().iter().zip(["six", "four", "six", "both"]).enumerate() {
-        let name = format!("pe-{at}");
-        world.config.more += &endpoint(&name, "a", &way.endpoint.to_string(), to, "Approved");
+        let (name, address) = (format!("pe-{at}"), way.endpoint.to_string());
+        let text = endpoint(&name, "a", &address, to, "Approved");
+        // The last one has an address of the other family, too.
+        let both = format!("[\"{DUAL}\", {address:?}]");
+        world.config.more += &match to {
+            "both" => text.replace(&format!("{address:?}"), &both),
+            _ => text,
+        };
     }
     world.config.speaks_ipv6 = true;
     world.adit.configure(&world.config.text())?;
@@ -136,7 +149,7 @@ fn browse(world: &World, way: &Way) -> Outcome {
     download_at(world.a(), to, BYTES)
 }
 
-/// Datagrams of many sizes, on the three ways that lead to one backend.
+/// Datagrams of many sizes, on all ways.
 fn datagrams(world: &World) -> Outcome {
     let hosts = [
         (&world.backends[0].station, SocketAddr::new(BACKEND.into(), UDP.1)),
@@ -148,7 +161,7 @@ fn datagrams(world: &World) -> Outcome {
             .iter()
             .map(|(station, address)| scope.spawn(|| echo(station, *address, &stop)))
             .collect();
-        let outcome = ways()[..3].iter().try_for_each(|way| ask(world.a(), way.endpoint));
+        let outcome = ways().iter().try_for_each(|way| ask(world.a(), way.endpoint));
         stop.store(true, Ordering::Relaxed);
         for host in running {
             host.join().map_err(|_| "an echo host panicked")??;
@@ -203,6 +216,19 @@ fn told(world: &World) -> Outcome {
     let (six, four) = (CLIENT.to_string(), world.a().address().to_string());
     ensure!(of(&six, &BACKEND.to_string()), "no flow from IPv6 to IPv6: {sessions:?}");
     ensure!(of(&four, &BACKEND.to_string()), "no flow from IPv4 to IPv6: {sessions:?}");
+    let endpoints = world.adit.ask(&["endpoints"])?;
+    let of_both = |one: &&Value| one["name"] == "pe-3";
+    let dual = list(&endpoints, "endpoints")?.iter().find(of_both).ok_or("pe-3")?;
+    let addresses = json!([DUAL.to_string(), "fd00::66"]);
+    ensure!(dual["private_ip_addresses"] == addresses, "{dual}");
+    let links: Vec<&Value> = sessions
+        .iter()
+        .filter(|flow| flow["endpoint"] == "pe-3")
+        .map(|flow| &flow["link_id"])
+        .collect();
+    // One of each family at least, from the datagrams.
+    let is_one = links.len() > 1 && links.iter().all(|link| **link == dual["link_id"]);
+    ensure!(is_one, "{links:?}, not of {dual}");
     let ends = ["[fd00::10]:4000", "[fd00::64]:8000"];
     let answer = world.adit.ask(&["explain", "tcp", "a", ends[0], ends[1]])?;
     ensure!(text(&answer["explanation"], "backend")? == BACKENDS[1].to_string(), "{answer}");

@@ -107,7 +107,7 @@ fn datagrams_of_endpoints(world: &World) -> Result<Counts, Failure> {
     for endpoint in list(&world.adit.ask(&["endpoints"])?, "endpoints")? {
         let accounts = list(endpoint, "accounts")?.iter();
         for account in accounts.filter(|account| account["protocol"] == "udp") {
-            let is_dialled = endpoint["private_ip_address"] == ENDPOINT.to_string();
+            let is_dialled = endpoint["private_ip_addresses"][0] == ENDPOINT.to_string();
             ensure!(is_dialled, "another endpoint carried something: {endpoint}");
             let backend = text(account, "backend")?;
             let at = BACKENDS.iter().position(|address| address.to_string() == backend);

@@ -218,7 +218,8 @@ fn check_canary(topology: &Topology, output: &Transport, egress: ScopeId) {
     let endpoints = topology.plan.endpoints.iter();
     let mut providers = endpoints
         .filter(|entry| {
-            topology.endpoint(owner, entry.address).is_some_and(|it| it.link == entry.link)
+            let mut dialled = entry.addresses.ips().map(|it| topology.endpoint(owner, it));
+            dialled.any(|found| found.is_some_and(|it| it.link == entry.link))
         })
         .map(|endpoint| topology.plan.services[endpoint.service.slot()].scope);
     let allowed = egress == owner || providers.any(|provider| provider == egress);

@@ -106,10 +106,12 @@ fn check_endpoints(config: &Config, snapshot: &Snapshot, registry: &Registry) {
     for (at, endpoint) in (0..).zip(config.endpoints()) {
         let network = &config.virtual_networks()[endpoint.virtual_network];
         let scope = registry.scope(&network.name).expect("every network has a number");
-        let local = snapshot.local(scope, endpoint.address);
-        assert_eq!(local, Some(Local::Endpoint(EndpointIndex(at))));
+        for address in endpoint.addresses.ips() {
+            let local = snapshot.local(scope, address);
+            assert_eq!(local, Some(Local::Endpoint(EndpointIndex(at))));
+        }
         let compiled = snapshot.endpoint(EndpointIndex(at)).expect("every endpoint is there");
-        assert_eq!((compiled.scope, compiled.address.ip()), (scope, endpoint.address));
+        assert_eq!((compiled.scope, compiled.addresses), (scope, endpoint.addresses));
         assert_eq!(compiled.service.slot(), endpoint.service);
         assert_eq!(compiled.gate, config.initial_state(endpoint).gate());
     }

@@ -66,7 +66,11 @@ fn hears(plan: &Plan, at: u16, (scope, address): (u16, IpAddr)) -> bool {
 
 /// The places where a configuration may have an address of adit's.
 fn places(plan: &Plan) -> Vec<Option<(u16, IpAddr)>> {
-    let endpoints = plan.endpoints.iter().map(|entry| Some((entry.scope.0, entry.address)));
+    // One place for each family.
+    let endpoints = plan.endpoints.iter().flat_map(|entry| {
+        let of = |is_ipv6| entry.addresses.ips().find(move |it| it.is_ipv6() == is_ipv6);
+        [of(false), of(true)].map(|address| address.map(|it| (entry.scope.0, it)))
+    });
     let nat_ips = plan.services.iter().flat_map(|service| {
         let nat_ip = |at| service.nat_ips.get(at).map(|nat_ip| (service.scope.0, *nat_ip));
         (0..NAT_IPS_MAX).map(nat_ip)

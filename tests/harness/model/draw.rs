@@ -74,7 +74,7 @@ impl Draw {
         let (mut beginnings, mut narrow) = (Vec::new(), NARROW);
         if random.one_in(2) {
             narrow = *random.pick(&[1, 2, 4]);
-            beginnings.extend((0..4).map(|at| (Knob::Family, at, random.word() % 2)));
+            beginnings.extend((0..4).map(|at| (Knob::Family, at, random.word() % 3)));
             beginnings.extend((0..2).map(|at| (Knob::Families, at, random.word() % 16)));
         }
         if random.one_in(3) {

@@ -19,7 +19,8 @@ use dataplane::snapshot::{
     Treatment, UdpTracking,
 };
 use dataplane::types::{
-    DeviceIndex, Family, LinkId, MacAddress, Prefix, Protocol, ProxyDialect, ScopeId, ServiceIndex,
+    Addresses, DeviceIndex, Family, LinkId, MacAddress, Prefix, Protocol, ProxyDialect, ScopeId,
+    ServiceIndex,
 };
 
 /// Letters of the devices.
@@ -147,7 +148,7 @@ pub(super) const KNOBS: [(Knob, &str, u32, u32); 27] = [
     (Knob::Probes, "probes", 2, 4),
     (Knob::Drained, "drained", 2, 16),
     (Knob::Floating, "floating", 2, 64),
-    (Knob::Family, "family", 4, 2),
+    (Knob::Family, "family", 4, 3),
     (Knob::Families, "families", 2, 16),
     (Knob::Peering, "peering", 2, 8),
     (Knob::FairShare, "fair-share", 1, 4),
@@ -496,13 +497,17 @@ impl Setup {
 
     fn endpoint(&self, at: u32) -> Option<EndpointPlan> {
         let (scope, address, _) = ENDPOINTS[at as usize];
-        let address = of_family(address, self.get(Knob::Family, at) == 1);
+        let addresses = match self.get(Knob::Family, at) {
+            0 => address.into(),
+            1 => in_ipv6(address).into(),
+            _ => Addresses::from(address).and(in_ipv6(address)).unwrap(),
+        };
         let gates = [Gate::Approved, Gate::Pending, Gate::Rejected, Gate::Disconnected];
         let link = self.get(Knob::Link, at);
         (link != 0).then(|| EndpointPlan {
             link: LinkId(link),
             scope: ScopeId(scope),
-            address,
+            addresses,
             answers_echo: self.get(Knob::Echo, at) == 1,
             service: ServiceIndex(self.get(Knob::Service, at)),
             gate: gates[self.get(Knob::Gate, at) as usize],

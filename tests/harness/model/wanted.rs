@@ -26,7 +26,8 @@ pub(super) enum Local<'a> {
 
 pub(super) fn local(plan: &Plan, scope: u16, address: IpAddr) -> Option<Local<'_>> {
     let mut endpoints = plan.endpoints.iter();
-    let endpoint = endpoints.find(|entry| entry.scope.0 == scope && entry.address == address);
+    let endpoint =
+        endpoints.find(|entry| entry.scope.0 == scope && entry.addresses.contains(address));
     match endpoint {
         Some(endpoint) => Some(Local::Endpoint(endpoint)),
         None if nat_ips(plan).any(|nat_ip| nat_ip == (scope, address)) => Some(Local::NatIp),
@@ -36,7 +37,9 @@ pub(super) fn local(plan: &Plan, scope: u16, address: IpAddr) -> Option<Local<'_
 
 /// Whether adit has an address of IPv6 in a network, or may have one in a peer of it.
 pub(super) fn speaks_ipv6(plan: &Plan, scope: u16) -> bool {
-    let endpoints = plan.endpoints.iter().map(|entry| (entry.scope.0, entry.address));
+    let endpoints = plan.endpoints.iter();
+    let endpoints =
+        endpoints.flat_map(|entry| entry.addresses.ips().map(|address| (entry.scope.0, address)));
     let sources = plan.probe_sources.iter().map(|source| (source.scope.0, source.address));
     let mut all = endpoints.chain(sources).chain(nat_ips(plan));
     all.any(|(of, address)| of == scope && address.is_ipv6()) || may_reach_ipv6(plan, scope)
@@ -200,7 +203,7 @@ pub(super) fn wants(plan: &Plan, key: &Key, flow: &Flow) -> Result<(), DropReaso
         plan.scopes[usize::from(key.0)].address_space.iter().any(|prefix| prefix.contains(key.3.0));
     let endpoint = endpoints.find(|endpoint| {
         let is_home = endpoint.scope.0 == key.0 || !is_own;
-        endpoint.link == flow.link && endpoint.address == key.3.0 && is_home
+        endpoint.link == flow.link && endpoint.addresses.contains(key.3.0) && is_home
     });
     let endpoint = endpoint.ok_or(DropReason::EndpointRemoved)?;
     judge_gate(endpoint.gate)?;

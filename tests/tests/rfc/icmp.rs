@@ -65,7 +65,7 @@ pub(crate) fn error_across(
         let prefix = Prefix::new(prefix.parse().expect("an address"), 48).expect("a prefix");
         topology.plan.scopes[scope].address_space.push(prefix);
     }
-    topology.plan.endpoints[0].address = endpoint.0;
+    topology.plan.endpoints[0].addresses = endpoint.0.into();
     topology.set_nat_ips(&[pick(false, ["10.1.0.4"; 2]), pick(true, ["fd01::4"; 2])]);
     topology.plan.services[0].treatment.icmp_errors = IcmpErrors::Translate;
     let mut world = World::new(topology);

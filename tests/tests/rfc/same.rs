@@ -81,7 +81,7 @@ pub(crate) fn flow_beside_the_backend(protocol: u8) -> (World, Flow) {
     topology.plan.endpoints.push(EndpointPlan {
         link: LinkId(900),
         scope: ScopeId(P.0),
-        address: NEIGHBORS_ENDPOINT,
+        addresses: NEIGHBORS_ENDPOINT.into(),
         service: ServiceIndex(0),
         gate: Gate::Approved,
         answers_echo: false,

@@ -104,6 +104,43 @@ fn each_part_has_an_address_of_the_version_that_it_asks_for() {
 }
 
 #[test]
+fn an_endpoint_of_both_families_is_one() {
+    let office = furnished();
+    let mut web = office.get("privateLinkServices/web");
+    web["properties"]["fqdns"] = json!(["web.example"]);
+    office.made("privateLinkServices/web", &web);
+    let made = office.made("privateEndpoints/both", &of_version("DualStack", &["fd00::9"]));
+    let shown = &made["properties"];
+    assert_eq!(shown["ipVersionType"], "DualStack");
+    let dns = json!([{ "fqdn": "web.example", "ipAddresses": ["10.0.0.4", "fd00::9"] }]);
+    assert_eq!(shown["customDnsConfigs"], dns);
+    assert_eq!(shown["ipConfigurations"][0]["properties"]["privateIPAddress"], "fd00::9");
+    let nic = shown["networkInterfaces"][0]["id"].as_str().unwrap();
+    let nic = office.get(nic.split("Microsoft.Network/").nth(1).unwrap());
+    let both = pairs(&[("10.0.0.4", "IPv4"), ("fd00::9", "IPv6")]);
+    assert_eq!(addresses(&nic, "ipConfigurations"), both);
+    {
+        let kept = office.kept.0.lock();
+        let [endpoint] = kept.snapshot.endpoints() else { panic!("one endpoint") };
+        assert_eq!(endpoint.addresses.to_string(), "10.0.0.4, fd00::9");
+    }
+    // What was shown may be put again, and either address is taken.
+    office.made("privateEndpoints/both", &made);
+    let path = "privateEndpoints/other";
+    for taken in ["10.0.0.4", "fd00::9"] {
+        office.refused(path, &of_version("DualStack", &[taken]), "PrivateIPAddressInUse");
+    }
+    let code = "PrivateEndpointPropertyCannotBeChanged";
+    office.refused("privateEndpoints/both", &of_version("IPv4", &[]), code);
+    let two = of_version("DualStack", &["10.0.0.8", "10.0.0.9"]);
+    office.refused(path, &two, "InvalidIPAddressVersion");
+    let three = of_version("DualStack", &["10.0.0.8", "fd00::8", "fd00::7"]);
+    office.refused(path, &three, "InvalidRequestFormat");
+    assert_eq!(office.delete("privateEndpoints/both").status, 202);
+    office.made(path, &of_version("DualStack", &["10.0.0.4", "fd00::9"]));
+}
+
+#[test]
 fn what_versions_may_not_be() {
     let office = furnished();
     let refused = |path: &str, body: &Value, code: &str, words: &str| {

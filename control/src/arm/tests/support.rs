@@ -71,8 +71,9 @@ fn same_snapshot(one: &Snapshot, other: &Snapshot) {
     };
     assert_eq!(endpoints(one), endpoints(other));
     for (at, endpoint) in (0..).map(EndpointIndex).zip(one.endpoints()) {
-        let local = one.local(endpoint.scope, endpoint.address);
-        assert_eq!(local, Some(Local::Endpoint(at)));
+        for address in endpoint.addresses.iter() {
+            assert_eq!(one.local(endpoint.scope, address), Some(Local::Endpoint(at)));
+        }
         assert_eq!(one.endpoint_of_link(endpoint.link), Some(endpoint));
         let groups = [one, other].map(|of| format!("{:?}", of.security_group(endpoint)));
         assert_eq!(groups[0], groups[1]);

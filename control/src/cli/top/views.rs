@@ -6,6 +6,7 @@ use super::theme::Tone;
 use super::words;
 use crate::api::{Backend, DeviceState, Endpoint, Service, Traffic};
 use crate::cli::rates::{DevicePace, Rates, Sample, leased};
+use crate::cli::table::listed;
 use crate::state::ConnectionState;
 
 pub(super) fn endpoints(sample: &Sample, rates: &Rates) -> Grid {
@@ -35,7 +36,7 @@ pub(super) fn endpoints(sample: &Sample, rates: &Rates) -> Grid {
         let cells = [
             Cell::text(&endpoint.name).tone(tone),
             Cell::text(&endpoint.virtual_network),
-            Cell::text(&endpoint.private_ip_address.to_string()),
+            Cell::text(&listed(&endpoint.private_ip_addresses)),
             Cell::text(&endpoint.private_link_service),
             Cell::text(endpoint.connection_state.name()).tone(of_state(endpoint.connection_state)),
             Cell::count(u64::from(endpoint.flows)),

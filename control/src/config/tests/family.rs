@@ -79,3 +79,61 @@ fn what_an_ipv6_address_may_not_be() {
         assert_fault(&wide("fd01::/64", prefix), path, 10, &[words]);
     }
 }
+
+/// An endpoint with an address of each family is one, with one connection.
+#[test]
+fn an_endpoint_may_have_an_address_of_each_family() {
+    let dual = |addresses: &str, more: &str| {
+        let space = "address_space = [\"10.0.0.0/16\"]\n";
+        let both = format!("address_space = [\"10.0.0.0/16\", \"fd00::/48\"]\n{more}");
+        let text = GOOD.replacen(space, &both, 1);
+        let one = "private_ip_address = \"10.0.0.5\"";
+        assert!(text.contains(one), "{text}");
+        text.replacen(one, &format!("private_ip_address = {addresses}"), 1)
+    };
+    let subnet = |prefixes: &str| {
+        format!("[[virtual_network.subnet]]\nname = \"s\"\naddress_prefix = {prefixes}\n")
+    };
+    let both = "[\"fd00::5\", \"10.0.0.5\"]";
+    for more in [String::new(), subnet("[\"10.0.0.0/24\", \"fd00::/64\"]")] {
+        let config = check(&dual(both, &more)).unwrap_or_else(|errors| panic!("{errors}")).config;
+        let endpoint = &config.endpoints()[0];
+        assert_eq!(endpoint.addresses.to_string(), "10.0.0.5, fd00::5");
+        let (snapshot, registry) = crate::compile::compile(&config, &Registry::default()).unwrap();
+        let link = registry.connection(&endpoint.name).unwrap().link;
+        let compiled = *snapshot.endpoint_of_link(link).unwrap();
+        let locals = endpoint.addresses.ips().map(|it| snapshot.local(compiled.scope, it));
+        let locals: Vec<_> = locals.collect();
+        assert!(locals[0].is_some() && locals[0] == locals[1], "{locals:?}");
+    }
+    let path = |at: usize| format!("private_endpoint[0].private_ip_address[{at}]");
+    let refused = |text: &str, at: usize, words: &[&str]| {
+        let errors = check(text).unwrap_err();
+        let [fault] = errors.list() else { panic!("{errors}") };
+        assert_eq!(fault.path, path(at));
+        let said = fault.to_string();
+        assert!(words.iter().all(|word| said.contains(word)), "{said}");
+    };
+    refused(&dual("[\"10.0.0.5\", \"10.0.0.7\"]", ""), 1, &["one more of IPv4", "one address"]);
+    refused(&dual("[\"10.0.0.5\", \"fd09::5\"]", ""), 1, &["outside the address space"]);
+    let one_sided = dual(both, &subnet("\"10.0.0.0/24\""));
+    refused(&one_sided, 1, &["not in one subnet", "a prefix of each family"]);
+}
+
+#[test]
+fn a_subnet_has_a_prefix_of_each_family_at_most() {
+    let with = |prefixes: &str| {
+        let space = "address_space = [\"10.0.0.0/16\"]\n";
+        let both = "address_space = [\"10.0.0.0/16\", \"fd00::/48\"]\n\
+            [[virtual_network.subnet]]\nname = \"s\"\naddress_prefix = ";
+        GOOD.replacen(space, &format!("{both}{prefixes}\n"), 1)
+    };
+    check(&with("[\"10.0.0.0/24\", \"fd00::/64\"]")).unwrap();
+    for (prefixes, words) in [
+        ("[\"10.0.0.0/24\", \"10.0.1.0/24\"]", "one more of IPv4"),
+        ("[\"10.0.0.0/24\", \"fd09::/64\"]", "not within the network's address space"),
+    ] {
+        let said = check(&with(prefixes)).unwrap_err().to_string();
+        assert!(said.contains(words), "{said}");
+    }
+}

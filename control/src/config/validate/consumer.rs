@@ -1,8 +1,10 @@
 //! The consumer's side: private endpoints.
 
+use dataplane::types::Addresses;
+
 use super::super::raw::{RawEndpoint, Text};
 use super::super::valid::{PrivateEndpoint, VirtualNetwork};
-use super::address::{Use, claimed_host};
+use super::address::{Use, claimed_host, of_each_family};
 use super::{Context, Names, quota, value};
 use crate::state::ConnectionState;
 
@@ -28,8 +30,15 @@ fn endpoint(
     let name = context.name(raw.name.as_ref());
     let network = context.resolve(&names.networks, raw.virtual_network.as_ref());
     let service = context.resolve(&names.services, raw.private_link_service.as_ref());
-    let text = raw.private_ip_address.as_ref();
-    let address = claimed_host(context, text, network, networks, Use::Endpoint);
+    let texts = raw.private_ip_address.as_deref();
+    let addresses = texts.and_then(|texts| {
+        let host = |context: &mut Context, text: &Text| {
+            claimed_host(context, Some(text), network, networks, Use::Endpoint)
+        };
+        let addresses = of_each_family(context, texts, host)?;
+        let network = networks.get(network?)?.as_ref()?;
+        in_one_subnet(context, texts, network, addresses).then_some(addresses)
+    });
     let request_message = raw.request_message.as_ref().and_then(|text| message(context, text));
     let connection_state = raw.connection_state.as_ref().and_then(|text| state(context, text));
     let flows_reserved = quota::flows(context, raw.flows_reserved.as_ref(), 0)?;
@@ -37,7 +46,7 @@ fn endpoint(
     Some(PrivateEndpoint {
         name: name?,
         virtual_network: network?,
-        address: address?,
+        addresses: addresses?,
         service: service?,
         request_message,
         connection_state,
@@ -45,6 +54,27 @@ fn endpoint(
         flows_reserved,
         flows_max,
     })
+}
+
+/// Both addresses of an endpoint are in the same subnet, or neither is in one: its policies are
+/// those of one subnet.
+fn in_one_subnet(
+    context: &mut Context,
+    texts: &[Text],
+    network: &VirtualNetwork,
+    addresses: Addresses,
+) -> bool {
+    let subnet = |address| network.subnets.iter().position(|subnet| subnet.contains(address));
+    let mut subnets = addresses.iter().map(subnet);
+    let first = subnets.next();
+    let agrees = subnets.all(|other| Some(other) == first);
+    if let Some(text) = texts.last().filter(|_| !agrees) {
+        let problem = format!("{addresses} are not in one subnet of \"{}\"", network.name);
+        let cure = "give a subnet a prefix of each family, address_prefix = [\"10.0.0.0/24\", \
+            \"fd00:1::/64\"], and choose both addresses there";
+        context.error(&text.place, problem, cure);
+    }
+    agrees
 }
 
 fn message(context: &mut Context, text: &Text) -> Option<String> {

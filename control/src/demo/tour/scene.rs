@@ -40,11 +40,10 @@ pub(super) fn show(tour: &mut Tour<'_>) -> Result<(), Trouble> {
 /// The client has the same address twice, and so has the endpoint: that is the point.
 fn endpoints(tour: &mut Tour<'_>) -> Result<(), Trouble> {
     let endpoints = tour.daemon.endpoints()?;
-    let seen = endpoints.iter().map(|endpoint| {
-        format!(
-            "{} {} {}",
-            endpoint.virtual_network, endpoint.private_ip_address, endpoint.connection_state
-        )
+    let seen = endpoints.iter().flat_map(|endpoint| {
+        let (network, state) = (&endpoint.virtual_network, endpoint.connection_state);
+        let addresses = endpoint.private_ip_addresses.iter();
+        addresses.map(move |address| format!("{network} {address} {state}"))
     });
     let expected = [
         format!("consumer-a {ENDPOINT} {}", ConnectionState::Approved),

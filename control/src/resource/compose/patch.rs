@@ -28,7 +28,8 @@ pub fn patch(estate: &Estate, now: &Config, steps: &[Step], undo: &[Step]) -> Op
         (None, None) => Move::Stay,
         (at, Some(new)) => {
             let composed = one(estate, new, network(estate, now, new)?, service(estate, now, new)?);
-            if is_claimed(now, composed.virtual_network, composed.address, &name) {
+            let mut addresses = composed.addresses.ips();
+            if addresses.any(|it| is_claimed(now, composed.virtual_network, it, &name)) {
                 return None;
             }
             match at {
@@ -72,10 +73,9 @@ fn place(estate: &Estate, now: &Config, step: &Step) -> usize {
 
 /// Whether anything but the endpoint of this name has an address.
 fn is_claimed(now: &Config, network: usize, address: std::net::IpAddr, name: &Name) -> bool {
-    let endpoints = now
-        .endpoints
-        .iter()
-        .any(|one| (one.virtual_network, one.address) == (network, address) && one.name != *name);
+    let endpoints = now.endpoints.iter().any(|one| {
+        one.virtual_network == network && one.addresses.contains(address) && one.name != *name
+    });
     let balancers = now.load_balancers.iter().filter(|one| one.virtual_network == network);
     let mut backends = balancers.flat_map(|balancer| {
         let translated = balancer.inbound_nat_rules.iter().map(|rule| rule.backend_address);

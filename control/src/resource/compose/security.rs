@@ -38,8 +38,8 @@ impl Composer<'_> {
             let Resource::Endpoint(endpoint) = endpoint else { continue };
             let Some(&at) = self.networks.get(&endpoint.place.subnet.network) else { continue };
             for group in &endpoint.app_groups {
-                let place = (at, endpoint.place.address);
-                members.entry(group.clone()).or_default().push(place);
+                let places = endpoint.addresses().ips().map(|address| (at, address));
+                members.entry(group.clone()).or_default().extend(places);
             }
         }
         members

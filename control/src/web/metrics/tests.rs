@@ -43,7 +43,7 @@ pub(super) fn said() -> Said {
         "forwarded_bytes": 4000, "consumed": 8, "held": 0, "dropped": 2,
     });
     let endpoint = json!({
-        "name": "pe-\"a\"", "virtual_network": "a", "private_ip_address": "10.0.0.5",
+        "name": "pe-\"a\"", "virtual_network": "a", "private_ip_addresses": ["10.0.0.5"],
         "private_link_service": "web", "connection_state": "Approved", "description": "",
         "request_message": null, "link_id": 7,
         "flows": 5, "flows_reserved": 0, "flows_max": null,

@@ -1,15 +1,16 @@
 //! Both families by Azure's client: dual-stack subnets, a frontend and NAT IPs of IPv6, backends of
-//! both families under one probe, an endpoint of IPv6. curl and nginx say what it comes to.
+//! both families under one probe, endpoints of IPv6 and of both families. curl and nginx say what
+//! it comes to.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream};
 
 use lab::Process;
 use rustix::process::Signal;
 use serde_json::json;
 
 use super::super::web::{Site, curl_at, start_nginx_at};
-use super::restart;
 use super::sdk::Sdk;
+use super::{SILENCE, restart};
 use crate::case::{Failure, Outcome, PATIENCE, wait_until};
 use crate::world::{BACKENDS, World, port};
 
@@ -33,6 +34,9 @@ pub(super) fn all(world: &mut World, python: &str) -> Outcome {
     let mut sdk = Sdk::start(world, python)?;
     provide(&mut sdk)?;
     let endpoint = consume(&mut sdk)?;
+    for address in both() {
+        serves(world, address)?;
+    }
     serves(world, endpoint)?;
     crash(world, &mut sdk, python, endpoint)?;
     probed(world, servers, endpoint)?;
@@ -62,6 +66,10 @@ fn consume(sdk: &mut Sdk) -> Result<IpAddr, Failure> {
     sdk.refused("dual_endpoint pe-6 IPv6 fd00::2", "PrivateIPAddressInReservedRange")?;
     let made = sdk.ok("dual_endpoint pe-6 IPv6")?;
     ensure!(made == json!(["IPv6", [["fd00::4", "IPv6"]]]), "the endpoint is {made}");
+    let both = sdk.ok("dual_endpoint pe-both DualStack 10.0.0.9")?;
+    let wanted = json!(["DualStack", [["10.0.0.9", "IPv4"], ["fd00::5", "IPv6"]]]);
+    ensure!(both == wanted, "the endpoint of both families is {both}");
+    sdk.ok("decide pe-both Approved")?;
     sdk.refused("dual_endpoint pe-7 IPv6 fd00::4", "PrivateIPAddressInUse")?;
     sdk.ok("decide pe-6 Approved")?;
     Ok(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 4).into())
@@ -93,7 +101,22 @@ fn crash(world: &mut World, sdk: &mut Sdk, python: &str, endpoint: IpAddr) -> Ou
     let made = sdk.ok("dual_service IPv4 IPv6")?;
     ensure!(made[1] == json!(["fd01::4", "IPv6"]), "a replaced service has {made}");
     wait_for_healthy(world, 2)?;
+    for address in both() {
+        serves(world, address)?;
+    }
+    // One decision is about both of its addresses.
+    sdk.ok("decide pe-both Rejected")?;
+    for address in both() {
+        let to = SocketAddr::new(address, 80);
+        let call = || TcpStream::connect_timeout(&to, SILENCE).is_err();
+        ensure!(world.a().namespace().run(call)?, "{to} answers after the rejection");
+    }
     serves(world, endpoint)
+}
+
+/// Where the endpoint of both families is.
+fn both() -> [IpAddr; 2] {
+    [[10, 0, 0, 9].into(), Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 5).into()]
 }
 
 /// The server of IPv6 ends, and the other serves alone.
