@@ -19,6 +19,7 @@ use super::{Arrival, Engine, Verdict};
 use crate::classify::classify;
 use crate::device::Frame;
 use crate::drop_reason::DropReason;
+use crate::flow::State;
 use crate::fragment::{DatagramIndex, DatagramKey, Datagrams, Part};
 use crate::packet::fragment::{Fragment, identification, set_identification};
 use crate::packet::{FlowKey, Packet};
@@ -224,13 +225,16 @@ impl Engine {
             Course::Refused(reason) => return Err(reason),
             Course::Peer(worker) => return Ok(Verdict::HandOver(worker)),
         };
-        // Its number may be another flow's by now.
-        let is_same = self.flows.get(number).is_some_and(|flow| flow.key() == key);
-        if !is_same {
+        // It may be over by now, and its number another's.
+        let found = self.flows.lookup(&key, key.hash(&self.table_keys));
+        if found != Some(number) || self.has_expired(number, now) {
             return Err(DropReason::FragmentTimeout);
         }
         self.revalidate(number, now)?;
         let flow = self.flows.get(number).ok_or(DropReason::Internal)?;
+        if flow.state == State::Resetting {
+            return Err(DropReason::ConnectionReset);
+        }
         let rewrite = flow.rewrite(sent);
         let wire_bytes = fragment.judge_crossing(rewrite.to.family())?;
         let neighbor = flow.neighbor();
