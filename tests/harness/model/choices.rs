@@ -11,6 +11,7 @@ use dataplane::snapshot::{RulePlan, ServicePlan, UdpTracking};
 use dataplane::types::{Protocol, WorkerId};
 
 use super::expect::Socket;
+use super::fragment::DatagramKey;
 use super::quota::{Newcomer, is_unprotected};
 use super::rules::{COLLECT_TICKS, Flow, Key, Model, PoolKey};
 use super::wanted::{Takers, affinity, port_behind, takers, wants};
@@ -85,6 +86,8 @@ pub(super) trait Seen {
     fn has_moved(&self, key: &Key) -> bool;
     /// How many unanswered flows gave way so far.
     fn displaced(&self) -> u64;
+    /// The worker at which fragments between two addresses meet.
+    fn meeting(&self, datagram: &DatagramKey) -> usize;
 
     /// Whether a flow is still in the table, expired or not.
     fn has(&self, key: &Key) -> bool {

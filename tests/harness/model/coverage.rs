@@ -23,6 +23,8 @@ pub struct Coverage {
     pub(super) floated: u64,
     /// Answers to health probes.
     pub(super) taken_up: u64,
+    /// Later fragments that followed their first one, by whether they came and left over IPv6.
+    pub(super) followed: [[u64; 2]; 2],
     /// What engines counted.
     pub(super) counters: Counters,
     /// Flows that were opened, by whether their clients' and their backends' addresses are of IPv6.
@@ -35,17 +37,8 @@ pub struct Coverage {
     pub(super) told: BTreeMap<FlowEvent, u64>,
 }
 
-/// Only a bug of adit's reaches the first, and the second needs more flows than worlds have; the
-/// others need services that reassemble fragments, and those are not in the model: scripts and
-/// random operations show them.
-const OUT_OF_REACH: [DropReason; 6] = [
-    DropReason::Internal,
-    DropReason::ProxyHeadersFull,
-    DropReason::FragmentTiny,
-    DropReason::FragmentOverlap,
-    DropReason::FragmentLimit,
-    DropReason::FragmentTimeout,
-];
+/// Only a bug of adit's reaches the first, and the second needs more flows than worlds have.
+const OUT_OF_REACH: [DropReason; 2] = [DropReason::Internal, DropReason::ProxyHeadersFull];
 
 impl Coverage {
     /// Adds what others reached.
@@ -57,9 +50,11 @@ impl Coverage {
         self.taken_up += other.taken_up;
         self.floated += other.floated;
         self.counters.add(&other.counters);
-        for (own, more) in
-            [(&mut self.opened, &other.opened), (&mut self.reported, &other.reported)]
-        {
+        for (own, more) in [
+            (&mut self.opened, &other.opened),
+            (&mut self.reported, &other.reported),
+            (&mut self.followed, &other.followed),
+        ] {
             for (sum, count) in own.as_flattened_mut().iter_mut().zip(more.as_flattened()) {
                 *sum += count;
             }
@@ -96,6 +91,10 @@ impl Coverage {
             ("errors from IPv4 to IPv6", self.reported[0][1]),
             ("errors from IPv6 to IPv4", self.reported[1][0]),
             ("errors within IPv6", self.reported[1][1]),
+            ("fragments within IPv4", self.followed[0][0]),
+            ("fragments from IPv4 to IPv6", self.followed[0][1]),
+            ("fragments from IPv6 to IPv4", self.followed[1][0]),
+            ("fragments within IPv6", self.followed[1][1]),
             ("echo over IPv4", self.echoed[0]),
             ("echo over IPv6", self.echoed[1]),
             ("flows_closed", counters.flows_closed),

@@ -23,7 +23,7 @@ use crate::random::Random;
 use crate::script::packet::Described;
 
 /// Kinds of operations, and the most that each may weigh.
-const WEIGHTS: [u16; 15] = [400, 400, 50, 120, 100, 12, 8, 6, 8, 4, 4, 1_200, 120, 40, 20];
+const WEIGHTS: [u16; 16] = [400, 400, 50, 120, 100, 12, 8, 6, 8, 4, 4, 1_200, 120, 40, 100, 20];
 
 /// Draws the operations of one world.
 pub(super) struct Draw {
@@ -43,6 +43,8 @@ pub(super) struct Draw {
     narrow: usize,
     /// What comes next.
     pub(super) next: Vec<Op>,
+    /// Fragments that come among what else does, the next one last.
+    pub(super) pieces: Vec<Op>,
 }
 
 /// Where adit has no address of IPv6 at first, clients speak it as rarely as this.
@@ -77,11 +79,14 @@ impl Draw {
             beginnings.extend((0..4).map(|at| (Knob::Family, at, random.word() % 3)));
             beginnings.extend((0..2).map(|at| (Knob::Families, at, random.word() % 16)));
         }
+        if random.one_in(2) {
+            beginnings.extend((0..2).map(|at| (Knob::Fragments, at, 1)));
+        }
         if random.one_in(3) {
             let value = *random.pick(&[3, 3, 7, 1]);
             beginnings.push((Knob::Peering, random.word() % 2, value));
         }
-        let (next_link, next) = (1_000, Vec::new());
+        let (next_link, next, pieces) = (1_000, Vec::new(), Vec::new());
         let draw = Draw {
             random,
             weights,
@@ -93,6 +98,7 @@ impl Draw {
             beginnings,
             narrow,
             next,
+            pieces,
         };
         (shape, draw)
     }
@@ -112,6 +118,9 @@ impl Draw {
         }
         if let Some(next) = self.next.pop() {
             return next;
+        }
+        if let Some(piece) = self.pieces.pop_if(|_| self.random.one_in(2)) {
+            return piece;
         }
         let mut at = self.random.below(self.weights.iter().sum());
         let mut kind = 0;
@@ -134,6 +143,7 @@ impl Draw {
             11 => self.talk(model).unwrap_or_else(|| self.ask(model)),
             12 => self.report(model).unwrap_or_else(|| self.ask(model)),
             13 => self.ping(model),
+            14 => self.cut(model).unwrap_or_else(|| self.ask(model)),
             _ => Op::Deliver,
         }
     }

@@ -96,7 +96,7 @@ impl Model {
         self.echoed[usize::from(is_ipv6)] += 1;
         let sum_at = 14 + if is_ipv6 { 42 } else { 22 };
         let (verdict, image) = (Verdict::Reply(ingress), Some(shape.encode()));
-        Ok(Expected { verdict, image, zero_at: Some(sum_at), has_new_id: false })
+        Ok(Expected { image, zero_at: Some(sum_at), ..verdict.into() })
     }
 }
 

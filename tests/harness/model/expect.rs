@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use dataplane::device::{Checksum, Frame, Offload, Segmentation, SegmentationKind};
 
-use super::form::{Mac, Packet};
+use super::form::{Mac, Packet, upper};
 use crate::address::octets;
 use crate::encode::{Image, TCP, UDP};
 use crate::sum::{add, pseudo_header, sum};
@@ -62,6 +62,24 @@ pub(super) fn translate(
     Translated { image, transport_at: at, has_new_id }
 }
 
+/// The frame that a fragment without ports must become, but for its identification.
+pub(super) fn translate_later(
+    input: &Image,
+    packet: &Packet,
+    addresses: (IpAddr, IpAddr),
+    (from, to): (Mac, Mac),
+) -> Translated {
+    let body = &input.bytes[packet.transport_at..packet.end];
+    let (header, has_new_id) = header(input, packet, addresses, body.len());
+    let mut bytes = [&to[..], &from[..], &header, body].concat();
+    let transport_at = bytes.len() - body.len();
+    if packet.is_ipv6() == addresses.0.is_ipv6() {
+        bytes.extend(&input.bytes[packet.end..]);
+    }
+    let image = Image { bytes, offload: input.offload, fault: input.fault };
+    Translated { image, transport_at, has_new_id }
+}
+
 /// The segment with its changes, and whether its data was cut off.
 fn edited(input: &Image, packet: &Packet, edits: &[Edit]) -> (Vec<u8>, bool) {
     let mut segment = input.bytes[packet.transport_at..packet.end].to_vec();
@@ -89,7 +107,7 @@ fn header(
 ) -> (Vec<u8>, bool) {
     let was = &input.bytes[14..packet.transport_at];
     let addresses = [octets(source), octets(destination)].concat();
-    let (to_ipv6, mut has_new_id) = (source.is_ipv6(), false);
+    let (to_ipv6, mut has_new_id) = (source.is_ipv6(), packet.piece.is_some());
     let mut header = match (packet.is_ipv6(), to_ipv6) {
         (false, false) | (true, true) => was.to_vec(),
         (false, true) => {
@@ -97,16 +115,27 @@ fn header(
             let mut header =
                 vec![0x60 | class >> 4, class << 4, 0, 0, 0, 0, packet.protocol, was[8]];
             header.resize(40, 0);
+            if let Some(piece) = packet.piece {
+                header[6] = 44;
+                let place = u16::try_from(piece.start).unwrap() | u16::from(piece.more);
+                header.extend([packet.protocol, 0]);
+                header.extend(place.to_be_bytes());
+                header.extend([0; 4]);
+            }
             header
         }
         (true, false) => {
             // What may be too large for somebody behind may not be cut, or RFC 7915 5.1.
-            let is_large = packet.wire_bytes_as(false) > 1_260;
-            has_new_id = !is_large;
+            let is_large = packet.piece.is_none() && packet.wire_bytes_as(false) > 1_260;
+            has_new_id |= !is_large;
             let (class, dont_fragment) = (was[0] << 4 | was[1] >> 4, u8::from(is_large) << 6);
             let mut header =
                 vec![0x45, class, 0, 0, 0, 0, dont_fragment, 0, was[7], packet.protocol];
             header.resize(20, 0);
+            if let Some(piece) = packet.piece {
+                let place = u16::try_from(piece.start / 8).unwrap() | u16::from(piece.more) << 13;
+                header[6..8].copy_from_slice(&place.to_be_bytes());
+            }
             header
         }
     };
@@ -214,12 +243,37 @@ pub(super) fn is_right(bytes: &[u8], packet: &Packet) -> bool {
 
 /// A frame with the identification of another, which adit has chosen.
 pub(super) fn with_id_of(image: &Image, chosen: &[u8]) -> Image {
+    id_of(chosen).map_or(image.clone(), |id| with_id(image, id))
+}
+
+/// A frame with another identification.
+pub(super) fn with_id(image: &Image, id: u32) -> Image {
     let mut image = image.clone();
-    if let Some(id) = chosen.get(18..20) {
-        image.bytes[18..20].copy_from_slice(id);
-        write_header_sum(&mut image.bytes[14..34]);
+    let id = id.to_be_bytes();
+    match ipv6_id_at(&image.bytes) {
+        Some(at) => image.bytes[at..at + 4].copy_from_slice(&id),
+        None => {
+            let end = 14 + usize::from(image.bytes[14] & 15) * 4;
+            image.bytes[18..20].copy_from_slice(&id[2..]);
+            write_header_sum(&mut image.bytes[14..end]);
+        }
     }
     image
+}
+
+/// The identification of a frame: of IPv6 only fragments have one.
+pub(super) fn id_of(bytes: &[u8]) -> Option<u32> {
+    if bytes.get(14)? >> 4 == 4 {
+        return Some(u16::from_be_bytes([*bytes.get(18)?, *bytes.get(19)?]).into());
+    }
+    let at = ipv6_id_at(bytes)?;
+    Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+fn ipv6_id_at(bytes: &[u8]) -> Option<usize> {
+    let ip = bytes.get(14..).filter(|ip| ip.first().is_some_and(|first| first >> 4 == 6))?;
+    let upper = upper(ip).ok()?;
+    upper.piece.map(|_| 14 + upper.body - 4)
 }
 
 /// Whether a frame is as expected. A wrong TCP checksum and a partial one may spell zero either

@@ -34,6 +34,10 @@ pub(super) struct Packet {
     /// Bytes of the largest IP packet that leaves because of it, if it leaves as it came.
     pub(super) wire_bytes: usize,
     pub(super) partial: bool,
+    /// The part of its datagram that it has, if it is a fragment.
+    pub(super) piece: Option<Piece>,
+    /// Why it cannot become one of the other family.
+    pub(super) stays: Option<DropReason>,
 }
 
 impl Packet {
@@ -56,7 +60,10 @@ impl Packet {
         let own = self.transport_at - 14;
         match self.is_ipv6() == is_ipv6 {
             true => self.wire_bytes,
-            false => self.wire_bytes - own + header_bytes(is_ipv6),
+            false => {
+                let piece = if is_ipv6 && self.piece.is_some() { 8 } else { 0 };
+                self.wire_bytes - own + header_bytes(is_ipv6) + piece
+            }
         }
     }
 }
@@ -93,7 +100,7 @@ fn wide_address(bytes: &[u8], at: usize) -> Ipv6Addr {
     <[u8; 16]>::try_from(&bytes[at..at + 16]).unwrap().into()
 }
 
-fn mac(bytes: &[u8], at: usize) -> Mac {
+pub(super) fn mac(bytes: &[u8], at: usize) -> Mac {
     bytes[at..at + 6].try_into().unwrap()
 }
 
@@ -310,6 +317,8 @@ fn packet(
         wire_bytes: segment_bytes
             .map_or(total, |bytes| total.min(header + transport_header + bytes)),
         partial,
+        piece: None,
+        stays: None,
     })
 }
 
@@ -318,14 +327,10 @@ fn transport(segment: &[u8], protocol: u8) -> Result<usize, DropReason> {
     match protocol {
         TCP => {
             let header = segment.get(12).map_or(0, |byte| usize::from(byte >> 4) * 4);
-            if segment.len() < 20 || header < 20 || header > segment.len() {
+            if segment.len() < 20 || header > segment.len() {
                 return Err(DropReason::TcpHeaderInvalid);
             }
-            let bits = segment[13] & (flags::SYN | flags::FIN | flags::RST | flags::ACK);
-            let syn_and_end = bits & flags::SYN != 0 && bits & (flags::FIN | flags::RST) != 0;
-            if syn_and_end || bits & !flags::FIN == 0 {
-                return Err(DropReason::TcpFlagsInvalid);
-            }
+            judge_tcp(segment)?;
             Ok(header)
         }
         UDP => {
@@ -335,6 +340,19 @@ fn transport(segment: &[u8], protocol: u8) -> Result<usize, DropReason> {
         }
         _ => Err(DropReason::ProtocolUnsupported),
     }
+}
+
+/// The control bits of a TCP header.
+pub(super) fn judge_tcp(segment: &[u8]) -> Result<u8, DropReason> {
+    if segment[12] >> 4 < 5 {
+        return Err(DropReason::TcpHeaderInvalid);
+    }
+    let bits = segment[13] & (flags::SYN | flags::FIN | flags::RST | flags::ACK);
+    let syn_and_end = bits & flags::SYN != 0 && bits & (flags::FIN | flags::RST) != 0;
+    if syn_and_end || bits & !flags::FIN == 0 {
+        return Err(DropReason::TcpFlagsInvalid);
+    }
+    Ok(segment[13])
 }
 
 /// What a kernel still has to do must suit the packet.

@@ -13,7 +13,7 @@ use pnet_base::MacAddr;
 use super::expect::with_id_of;
 use super::form::{Mac, Resolution};
 use super::peering::is_told;
-use super::rules::{Expected, Generation, Key, Model};
+use super::rules::{Expected, Generation, Key, Model, Worker};
 use super::wanted::scope_of;
 use crate::encode::{ArpShape, Image};
 use crate::ndp::NdpShape;
@@ -24,7 +24,7 @@ const FRESH: u64 = 3_000;
 const PATIENCE: u64 = 100;
 /// Ticks after which a next hop that does not answer is forgotten.
 const FORGOTTEN: u64 = 4_000;
-/// Ticks that a packet waits.
+/// Ticks that a packet waits, for a next hop or for its datagram's first fragment.
 const WAIT: u64 = 200;
 
 /// A packet of a flow that waits.
@@ -198,6 +198,13 @@ impl Model {
         }
         let now = self.now;
         self.drop_held(worker, |held| now - held.since >= WAIT);
+        self.drop_fragments(worker, |since| now - since >= WAIT);
+    }
+
+    /// How many packets wait, for next hops or first fragments.
+    pub(super) fn count_waiting(&self, worker: usize) -> usize {
+        let Worker { held, datagrams, .. } = &self.workers[worker];
+        held.len() + datagrams.waiting()
     }
 
     /// Packets that waited in vain.
@@ -206,7 +213,6 @@ impl Model {
         let before = worker.held.len();
         worker.held.retain(|held| !over(held));
         let dropped = (before - worker.held.len()) as u64;
-        worker.counters.held = worker.held.len() as u64;
         worker.counters.dropped[DropReason::NeighborUnreachable.slot()] += dropped;
     }
 
@@ -235,7 +241,6 @@ impl Model {
             image.bytes[6..12].copy_from_slice(&from);
             released.push((device, image));
         }
-        self.workers[worker].counters.held = self.workers[worker].held.len() as u64;
         released
     }
 
@@ -258,6 +263,7 @@ impl Model {
             self.announcements.restart();
         }
         self.drop_held(worker, |_| true);
+        self.drop_fragments(worker, |_| true);
         let oldest = self.workers.iter().map(|worker| worker.generation).min().unwrap_or(0);
         self.generations.retain(|number, _| *number >= oldest);
     }

@@ -52,7 +52,7 @@ fn word(bytes: &[u8], at: usize) -> u16 {
     u16::from_be_bytes([bytes[at], bytes[at + 1]])
 }
 
-fn ends(ip: &[u8]) -> (IpAddr, IpAddr) {
+pub(super) fn ends(ip: &[u8]) -> (IpAddr, IpAddr) {
     let four = |at: usize| IpAddr::from(<[u8; 4]>::try_from(&ip[at..at + 4]).unwrap());
     let sixteen = |at: usize| IpAddr::from(<[u8; 16]>::try_from(&ip[at..at + 16]).unwrap());
     if ip[0] >> 4 == 6 { (sixteen(8), sixteen(24)) } else { (four(12), four(16)) }
@@ -255,7 +255,7 @@ impl Quote {
 }
 
 /// The service of an address of adit's.
-fn service_at(plan: &Plan, scope: u16, address: IpAddr) -> Option<&ServicePlan> {
+pub(super) fn service_at(plan: &Plan, scope: u16, address: IpAddr) -> Option<&ServicePlan> {
     match reached(plan, scope, address).ok()? {
         Local::Endpoint(endpoint) => plan.services.get(endpoint.service.slot()),
         Local::NatIp => {
@@ -409,7 +409,7 @@ impl Model {
         self.reported[usize::from(carried.from_ipv6)][usize::from(carried.to_ipv6)] += 1;
         let image = Some(shape.encode());
         let verdict = Verdict::Forward(hop.0);
-        Ok(Expected { verdict, image, zero_at, has_new_id: false })
+        Ok(Expected { image, zero_at, ..verdict.into() })
     }
 }
 

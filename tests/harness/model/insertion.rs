@@ -94,7 +94,8 @@ fn said(input: &Image, packet: &Packet) -> Said {
 
 /// Whether the checksum is right, as far as anybody can tell.
 fn is_intact(input: &Image, packet: &Packet) -> bool {
-    packet.partial || is_right(&input.bytes, packet)
+    // Of a fragment nobody can tell.
+    packet.partial || packet.piece.is_some() || is_right(&input.bytes, packet)
 }
 
 fn data_bytes(input: &Image, packet: &Packet) -> usize {
@@ -160,10 +161,15 @@ impl Model {
             return Ok(Fate::Passes(Vec::new()));
         }
         if packet.has(flags::SYN) {
-            return Ok(Fate::Passes(stripped(input, packet)));
+            // What a fragment leaves out nobody can look into.
+            return match packet.piece {
+                Some(_) => Err(DropReason::ProxyHeaderEarly),
+                None => Ok(Fate::Passes(stripped(input, packet))),
+            };
         }
         let (resets, heard) = (packet.has(flags::RST), said(input, packet));
-        let is_bare = data_bytes(input, packet) == 0 && !packet.has(flags::FIN);
+        let has_no_data = data_bytes(input, packet) == 0 && packet.piece.is_none();
+        let is_bare = has_no_data && !packet.has(flags::FIN);
         let forges = |first| !is_bare && is_before(heard.sequence, first);
         match &flow.lead {
             Lead::Owed(_) if resets => return Ok(Fate::Passes(Vec::new())),

@@ -12,22 +12,21 @@ use dataplane::engine::{
     Arrival, Engine, EngineConfig, Origin, Outcome, Session, Verdict, Verdicts,
 };
 use dataplane::fast_path::InterfaceNumber;
-use dataplane::flow::State as FlowState;
 use dataplane::generation::Generation;
 use dataplane::limits::BATCH_FRAMES_MAX;
 use dataplane::nat::{Holder, Home};
-use dataplane::packet::FlowKey;
-use dataplane::record::{EndReason, FlowEvent, FlowRecord, Recording};
+use dataplane::record::{FlowEvent, FlowRecord, Recording};
 use dataplane::snapshot::Snapshot;
-use dataplane::types::{Address, DeviceIndex, FlowIndex, Instant, Tick, WorkerId};
+use dataplane::types::{DeviceIndex, FlowIndex, Instant, Tick, WorkerId};
 
 use super::accounts::Bases;
-use super::choices::{Choice, SQUATTER, Seen};
+use super::choices::{Choice, SQUATTER};
 use super::coverage::Coverage;
 use super::expect::{same_frame, with_id_of};
 use super::form::upper;
+use super::look::{Look, choice_of, key_of};
 use super::op::{Arrive, Op, Rings, WorldShape};
-use super::rules::{Key, Model, PoolKey};
+use super::rules::{Model, PoolKey};
 use super::setup::{Setup, link, link_of_station, nat_ip, target};
 use crate::encode::{Image, TCP, mac_of};
 use crate::fast_path::{Memory, check};
@@ -83,69 +82,6 @@ pub(super) struct Play<'r> {
 
 /// Operations between two looks at all accounts and all that is lent.
 const LOOK_EVERY: u64 = 32;
-
-/// The engine's choices, for one frame.
-struct Look<'a> {
-    engine: &'a Engine,
-    told: &'a [FlowRecord],
-    verdict: Verdict,
-}
-
-fn key_of(key: &FlowKey) -> Key {
-    let client = (key.client.ip(), key.client_port);
-    (key.scope.0, key.protocol as u8, client, (key.endpoint.ip(), key.endpoint_port))
-}
-
-fn choice_of(session: &Session) -> Choice {
-    Choice {
-        nat: (session.nat_ip, session.nat_port),
-        backend: session.backend,
-        target: (session.target, session.backend_port),
-    }
-}
-
-impl Seen for Look<'_> {
-    fn verdict(&self) -> Verdict {
-        self.verdict
-    }
-
-    fn choice(&self, key: &Key) -> Option<(Choice, u32)> {
-        let extent = u32::try_from(self.engine.flows().extent()).unwrap();
-        let flow = |at| Some((self.engine.flows().get(FlowIndex(at))?, at));
-        let mut flows = (0..extent).filter_map(flow);
-        let (flow, number) = flows
-            .find(|(flow, _)| key_of(&flow.key()) == *key && flow.state != FlowState::Resting)?;
-        let ip = |(address, port): (Address, u16)| (address.ip(), port);
-        let (nat, backend, target) = (ip(flow.nat()), flow.backend().ip(), ip(flow.target()));
-        Some((Choice { nat, backend, target }, number))
-    }
-
-    fn resets(&self, key: &Key) -> bool {
-        let extent = u32::try_from(self.engine.flows().extent()).unwrap();
-        let mut flows = (0..extent).filter_map(|at| self.engine.flows().get(FlowIndex(at)));
-        flows.any(|flow| key_of(&flow.key()) == *key && flow.state == FlowState::Resetting)
-    }
-
-    fn rests(&self, ((_, nat_ip, target, protocol), port): &(PoolKey, u16)) -> bool {
-        let extent = u32::try_from(self.engine.flows().extent()).unwrap();
-        let mut flows = (0..extent).filter_map(|at| self.engine.flows().get(FlowIndex(at)));
-        flows.any(|flow| {
-            flow.state == FlowState::Resting
-                && flow.nat() == ((*nat_ip).into(), *port)
-                && flow.target().0 == *target
-                && flow.key().protocol as u8 == *protocol
-        })
-    }
-
-    fn has_moved(&self, key: &Key) -> bool {
-        let moved = FlowEvent::Ended(EndReason::Moved);
-        self.told.iter().any(|record| record.event == moved && key_of(&record.key) == *key)
-    }
-
-    fn displaced(&self) -> u64 {
-        self.engine.counters().flows_displaced
-    }
-}
 
 /// Fails with a message if two things differ.
 pub(super) fn agree<T: PartialEq + std::fmt::Debug>(
@@ -266,6 +202,7 @@ impl<'r> Play<'r> {
         self.coverage.opened = self.model.opened;
         self.coverage.reported = self.model.reported;
         self.coverage.echoed = self.model.echoed;
+        self.coverage.followed = self.model.followed;
         for engine in &self.engines {
             self.coverage.counters.add(engine.counters());
         }
@@ -378,12 +315,20 @@ impl<'r> Play<'r> {
         let mut handed = vec![Vec::new(); self.engines.len()];
         for (at, (device, input)) in frames.iter().enumerate() {
             let verdict = self.rig.verdicts[at];
-            let look = Look { engine: &self.engines[worker], told: &self.told[worker], verdict };
+            let look = Look {
+                engine: &self.engines[worker],
+                told: &self.told[worker],
+                shape: self.shape,
+                verdict,
+            };
             let expected = self.model.arrive(worker, arrival, (*device, input), &look);
             agree("the verdict", &expected.verdict, &verdict)?;
             let frame = &self.rig.batch.frames()[at];
-            if verdict == Verdict::Hold {
+            if verdict == Verdict::Hold && expected.has_new_id {
                 self.model.learn_id(worker, frame.bytes());
+            }
+            if let Some(datagram) = expected.begins {
+                self.model.learn_datagram(worker, datagram, frame.bytes());
             }
             let image = expected.image.map(|image| match expected.has_new_id {
                 true => with_id_of(&image, frame.bytes()),
@@ -440,7 +385,11 @@ impl<'r> Play<'r> {
     /// What workers send by themselves: packets that waited, in order, and requests, in any order.
     fn drain(&mut self) -> Result<(), String> {
         for worker in 0..self.engines.len() {
-            let mut held = self.model.release(worker).into_iter();
+            let mut held = self.model.release(worker);
+            let (told, verdict) = (&self.told[worker][..], Verdict::Consume);
+            let look = Look { engine: &self.engines[worker], told, shape: self.shape, verdict };
+            held.extend(self.model.release_fragments(worker, &look));
+            let mut held = held.into_iter();
             if worker == 0 {
                 self.model.announce();
             }
@@ -468,6 +417,28 @@ impl<'r> Play<'r> {
             expected.sort_by_key(order);
             requests.sort_by_key(order);
             agree("the requests", &expected, &requests)?;
+            self.hand_over_released(worker)?;
+        }
+        Ok(())
+    }
+
+    /// Fragments that waited and that another worker is to be given.
+    fn hand_over_released(&mut self, worker: usize) -> Result<(), String> {
+        let mut expected = self.model.release_to_peers(worker).into_iter();
+        let mut handed = vec![Vec::new(); self.engines.len()];
+        while let Some(peer) = self.engines[worker].poll_hand_over(&mut self.rig.spare) {
+            let (ingress, image) = (self.rig.spare.ingress, image_of(&self.rig.spare));
+            let seen = (usize::from(peer.0), ingress, image);
+            agree("the fragment for another worker", &expected.next().as_ref(), &Some(&seen))?;
+            let bytes = self.rig.spare.bytes().len();
+            if let Some(peer) = self.settle_verdict(worker, Verdict::HandOver(peer), bytes) {
+                let ring = if self.rings == Rings::Slow { &mut self.slow } else { &mut handed };
+                ring[peer].push((ingress, seen.2));
+            }
+        }
+        agree("the fragment for another worker", &expected.next(), &None)?;
+        for (peer, frames) in handed.into_iter().enumerate() {
+            self.process(peer, Arrival::Peer, frames)?;
         }
         Ok(())
     }
@@ -488,7 +459,8 @@ impl<'r> Play<'r> {
                 }
             }
             self.told[worker].extend(std::iter::from_fn(|| engine.poll_record()));
-            let look = Look { engine, told: &self.told[worker], verdict: Verdict::Consume };
+            let (told, verdict) = (&self.told[worker][..], Verdict::Consume);
+            let look = Look { engine, told, shape: self.shape, verdict };
             self.model.advance(worker, &look);
         }
         Ok(())
@@ -553,7 +525,9 @@ impl<'r> Play<'r> {
         for worker in 0..self.engines.len() {
             let unanswered = self.model.count_unanswered(worker) as u64;
             let headers = self.model.count_headers(worker) as u64;
+            let held = self.model.count_waiting(worker) as u64;
             let expected = &mut self.model.workers[worker].counters;
+            expected.held = held;
             (expected.flows_unanswered, expected.proxy_headers_waiting) = (unanswered, headers);
             agree("the counters", &*expected, self.engines[worker].counters())?;
             self.compare_flows(worker)?;

@@ -15,7 +15,7 @@ use dataplane::drop_reason::DropReason;
 use dataplane::engine::{Arrival, Outcome, Verdict};
 use dataplane::limits::{HELD_FRAME_BYTES_MAX, HELD_FRAMES_MAX, HELD_FRAMES_PER_NEIGHBOR_MAX};
 use dataplane::record::{EndReason, FlowRecord};
-use dataplane::snapshot::{EndpointPlan, Plan, RulePlan};
+use dataplane::snapshot::{EndpointPlan, Fragments, Plan, RulePlan};
 use dataplane::stats::Counters;
 use dataplane::types::{DeviceIndex, Direction, LinkId, Timeouts, WorkerId};
 
@@ -26,6 +26,7 @@ use super::echo::Budgets;
 use super::ending::{Rest, data};
 use super::expect::{Socket, Translated, translate};
 use super::form::{self, Form, Mac, Packet};
+use super::fragment::{DatagramKey, Datagrams, opening};
 use super::hops::{Held, Hops};
 use super::insertion::{Fate, Lead};
 use super::peering::reached;
@@ -102,6 +103,7 @@ pub(super) struct Worker {
     pub(super) sweeps: bool,
     /// Echo requests that it may still answer, by network.
     pub(super) echoes: Budgets,
+    pub(super) datagrams: Datagrams,
 }
 
 /// A configuration and the next hops that are known under it.
@@ -120,11 +122,13 @@ pub(super) struct Expected {
     pub(super) zero_at: Option<usize>,
     /// Free, see [`super::expect::Translated`].
     pub(super) has_new_id: bool,
+    /// The datagram that it is the first fragment of, if others will follow it.
+    pub(super) begins: Option<DatagramKey>,
 }
 
 impl From<Verdict> for Expected {
     fn from(verdict: Verdict) -> Expected {
-        Expected { verdict, image: None, zero_at: None, has_new_id: false }
+        Expected { verdict, image: None, zero_at: None, has_new_id: false, begins: None }
     }
 }
 
@@ -149,10 +153,14 @@ pub(super) struct Model {
     /// What connections carried: packets and bytes, by direction.
     pub(super) carried: BTreeMap<Carrier, [[u64; 2]; 2]>,
     pub(super) announcements: Announcements,
+    /// When each identification was last chosen between two addresses.
+    pub(super) under_way: BTreeMap<((IpAddr, IpAddr), u32), u64>,
     /// Flows that were opened, by whether their clients' and their backends' addresses are of IPv6.
     pub(super) opened: [[u64; 2]; 2],
     /// ICMP errors that were carried on, by whether they came and left over IPv6.
     pub(super) reported: [[u64; 2]; 2],
+    /// Later fragments that followed their first one, by whether they came and left over IPv6.
+    pub(super) followed: [[u64; 2]; 2],
     /// Echo requests that were answered, over IPv4 and IPv6.
     pub(super) echoed: [u64; 2],
     /// Choices that were not allowed.
@@ -180,6 +188,7 @@ impl Model {
             told: Vec::new(),
             sweeps: false,
             echoes: Budgets::default(),
+            datagrams: Datagrams::default(),
         };
         let first = Generation { hops: Hops::of(&plan), plan };
         Model {
@@ -196,8 +205,10 @@ impl Model {
             translations: BTreeMap::new(),
             carried: BTreeMap::new(),
             announcements: Announcements::default(),
+            under_way: BTreeMap::new(),
             opened: [[0; 2]; 2],
             reported: [[0; 2]; 2],
+            followed: [[0; 2]; 2],
             echoed: [0; 2],
             complaints: Vec::new(),
         }
@@ -259,6 +270,10 @@ impl Model {
         if matches!(form, Err(DropReason::IcmpUnsupported)) {
             return self.hear_icmp((worker, arrival), (ingress, scope), input, seen);
         }
+        if let Err(unwanted @ (DropReason::Ipv4Fragment | DropReason::Ipv6Fragment)) = form {
+            let place = (ingress, scope);
+            return self.hear_fragment((worker, arrival), place, (input, unwanted), seen);
+        }
         let packet = match form? {
             Form::Arp => {
                 let said = form::arp(&input.bytes)?;
@@ -289,7 +304,7 @@ impl Model {
         }
     }
 
-    fn forward(
+    pub(super) fn forward(
         &mut self,
         (worker, ingress): (usize, DeviceIndex),
         key: Key,
@@ -342,7 +357,9 @@ impl Model {
         let Fate::Passes(edits) = fate else { return Ok(Verdict::Consume.into()) };
         let from = hop.map_or([0; 6], |(device, _)| self.workers[worker].links[&device].mac.0);
         let stations = (from, hop.map_or([0; 6], |(_, mac)| mac));
-        let translated = translate(input, packet, (choice.nat, choice.target), stations, &edits);
+        let mut translated =
+            translate(input, packet, (choice.nat, choice.target), stations, &edits);
+        translated.has_new_id |= self.renumbers(&key, &translated.image);
         let expected = match hop {
             Some((device, _)) => sent(device, translated, packet),
             None => self.wait_for(&key, next_hop, translated)?,
@@ -401,7 +418,14 @@ impl Model {
         let (scope, link) = (scope_of(plan, ingress), self.workers[worker].links.get(&ingress));
         let (Some(scope), Some(link)) = (scope, link) else { return false };
         let form = form::judge(input, link.mac.0, speaks_ipv6(plan, scope));
-        let Ok(Form::Packet(packet)) = form else { return false };
+        let packet = match form {
+            Ok(Form::Packet(packet)) => packet,
+            Err(DropReason::Ipv4Fragment | DropReason::Ipv6Fragment) => {
+                let Some(packet) = opening(input, scope) else { return false };
+                packet
+            }
+            _ => return false,
+        };
         let key = (scope, packet.protocol, packet.source, packet.destination);
         let generation = self.workers[worker].generation;
         let passes = |flow: &Flow| flow.judged == generation && !flow.is_expired(self.now);
@@ -409,7 +433,7 @@ impl Model {
         packet.opens() || is_first()
     }
 
-    fn back(
+    pub(super) fn back(
         &mut self,
         (worker, arrival): (usize, Arrival),
         scope: u16,
@@ -460,8 +484,20 @@ impl Model {
         let edits = self.lead_back(&key, packet, input);
         self.carry(&key, Direction::Return, input);
         let (_, _, client, endpoint) = key;
-        let translated = translate(input, packet, (endpoint, client), (from, mac), &edits);
+        let mut translated = translate(input, packet, (endpoint, client), (from, mac), &edits);
+        translated.has_new_id |= self.renumbers(&key, &translated.image);
         Ok(sent(device, translated, packet))
+    }
+
+    /// Whether what leaves has an identification of adit's own: what may become fragments where a
+    /// service cares for those.
+    fn renumbers(&self, key: &Key, image: &Image) -> bool {
+        let flow = &self.flows[key];
+        let plan = self.plan(flow.worker);
+        let endpoint = plan.endpoints.iter().find(|endpoint| endpoint.link == flow.link);
+        let service = endpoint.and_then(|endpoint| plan.services.get(endpoint.service.slot()));
+        let cares = service.is_some_and(|it| it.treatment.fragments == Fragments::Reassemble);
+        cares && image.bytes[14] >> 4 == 4 && image.bytes[20] & 0x40 == 0
     }
 
     /// The station that the packet leaves from, if it may leave.
@@ -547,7 +583,7 @@ impl Model {
     }
 
     /// A packet waits until its next hop is known, if there is room.
-    fn wait_for(
+    pub(super) fn wait_for(
         &mut self,
         key: &Key,
         next_hop: (u16, IpAddr),
@@ -555,15 +591,14 @@ impl Model {
     ) -> Result<Expected, DropReason> {
         let worker = self.flows[key].worker;
         self.ask(worker, next_hop);
-        let Worker { held, counters, .. } = &mut self.workers[worker];
+        let Worker { held, .. } = &mut self.workers[worker];
         let same = held.iter().filter(|held| held.next_hop == next_hop).count();
         let fits = image.bytes.len() <= HELD_FRAME_BYTES_MAX;
         if !fits || same >= HELD_FRAMES_PER_NEIGHBOR_MAX || held.len() >= HELD_FRAMES_MAX {
             return Err(DropReason::NeighborPending);
         }
         held.push(Held { key: *key, next_hop, since: self.now, image, has_new_id });
-        counters.held += 1;
-        Ok(Verdict::Hold.into())
+        Ok(Expected { has_new_id, ..Verdict::Hold.into() })
     }
 
     /// Time was noticed: flows and waiting packets whose time is over go, flows that the
@@ -619,7 +654,7 @@ impl Model {
     }
 }
 
-fn hand_over(owner: usize) -> Expected {
+pub(super) fn hand_over(owner: usize) -> Expected {
     Verdict::HandOver(WorkerId(u8::try_from(owner).unwrap_or(u8::MAX))).into()
 }
 
@@ -628,13 +663,20 @@ fn sent(device: DeviceIndex, translated: Translated, packet: &Packet) -> Expecte
     let field = if packet.protocol == TCP { 16 } else { 6 };
     let loose = packet.protocol == TCP || packet.partial;
     let zero_at = loose.then_some(transport_at + field);
-    Expected { verdict: Verdict::Forward(device), image: Some(image), zero_at, has_new_id }
+    let verdict = Verdict::Forward(device);
+    Expected { image: Some(image), zero_at, has_new_id, ..verdict.into() }
 }
 
 /// Bytes of a packet as it leaves towards an address, if it can be of that one's family.
-fn judge_crossing(packet: &Packet, to: IpAddr) -> Result<usize, DropReason> {
-    let segment = packet.end - packet.transport_at;
+pub(super) fn judge_crossing(packet: &Packet, to: IpAddr) -> Result<usize, DropReason> {
     let crosses = packet.is_ipv6() != to.is_ipv6();
+    if let Some(reason) = packet.stays.filter(|_| crosses) {
+        return Err(reason);
+    }
+    // A datagram of IPv4 in fragments has to fit, too, when it is put together.
+    let piece = packet.piece.filter(|_| !to.is_ipv6());
+    let before = piece.map_or(0, |piece| piece.start);
+    let segment = before + packet.end - packet.transport_at;
     if crosses && segment + form::header_bytes(to.is_ipv6()) > usize::from(u16::MAX) {
         return Err(DropReason::TooBig);
     }

@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use dataplane::device::Link;
 use dataplane::snapshot::{
-    Access, Balance, DeviceKind, DevicePlan, Ending, EndpointPlan, Gate, IcmpErrors, LeavingPlan,
-    PeeringPlan, Persistence, Plan, PortRange, ProbeSourcePlan, Quota, QuotaPlan, Refusal,
-    RoutePlan, RulePlan, ScopePlan, SecurityGroupPlan, SecurityRule, ServicePlan, Timeouts,
-    Treatment, UdpTracking,
+    Access, Balance, DeviceKind, DevicePlan, Ending, EndpointPlan, Fragments, Gate, IcmpErrors,
+    LeavingPlan, PeeringPlan, Persistence, Plan, PortRange, ProbeSourcePlan, Quota, QuotaPlan,
+    Refusal, RoutePlan, RulePlan, ScopePlan, SecurityGroupPlan, SecurityRule, ServicePlan,
+    Timeouts, Treatment, UdpTracking,
 };
 use dataplane::types::{
     Addresses, DeviceIndex, Family, LinkId, MacAddress, Prefix, Protocol, ProxyDialect, ScopeId,
@@ -123,10 +123,12 @@ pub(super) enum Knob {
     Icmp,
     /// Of an endpoint: 1 answers echo requests.
     Echo,
+    /// Of a service: 1 lets fragments follow their first one.
+    Fragments,
 }
 
 /// A knob, its name, how many of it there are and how many positions it has.
-pub(super) const KNOBS: [(Knob, &str, u32, u32); 27] = [
+pub(super) const KNOBS: [(Knob, &str, u32, u32); 28] = [
     (Knob::Backends, "backends", 2, 32),
     (Knob::NatIps, "nat-ips", 2, 8),
     (Knob::Leaving, "leaving", 2, 16),
@@ -154,6 +156,7 @@ pub(super) const KNOBS: [(Knob, &str, u32, u32); 27] = [
     (Knob::FairShare, "fair-share", 1, 4),
     (Knob::Icmp, "icmp", 2, 2),
     (Knob::Echo, "echo", 4, 2),
+    (Knob::Fragments, "fragments", 2, 2),
 ];
 
 /// The address of IPv6 that stands beside one of IPv4: `fd00:B::C:D` for `10.B.C.D`.
@@ -229,7 +232,8 @@ impl Setup {
             Knob::Weights | Knob::Balance | Knob::Timeouts | Knob::Endings => 0,
             Knob::Gate | Knob::Space | Knob::Routes | Knob::Leaving | Knob::Quota => 0,
             Knob::Proxy | Knob::Probes | Knob::Drained | Knob::Floating => 0,
-            Knob::Family | Knob::Families | Knob::FairShare | Knob::Peering => 0,
+            Knob::Family | Knob::Families | Knob::FairShare => 0,
+            Knob::Peering | Knob::Fragments => 0,
         };
         self.knobs.get(&(knob, of)).copied().unwrap_or(usual)
     }
@@ -397,12 +401,16 @@ impl Setup {
             0 => IcmpErrors::Drop,
             _ => IcmpErrors::Translate,
         };
+        let fragments = match self.get(Knob::Fragments, service) {
+            0 => Fragments::Drop,
+            _ => Fragments::Reassemble,
+        };
         let rules = self.bits(Knob::Rules, service).map(rule).collect();
         ServicePlan {
             scope: ScopeId(scope),
             nat_ips,
             refusal,
-            treatment: Treatment { proxy_protocol, icmp_errors, ..Treatment::default() },
+            treatment: Treatment { proxy_protocol, icmp_errors, fragments, ..Treatment::default() },
             rules,
         }
     }

@@ -23,6 +23,7 @@
 //! `code=`, `sum=`, `flags=`, `to-ip=`.
 
 use std::net::IpAddr;
+use std::ops::Range;
 use std::str::FromStr;
 
 use dataplane::device::FrameFault;
@@ -126,11 +127,10 @@ fn part(range: &str, words: &[&str], side: &Side) -> Result<Described, String> {
     let of = words.iter().position(|word| *word == "of").ok_or("a part is of a packet")?;
     let mut bytes = parse_packet(&words[of + 1..], side)?.encode().bytes;
     let is_ipv6 = bytes[14] >> 4 == 6;
-    let payload = bytes.split_off(if is_ipv6 { 54 } else { 34 });
-    let end = end.min(payload.len());
-    let body = payload.get(start..end).ok_or("no such part")?;
+    let payload_bytes = bytes.len() - if is_ipv6 { 54 } else { 34 };
+    let end = end.min(payload_bytes);
     let mut id = None;
-    let mut more = end < payload.len();
+    let mut more = end < payload_bytes;
     for option in &words[..of] {
         match option.split_once('=').ok_or("an option is NAME=VALUE")? {
             ("id", value) => id = Some(number(value)?),
@@ -139,7 +139,23 @@ fn part(range: &str, words: &[&str], side: &Side) -> Result<Described, String> {
             _ => return Err(format!("no such option of a part: {option}")),
         }
     }
-    let units = u16::try_from(start / 8).map_err(|_| "too far")?;
+    fragment(bytes, start..end, (more, id)).map(Described::Raw)
+}
+
+/// The fragment of a packet without options with these bytes of it, counted behind its IP header:
+/// whether more follow, and another identification.
+///
+/// # Errors
+/// The packet does not have these bytes.
+pub fn fragment(
+    mut bytes: Vec<u8>,
+    range: Range<usize>,
+    (more, id): (bool, Option<u32>),
+) -> Result<Vec<u8>, String> {
+    let is_ipv6 = bytes[14] >> 4 == 6;
+    let payload = bytes.split_off(if is_ipv6 { 54 } else { 34 });
+    let units = u16::try_from(range.start / 8).map_err(|_| "too far")?;
+    let body = payload.get(range).ok_or("no such part")?;
     let long = |_| "too long";
     if is_ipv6 {
         let place = units << 3 | u16::from(more);
@@ -149,7 +165,7 @@ fn part(range: &str, words: &[&str], side: &Side) -> Result<Described, String> {
         bytes.extend(place.to_be_bytes());
         bytes.extend(id.unwrap_or(0_u32).to_be_bytes());
         bytes.extend(body);
-        return Ok(Described::Raw(bytes));
+        return Ok(bytes);
     }
     bytes.extend(body);
     let mut header = MutableIpv4Packet::new(&mut bytes[14..]).ok_or("no IPv4 packet")?;
@@ -162,7 +178,7 @@ fn part(range: &str, words: &[&str], side: &Side) -> Result<Described, String> {
     header.set_checksum(0);
     let checksum = !sum(&bytes[14..34]);
     bytes[24..26].copy_from_slice(&checksum.to_be_bytes());
-    Ok(Described::Raw(bytes))
+    Ok(bytes)
 }
 
 /// `icmp` behind its addresses: its own options and those of the packet around it; behind the word
