@@ -23,6 +23,7 @@ mod op;
 mod peering;
 mod pieces;
 mod play;
+mod problem;
 mod quota;
 mod report;
 mod rules;

@@ -25,6 +25,8 @@ pub struct Coverage {
     pub(super) taken_up: u64,
     /// Later fragments that followed their first one, by whether they came and left over IPv6.
     pub(super) followed: [[u64; 2]; 2],
+    /// ICMP errors of adit's own: too big, time exceeded, prohibited; over IPv4 and IPv6.
+    pub(super) problems: [[u64; 2]; 3],
     /// What engines counted.
     pub(super) counters: Counters,
     /// Flows that were opened, by whether their clients' and their backends' addresses are of IPv6.
@@ -58,6 +60,10 @@ impl Coverage {
             for (sum, count) in own.as_flattened_mut().iter_mut().zip(more.as_flattened()) {
                 *sum += count;
             }
+        }
+        let problems = other.problems.as_flattened();
+        for (sum, count) in self.problems.as_flattened_mut().iter_mut().zip(problems) {
+            *sum += count;
         }
         for (sum, count) in self.echoed.iter_mut().zip(other.echoed) {
             *sum += count;
@@ -97,6 +103,12 @@ impl Coverage {
             ("fragments within IPv6", self.followed[1][1]),
             ("echo over IPv4", self.echoed[0]),
             ("echo over IPv6", self.echoed[1]),
+            ("told too big over IPv4", self.problems[0][0]),
+            ("told too big over IPv6", self.problems[0][1]),
+            ("told time exceeded over IPv4", self.problems[1][0]),
+            ("told time exceeded over IPv6", self.problems[1][1]),
+            ("told prohibited over IPv4", self.problems[2][0]),
+            ("told prohibited over IPv6", self.problems[2][1]),
             ("flows_closed", counters.flows_closed),
             ("flows_revoked", counters.flows_revoked),
             ("flows_moved", counters.flows_moved),

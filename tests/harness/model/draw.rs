@@ -82,6 +82,9 @@ impl Draw {
         if random.one_in(2) {
             beginnings.extend((0..2).map(|at| (Knob::Fragments, at, 1)));
         }
+        if random.one_in(2) {
+            beginnings.extend((0..2).map(|at| (Knob::Answers, at, 7)));
+        }
         if random.one_in(3) {
             let value = *random.pick(&[3, 3, 7, 1]);
             beginnings.push((Knob::Peering, random.word() % 2, value));
@@ -289,8 +292,12 @@ impl Draw {
             3 if shape.protocol == UDP => Sum::Absent,
             _ => Sum::Right,
         };
-        if shape.source.is_ipv6() && random.one_in(3) {
-            shape.extensions = extensions(random, shape.protocol);
+        match random.one_in(3) {
+            true if shape.source.is_ipv6() => {
+                shape.extensions = extensions(random, shape.protocol);
+            }
+            true => shape.fragment_flags = 2,
+            false => {}
         }
         let cut = *random.pick(&[1, 536, 1_400, 1_448, 1_460]);
         let large = length > 1_500 && shape.sum == Sum::Partial;
@@ -451,7 +458,7 @@ impl Draw {
             Knob::Gate | Knob::Space | Knob::Routes | Knob::Drained if usual => 0,
             Knob::Quota if random.one_in(2) => 0,
             Knob::Security if random.one_in(2) => 4,
-            Knob::Leaving => *random.pick(&[7, 7, 15, 0]),
+            Knob::Leaving => *random.pick(&[7, 15, 15, 15]),
             Knob::Family | Knob::Families if self.narrow == NARROW && random.one_in(2) => 0,
             Knob::Device | Knob::Icmp | Knob::Echo if usual => 1,
             Knob::Provider if usual => 2,
@@ -459,7 +466,12 @@ impl Draw {
             Knob::Rules | Knob::Backends if usual => 7,
             _ => random.word() % positions,
         };
-        Op::Set { knob, of, value, late: random.one_in(3) }
+        let late = random.one_in(3);
+        if knob == Knob::Leaving {
+            // They leave indeed, which chance alone hardly ever draws while flows have them.
+            self.next.push(Op::Set { knob: Knob::NatIps, of, value: 4, late: false });
+        }
+        Op::Set { knob, of, value, late }
     }
 
     fn link(&mut self) -> Op {

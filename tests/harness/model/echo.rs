@@ -32,7 +32,7 @@ pub(super) struct Budgets(BTreeMap<u16, (u64, u64)>);
 
 impl Budgets {
     /// Whether there is one more, which is then used.
-    fn spend(&mut self, scope: u16, now: u64) -> bool {
+    pub(super) fn spend(&mut self, scope: u16, now: u64) -> bool {
         let most = u64::from(ICMP_BURST_MAX);
         let (left, since) = self.0.entry(scope).or_insert((most, now));
         (*left, *since) = (most.min(*left + now - *since), now);

@@ -203,6 +203,7 @@ impl<'r> Play<'r> {
         self.coverage.reported = self.model.reported;
         self.coverage.echoed = self.model.echoed;
         self.coverage.followed = self.model.followed;
+        self.coverage.problems = self.model.problems;
         for engine in &self.engines {
             self.coverage.counters.add(engine.counters());
         }

@@ -103,6 +103,8 @@ pub(super) struct Worker {
     pub(super) sweeps: bool,
     /// Echo requests that it may still answer, by network.
     pub(super) echoes: Budgets,
+    /// Errors of its own that it may still send, by network.
+    pub(super) problems: Budgets,
     pub(super) datagrams: Datagrams,
 }
 
@@ -163,6 +165,8 @@ pub(super) struct Model {
     pub(super) followed: [[u64; 2]; 2],
     /// Echo requests that were answered, over IPv4 and IPv6.
     pub(super) echoed: [u64; 2],
+    /// ICMP errors of adit's own: too big, time exceeded, prohibited; over IPv4 and IPv6.
+    pub(super) problems: [[u64; 2]; 3],
     /// Choices that were not allowed.
     pub(super) complaints: Vec<String>,
 }
@@ -188,6 +192,7 @@ impl Model {
             told: Vec::new(),
             sweeps: false,
             echoes: Budgets::default(),
+            problems: Budgets::default(),
             datagrams: Datagrams::default(),
         };
         let first = Generation { hops: Hops::of(&plan), plan };
@@ -209,6 +214,7 @@ impl Model {
             opened: [[0; 2]; 2],
             reported: [[0; 2]; 2],
             followed: [[0; 2]; 2],
+            problems: [[0; 2]; 3],
             echoed: [0; 2],
             complaints: Vec::new(),
         }
@@ -239,6 +245,7 @@ impl Model {
             .unwrap_or_else(|reason| Verdict::Drop(reason).into());
         if let Verdict::Drop(reason) = expected.verdict {
             self.tell_refused(worker, reason, (ingress, input));
+            self.tell_problem(worker, reason, (ingress, input));
         }
         let counters = &mut self.workers[worker].counters;
         match arrival {

@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use dataplane::device::Link;
 use dataplane::snapshot::{
-    Access, Balance, DeviceKind, DevicePlan, Ending, EndpointPlan, Fragments, Gate, IcmpErrors,
-    LeavingPlan, PeeringPlan, Persistence, Plan, PortRange, ProbeSourcePlan, Quota, QuotaPlan,
-    Refusal, RoutePlan, RulePlan, ScopePlan, SecurityGroupPlan, SecurityRule, ServicePlan,
-    Timeouts, Treatment, UdpTracking,
+    Access, Balance, DeviceKind, DevicePlan, Ending, EndpointPlan, Fragments, Gate, IcmpAnswers,
+    IcmpErrors, LeavingPlan, PeeringPlan, Persistence, Plan, PortRange, ProbeSourcePlan, Quota,
+    QuotaPlan, Refusal, RoutePlan, RulePlan, ScopePlan, SecurityGroupPlan, SecurityRule,
+    ServicePlan, Timeouts, Treatment, UdpTracking,
 };
 use dataplane::types::{
     Addresses, DeviceIndex, Family, LinkId, MacAddress, Prefix, Protocol, ProxyDialect, ScopeId,
@@ -125,10 +125,13 @@ pub(super) enum Knob {
     Echo,
     /// Of a service: 1 lets fragments follow their first one.
     Fragments,
+    /// Of a service: what it tells senders of refused packets: bit 0 too big, bit 1 time exceeded,
+    /// bit 2 prohibited.
+    Answers,
 }
 
 /// A knob, its name, how many of it there are and how many positions it has.
-pub(super) const KNOBS: [(Knob, &str, u32, u32); 28] = [
+pub(super) const KNOBS: [(Knob, &str, u32, u32); 29] = [
     (Knob::Backends, "backends", 2, 32),
     (Knob::NatIps, "nat-ips", 2, 8),
     (Knob::Leaving, "leaving", 2, 16),
@@ -157,6 +160,7 @@ pub(super) const KNOBS: [(Knob, &str, u32, u32); 28] = [
     (Knob::Icmp, "icmp", 2, 2),
     (Knob::Echo, "echo", 4, 2),
     (Knob::Fragments, "fragments", 2, 2),
+    (Knob::Answers, "answers", 2, 8),
 ];
 
 /// The address of IPv6 that stands beside one of IPv4: `fd00:B::C:D` for `10.B.C.D`.
@@ -233,7 +237,7 @@ impl Setup {
             Knob::Gate | Knob::Space | Knob::Routes | Knob::Leaving | Knob::Quota => 0,
             Knob::Proxy | Knob::Probes | Knob::Drained | Knob::Floating => 0,
             Knob::Family | Knob::Families | Knob::FairShare => 0,
-            Knob::Peering | Knob::Fragments => 0,
+            Knob::Peering | Knob::Fragments | Knob::Answers => 0,
         };
         self.knobs.get(&(knob, of)).copied().unwrap_or(usual)
     }
@@ -410,9 +414,20 @@ impl Setup {
             scope: ScopeId(scope),
             nat_ips,
             refusal,
-            treatment: Treatment { proxy_protocol, icmp_errors, fragments, ..Treatment::default() },
+            treatment: Treatment {
+                proxy_protocol,
+                icmp_answers: self.icmp_answers(service),
+                icmp_errors,
+                fragments,
+                ..Treatment::default()
+            },
             rules,
         }
+    }
+
+    fn icmp_answers(&self, service: u32) -> IcmpAnswers {
+        let says = |bit: u32| self.get(Knob::Answers, service) >> bit & 1 == 1;
+        IcmpAnswers { too_big: says(0), time_exceeded: says(1), prohibited: says(2) }
     }
 
     fn backend(&self, service: u32, number: u32) -> IpAddr {

@@ -138,6 +138,9 @@ impl Draw {
             3 => {
                 let mtu = *random.pick(&SIZES);
                 shape.payload = pattern(mtu - header + random.below(2));
+                if shape.source.is_ipv4() && random.one_in(2) {
+                    shape.fragment_flags = 2;
+                }
             }
             4 if shape.protocol == UDP => shape.sum = Sum::Absent,
             4 => shape.sum = Sum::Off(random.half()),
