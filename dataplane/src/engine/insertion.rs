@@ -76,12 +76,12 @@ impl Engine {
         now: Tick,
     ) -> Result<Fate, DropReason> {
         let flow = self.flows.get(number).ok_or(DropReason::Internal)?;
-        let is_whole = packet.fragmentation != Fragmentation::First;
         if packet.flags.any(TcpFlags::SYN) {
+            let is_whole = packet.fragmentation != Fragmentation::First;
             return if is_whole { Ok(Fate::Opens) } else { Err(DropReason::ProxyHeaderEarly) };
         }
         let (spoken, data) = splice::read(frame.bytes(), packet).ok_or(DropReason::Internal)?;
-        let says_nothing = data == 0 && is_whole && !packet.flags.any(TcpFlags::FIN);
+        let says_nothing = data == 0 && !packet.flags.any(TcpFlags::FIN);
         match flow.insert() {
             Insert::Nothing => Ok(Fate::Passes),
             Insert::Owed if packet.flags.any(TcpFlags::RST) => Ok(Fate::Passes),
