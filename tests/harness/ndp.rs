@@ -130,6 +130,8 @@ pub struct NdpSeen {
     pub source: IpAddr,
     /// Whom it is about.
     pub target: IpAddr,
+    /// The station in its option, if it has one.
+    pub station: Option<MacAddr>,
     /// Sending station of the frame.
     pub from_mac: MacAddr,
 }
@@ -142,7 +144,13 @@ pub fn read(message: &[u8], source: IpAddr, from_mac: MacAddr) -> Option<NdpSeen
         136 => (false, NeighborAdvertPacket::new(message)?.get_target_addr()),
         _ => return None,
     };
-    Some(NdpSeen { asks, source, target: target.into(), from_mac })
+    let station = match message[24..] {
+        [kind, 1, a, b, c, d, e, f, ..] if kind == if asks { 1 } else { 2 } => {
+            Some(MacAddr::new(a, b, c, d, e, f))
+        }
+        _ => None,
+    };
+    Some(NdpSeen { asks, source, target: target.into(), station, from_mac })
 }
 
 /// The answer of a host that is asked.

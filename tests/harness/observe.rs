@@ -156,6 +156,27 @@ impl Observed {
             other => panic!("not TCP or UDP: {other:?}"),
         }
     }
+
+    /// Who says at which station an address is, in the words of either family, if anybody does.
+    #[must_use]
+    pub fn teller(&self) -> Option<(IpAddr, MacAddr)> {
+        match self {
+            Observed::Arp { sender, sender_mac, .. } => Some((*sender, *sender_mac)),
+            Observed::Ndp(seen) if seen.asks => seen.station.map(|station| (seen.source, station)),
+            Observed::Ndp(seen) => Some((seen.target, seen.station.unwrap_or(seen.from_mac))),
+            _ => None,
+        }
+    }
+
+    /// Whose station is asked for, in the words of either family, if anybody's is.
+    #[must_use]
+    pub fn question(&self) -> Option<IpAddr> {
+        match self {
+            Observed::Arp { operation: 1, target, .. } => Some(*target),
+            Observed::Ndp(seen) if seen.asks => Some(seen.target),
+            _ => None,
+        }
+    }
 }
 
 /// What the bytes of a frame say; `Other` if they are cut off somewhere.

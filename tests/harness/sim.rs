@@ -15,6 +15,7 @@ mod header;
 mod host;
 mod intent;
 mod link;
+mod mark;
 mod nic;
 mod pattern;
 mod program;
@@ -46,6 +47,9 @@ pub struct Report {
     pub worlds: u64,
     /// Of these, worlds in which every transfer had to complete.
     pub mild: u64,
+    /// Worlds by the families of their tenants' and their providers' networks: IPv4 alone, from
+    /// IPv4 to IPv6, from IPv6 to IPv4, IPv6 alone.
+    pub ways: [u64; 4],
     /// Things that happened, each followed by the checkers.
     pub steps: u64,
     /// Packets that adit forwarded.
@@ -78,6 +82,7 @@ impl Report {
         self.hash = self.hash.rotate_left(1) ^ other.hash;
         self.worlds += other.worlds;
         self.mild += other.mild;
+        self.ways.iter_mut().zip(other.ways).for_each(|(mine, theirs)| *mine += theirs);
         self.steps += other.steps;
         self.packets += other.packets;
         self.bytes += other.bytes;
@@ -104,6 +109,11 @@ impl fmt::Display for Report {
             self.steps,
             self.time.as_secs(),
             self.generations
+        )?;
+        let [v4, v4_v6, v6_v4, v6] = self.ways;
+        writeln!(
+            f,
+            "worlds of IPv4 {v4}, of IPv4 to IPv6 {v4_v6}, of IPv6 to IPv4 {v6_v4}, of IPv6 {v6}"
         )?;
         writeln!(
             f,

@@ -17,6 +17,7 @@ fn every_checker_holds_in_the_fixed_worlds() {
     (1..=WORLDS).for_each(|seed| all.add(&play(seed)));
     println!("{all}");
     assert!(all.mild > WORLDS / 6 && all.mild < WORLDS / 2, "{all}");
+    assert!(all.ways.iter().all(|&worlds| worlds > WORLDS / 20), "{all}");
     assert!(all.completed > 10 * WORLDS / 2 && all.generations > 5 * WORLDS, "{all}");
     assert!(all.merged > 10 * WORLDS, "{all}");
     assert!(all.paused > 0 && all.outlived > 0, "some flows idle for minutes: {all:?}");
@@ -30,6 +31,8 @@ fn every_checker_holds_in_the_fixed_worlds() {
         DropReason::TcpNotSyn,
         DropReason::Ipv4Checksum,
         DropReason::Ipv4TotalLength,
+        DropReason::Ipv6PayloadLength,
+        DropReason::NdpInvalid,
         DropReason::NeighborUnreachable,
         DropReason::DeviceDown,
         DropReason::TransmitFull,

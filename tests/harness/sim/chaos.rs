@@ -1,17 +1,15 @@
 //! What people, hosts and strangers do to a world while connections are under way.
 
-use std::net::IpAddr;
-
 use control::state::{ConnectionState, Decision};
 use dataplane::limits::PORTS_PER_POOL;
 use dataplane::nat::Home;
 use pnet_base::MacAddr;
 
 use super::agenda::{MICRO, MILLI, Nanos, SECOND};
-use super::intent::{TCP_PORTS, backend, nat_ip};
+use super::intent::{TCP_PORTS, address, backend, endpoint, nat_ip};
 use super::pattern::{CELL, Stream};
 use super::world::{Event, NOBODY, World, link};
-use crate::address::v4;
+use crate::address::octets;
 use crate::encode::{Shape, TCP, UDP, flags};
 use crate::mac_of;
 
@@ -39,7 +37,7 @@ pub(super) enum Act {
     Detach,
     /// A backend is switched off for a while.
     Silence,
-    /// A backend answers no ARP for a while.
+    /// A backend answers nobody who asks for its station, for a while.
     Mute,
     /// A backend gets another network card.
     MoveBackend,
@@ -96,7 +94,8 @@ impl World {
 
     fn perform(&mut self, act: Act) {
         let service = self.random.below(self.intent.services.len());
-        let some_backend = backend(self.small(self.swarm.backends));
+        let family = self.intent.way.providers;
+        let some_backend = backend(family, self.small(self.swarm.backends));
         match act {
             Act::Reload => self.reload(),
             Act::Garble => self.garble(),
@@ -109,7 +108,7 @@ impl World {
                 self.reload();
             }
             Act::AddNatIp => {
-                let added = nat_ip(self.small(3));
+                let added = nat_ip(family, self.small(3));
                 self.intent.services[service].nat_ips.insert(added);
                 self.reload();
             }
@@ -258,7 +257,8 @@ impl World {
                 self.later(Undo::Voice(at));
             }
             _ => {
-                let [_, b, c, d] = v4(host.address).octets();
+                let octets = octets(host.address);
+                let [.., b, c, d] = octets[..] else { unreachable!("an address has three bytes") };
                 let last = u8::try_from(at).expect("few hosts");
                 let announcement = host.change_mac(MacAddr::new(0x06, fifth, b, c, d, last));
                 let network = host.network;
@@ -294,12 +294,13 @@ impl World {
 
     fn flood(&mut self) {
         let tenant = self.random.below(self.swarm.tenants);
+        let family = self.intent.way.tenants;
         let mut at = self.now;
         for _ in 0..20 + self.random.below(400) {
             let [third, fourth] = self.random.half().to_be_bytes();
             let port = 2_000 + self.random.half() % 60_000;
-            let from = (IpAddr::from([10, 0, 2 + third % 250, fourth]), port);
-            let shape = Shape::tcp(from, (IpAddr::from([10, 0, 0, 5]), TCP_PORTS.0), flags::SYN);
+            let from = (address(family, [10, 0, 2 + third % 250, fourth]), port);
+            let shape = Shape::tcp(from, (endpoint(family, 0), TCP_PORTS.0), flags::SYN);
             self.inject(tenant, shape, at);
             at += self.random.below(20) as Nanos * MICRO;
         }
@@ -346,11 +347,12 @@ impl World {
         let own = if self.intent.is_tenant(network) { [10, 0, 9, 99] } else { [10, 1, 9, 77] };
         let sources = [own, [10, 9, 9, 9], [10, 0, 0, 5], [10, 1, 0, 4], [127, 0, 0, 1]];
         let targets = [[10, 1, 0, 4], [10, 1, 0, 10], [10, 0, 1, 1], [10, 0, 0, 5], [10, 0, 0, 77]];
-        let mut from = IpAddr::from(*self.random.pick(&sources));
-        let to = IpAddr::from(*self.random.pick(&targets));
+        let family = self.intent.family(network);
+        let mut from = address(family, *self.random.pick(&sources));
+        let to = address(family, *self.random.pick(&targets));
         let port_to = *self.random.pick(&[1, 22, 8_080, port]);
         if self.intent.is_tenant(network) && self.intent.is_local(network, to) {
-            from = IpAddr::from([10, 9, 9, 9]);
+            from = address(family, [10, 9, 9, 9]);
         }
         let mut shape = Shape::new(protocol, (from, port), (to, port_to));
         shape.from_mac = mac_of(from);

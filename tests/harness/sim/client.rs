@@ -1,7 +1,6 @@
 //! The application of a client's host: dials, asks, checks what is answered, and ends connections
 //! the way that was planned.
 
-use crate::address::v4;
 use smoltcp::iface::{Context, SocketHandle, SocketSet};
 use smoltcp::socket::{tcp, udp};
 use smoltcp::time::Duration;
@@ -115,7 +114,7 @@ fn call(
     plan.progress = Progress::Open;
     let handle = if plan.is_tcp {
         let mut socket = stream();
-        let remote = (IpAddress::from(v4(plan.endpoint)), TCP_PORTS.0);
+        let remote = (IpAddress::from(plan.endpoint), TCP_PORTS.0);
         socket.connect(context, remote, plan.port).expect("a fresh socket connects");
         sockets.add(socket)
     } else {
@@ -220,7 +219,7 @@ impl Call {
         while let Ok((bytes, meta)) = socket.recv() {
             worked = true;
             let plan = &mut dials.all[self.dial];
-            let from = IpEndpoint::new(v4(plan.endpoint).into(), UDP_PORTS.0);
+            let from = IpEndpoint::new(plan.endpoint.into(), UDP_PORTS.0);
             assert_eq!(meta.endpoint, from, "stream: a datagram of somebody else");
             assert_eq!(first_dial(bytes), Some(stream.dial), "stream: another's datagram");
             let number = u32::from_be_bytes(bytes[12..CELL].try_into().expect("four bytes"));
@@ -241,7 +240,7 @@ impl Call {
         } else if now >= self.retry && plan.answered < limit {
             let mut bytes = vec![0; (limit - plan.answered).min(DATAGRAM)];
             dials.stream(self.dial, false).write(self.sent, &mut bytes);
-            let to = (IpAddress::from(v4(dials.all[self.dial].endpoint)), UDP_PORTS.0);
+            let to = (IpAddress::from(dials.all[self.dial].endpoint), UDP_PORTS.0);
             let _ = socket.send_slice(&bytes, to);
             (self.retry, self.tries) = (now + RETRY, self.tries + 1);
             worked = true;

@@ -1,7 +1,7 @@
 //! A host: a real TCP/IP stack (smoltcp) on one end of a cable, and the application on top of it.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use pnet_base::MacAddr;
 use smoltcp::iface::{Config, Interface, PollResult, SocketSet};
@@ -13,9 +13,10 @@ use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr, IpEndpoint};
 use super::agenda::{MICRO, Nanos};
 use super::client::Client;
 use super::dial::Dials;
+use super::intent::prefix_bits;
 use super::server::Server;
-use crate::address::v4;
 use crate::encode::{ArpShape, flags};
+use crate::ndp::NdpShape;
 use crate::{Observed, observe};
 
 /// The end of a cable as smoltcp sees it.
@@ -78,7 +79,7 @@ pub(super) struct Host {
     pub(super) mac: MacAddr,
     /// Switched off: hears and says nothing.
     pub(super) is_off: bool,
-    /// Says nothing in ARP.
+    /// Says nothing in ARP and Neighbor Discovery.
     pub(super) is_mute: bool,
     /// When it next wants to be polled, as noted in the agenda.
     pub(super) due: Nanos,
@@ -104,7 +105,9 @@ impl Host {
         config.random_seed = seed;
         let mut interface = Interface::new(config, &mut plug, smol(0));
         interface.update_ip_addrs(|addresses| {
-            addresses.push(IpCidr::new(v4(address).into(), 16)).expect("room for one address");
+            addresses
+                .push(IpCidr::new(address.into(), prefix_bits(address)))
+                .expect("room for one address");
         });
         let sockets = SocketSet::new(Vec::new());
         let (is_off, is_mute, due) = (false, false, Nanos::MAX);
@@ -123,7 +126,7 @@ impl Host {
     fn repeats_syn(&self, bytes: &[u8]) -> bool {
         let Observed::Transport(seen) = observe(bytes) else { return false };
         let opens = seen.flags & (flags::SYN | flags::ACK) == flags::SYN;
-        let from = IpEndpoint::new(v4(seen.source).into(), seen.source_port);
+        let from = IpEndpoint::new(seen.source.into(), seen.source_port);
         opens
             && self.sockets.iter().any(|(_, socket)| match socket {
                 Socket::Tcp(socket) => socket.remote_endpoint() == Some(from),
@@ -147,7 +150,7 @@ impl Host {
         }
         let mut leaving = std::mem::take(&mut self.plug.leaving);
         if self.is_mute {
-            leaving.retain(|bytes| bytes[12..14] != [0x08, 0x06]);
+            leaving.retain(|bytes| observe(bytes).teller().is_none());
         }
         if self.is_off {
             leaving.clear();
@@ -173,9 +176,14 @@ impl Host {
         self.announcement()
     }
 
-    /// A gratuitous ARP request.
-    pub(super) fn announcement(&self) -> Vec<u8> {
-        ArpShape::who_has(self.address, (self.address, self.mac)).encode().bytes
+    /// A gratuitous ARP request, or an advertisement that nobody asked for.
+    fn announcement(&self) -> Vec<u8> {
+        let own = (self.address, self.mac);
+        let nobody = (Ipv6Addr::UNSPECIFIED.into(), self.mac);
+        match self.address {
+            IpAddr::V4(_) => ArpShape::who_has(self.address, own).encode().bytes,
+            IpAddr::V6(_) => NdpShape::is_at(own, nobody).encode().bytes,
+        }
     }
 }
 

@@ -2,18 +2,39 @@
 //! of their configuration file. Knows nothing of how adit compiles it.
 //!
 //! Networks are numbered: first the tenants', then the providers'. All tenants have the same
-//! addresses, and so have all providers, so that only the network tells them apart.
+//! addresses, and so have all providers, so that only the network tells them apart. All tenants'
+//! are of one family, and all providers' are of one, which may be the other.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use control::state::ConnectionState;
+use dataplane::types::Family;
+
+use crate::address::octets;
 
 /// The port that TCP clients dial, and where backends listen.
 pub(super) const TCP_PORTS: (u16, u16) = (443, 8080);
 /// The same for UDP.
 pub(super) const UDP_PORTS: (u16, u16) = (53, 5353);
+
+/// The families of the tenants' networks and of the providers'.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Way {
+    pub(super) tenants: Family,
+    pub(super) providers: Family,
+}
+
+impl Way {
+    /// All that there are; the first is IPv4 alone.
+    pub(super) const ALL: [Way; 4] = [
+        Way { tenants: Family::V4, providers: Family::V4 },
+        Way { tenants: Family::V4, providers: Family::V6 },
+        Way { tenants: Family::V6, providers: Family::V4 },
+        Way { tenants: Family::V6, providers: Family::V6 },
+    ];
+}
 
 /// A provider's service.
 #[derive(Clone, Debug)]
@@ -44,6 +65,7 @@ pub(super) struct Endpoint {
 /// See the module's documentation.
 #[derive(Clone, Debug)]
 pub(super) struct Intent {
+    pub(super) way: Way,
     pub(super) workers: u8,
     pub(super) flows_max: usize,
     pub(super) tenants: usize,
@@ -55,32 +77,55 @@ pub(super) struct Intent {
     pub(super) remark: u64,
 }
 
+/// The address of a family that these bytes stand for. One of IPv6 has them all in its prefix, and
+/// the last two in its end again, of which its station is made.
+pub(super) fn address(family: Family, bytes: [u8; 4]) -> IpAddr {
+    let [a, b, c, d] = bytes.map(u16::from);
+    match family {
+        Family::V4 => IpAddr::from(bytes),
+        Family::V6 => Ipv6Addr::new(0xfd00, a, b, c, 0, 0, 0, c << 8 | d).into(),
+    }
+}
+
+/// Bits of the prefix of an address's network.
+pub(super) fn prefix_bits(address: IpAddr) -> u8 {
+    match address {
+        IpAddr::V4(_) => 16,
+        IpAddr::V6(_) => 48,
+    }
+}
+
 /// A backend that a provider may have.
-pub(super) fn backend(number: u8) -> IpAddr {
-    IpAddr::from([10, 1, 0, 10 + number])
+pub(super) fn backend(family: Family, number: u8) -> IpAddr {
+    address(family, [10, 1, 0, 10 + number])
 }
 
 /// A NAT IP that a service may have.
-pub(super) fn nat_ip(number: u8) -> IpAddr {
-    IpAddr::from([10, 1, 0, 4 + number])
+pub(super) fn nat_ip(family: Family, number: u8) -> IpAddr {
+    address(family, [10, 1, 0, 4 + number])
 }
 
 /// A client's host.
-pub(super) fn client(number: u8) -> IpAddr {
-    IpAddr::from([10, 0, 1, 1 + number])
+pub(super) fn client(family: Family, number: u8) -> IpAddr {
+    address(family, [10, 0, 1, 1 + number])
+}
+
+/// A tenant's endpoint for a service.
+pub(super) fn endpoint(family: Family, service: u8) -> IpAddr {
+    address(family, [10, 0, 0, 5 + service])
 }
 
 impl Intent {
     /// Tenants, each with an endpoint for every one of these services.
-    pub(super) fn new(tenants: usize, services: Vec<Service>) -> Intent {
+    pub(super) fn new(way: Way, tenants: usize, services: Vec<Service>) -> Intent {
         let mut endpoints = Vec::new();
         for network in 0..tenants {
             for service in 0..services.len() {
-                let last = 5 + u8::try_from(service).unwrap();
+                let number = u8::try_from(service).unwrap();
                 endpoints.push(Endpoint {
                     name: format!("pe-{network}-{service}"),
                     network,
-                    address: IpAddr::from([10, 0, 0, last]),
+                    address: endpoint(way.tenants, number),
                     service,
                     state: ConnectionState::Approved,
                     is_configured: true,
@@ -88,7 +133,7 @@ impl Intent {
             }
         }
         let (detached, workers) = (BTreeSet::new(), 1);
-        Intent { workers, flows_max: 1, tenants, services, endpoints, detached, remark: 0 }
+        Intent { way, workers, flows_max: 1, tenants, services, endpoints, detached, remark: 0 }
     }
 
     pub(super) fn networks(&self) -> usize {
@@ -98,6 +143,22 @@ impl Intent {
 
     pub(super) fn is_tenant(&self, network: usize) -> bool {
         network < self.tenants
+    }
+
+    pub(super) fn family(&self, network: usize) -> Family {
+        if self.is_tenant(network) { self.way.tenants } else { self.way.providers }
+    }
+
+    /// The first address of a network.
+    fn space(&self, network: usize) -> IpAddr {
+        address(self.family(network), [10, u8::from(!self.is_tenant(network)), 0, 0])
+    }
+
+    /// Whether an address is of a network.
+    pub(super) fn has(&self, network: usize, address: IpAddr) -> bool {
+        let mut prefix = octets(self.space(network));
+        prefix.truncate(usize::from(prefix_bits(self.space(network)) / 8));
+        octets(address).starts_with(&prefix)
     }
 
     /// The endpoint with an address in a network, if there is one now.
@@ -129,11 +190,12 @@ impl Intent {
             self.remark, self.workers, self.flows_max
         );
         for network in 0..self.networks() {
-            let second = u8::from(!self.is_tenant(network));
+            let space = self.space(network);
+            let bits = prefix_bits(space);
             let _ = write!(
                 text,
                 "[[virtual_network]]\nname = \"net{network}\"\n\
-                 address_space = [\"10.{second}.0.0/16\"]\n"
+                 address_space = [\"{space}/{bits}\"]\n"
             );
             let device = if self.detached.contains(&network) { "gone" } else { "net" };
             let _ = write!(

@@ -4,17 +4,20 @@
 //! Together go segments that follow each other, say the same but for their bytes, and came whole:
 //! the rules are those of Linux' generic receive offload. Checksums are summed from scratch.
 
+use std::net::IpAddr;
+
 use dataplane::device::{Checksum, Offload, Segmentation, SegmentationKind};
 
 use crate::encode::{Image, TCP, flags};
 use crate::observe::{Observed, Transport, observe};
 use crate::sum::{add, pseudo_header, sum};
 
-/// Bytes of an Ethernet header, and with an IPv4 header without options.
+/// Bytes of an Ethernet header, and of the IP headers without options or extensions.
 const ETHERNET: usize = 14;
-const HEADERS: usize = 34;
+const IPV4: usize = 20;
+const IPV6: usize = 40;
 
-/// Bytes of an IPv4 packet at most.
+/// Bytes of an IP packet at most, as Linux puts it together.
 const PACKET_MAX: usize = 65_535;
 
 /// A segment in a frame, or several of a connection.
@@ -29,36 +32,45 @@ impl<'a> Segment<'a> {
     /// The segment in a frame, if it has nothing that would keep it from others.
     fn of(bytes: &'a [u8]) -> Option<Segment<'a>> {
         let Observed::Transport(seen) = observe(bytes) else { return None };
-        let is_plain = seen.protocol == TCP
-            && seen.transport_at == HEADERS
-            && seen.end == bytes.len()
-            && !seen.payload.is_empty()
-            && sum(&bytes[ETHERNET..HEADERS]) == u16::MAX;
+        let holds = match seen.source {
+            IpAddr::V4(_) => {
+                seen.transport_at == ETHERNET + IPV4
+                    && sum(&bytes[ETHERNET..seen.transport_at]) == u16::MAX
+            }
+            IpAddr::V6(_) => seen.transport_at == ETHERNET + IPV6,
+        };
+        let is_plain =
+            seen.protocol == TCP && holds && seen.end == bytes.len() && !seen.payload.is_empty();
         let headers = bytes.len() - seen.payload.len();
         is_plain.then_some(Segment { bytes, seen, headers })
     }
 
-    fn word(&self, at: usize) -> u32 {
+    fn sequence(&self) -> u32 {
+        let at = self.seen.transport_at + 4;
         let bytes = &self.bytes[at..at + 4];
         u32::from_be_bytes(bytes.try_into().expect("four bytes"))
     }
 
-    fn sequence(&self) -> u32 {
-        self.word(HEADERS + 4)
-    }
-
     fn is_right(&self) -> bool {
-        add(self.pseudo_header(), sum(&self.bytes[HEADERS..])) == u16::MAX
+        let segment = &self.bytes[self.seen.transport_at..];
+        add(pseudo(&self.seen, segment.len()), sum(segment)) == u16::MAX
     }
 
-    fn pseudo_header(&self) -> u16 {
-        pseudo(&self.seen, self.bytes.len() - HEADERS)
+    fn kind(&self) -> SegmentationKind {
+        match self.seen.source {
+            IpAddr::V4(_) => SegmentationKind::TcpIpv4,
+            IpAddr::V6(_) => SegmentationKind::TcpIpv6,
+        }
     }
 
     /// Whether another's headers say the same but for lengths, checksums, identification, place in
     /// the stream and flags.
     fn agrees(&self, other: &Segment<'_>) -> bool {
-        let may_differ = |at: usize| matches!(at, 16..20 | 24..26 | 38..42 | 47 | 50..52);
+        let may_differ = |at: usize| match (at.checked_sub(self.seen.transport_at), self.kind()) {
+            (Some(at), _) => matches!(at, 4..8 | 13 | 16..18),
+            (None, SegmentationKind::TcpIpv4) => matches!(at, 16..20 | 24..26),
+            (None, _) => matches!(at, 18..20),
+        };
         let bytes = self.bytes[..self.headers].iter().zip(other.bytes);
         self.headers == other.headers
             && bytes.enumerate().all(|(at, (mine, theirs))| mine == theirs || may_differ(at))
@@ -86,17 +98,18 @@ pub(super) fn merge(waits: &Image, comes: &[u8]) -> Option<Image> {
     }
     let mut bytes = waits.bytes.clone();
     bytes.extend(&next.seen.payload);
-    bytes[HEADERS + 13] = next.seen.flags;
-    set_length(&mut bytes);
-    let unfinished = pseudo(&first.seen, bytes.len() - HEADERS);
-    bytes[HEADERS + 16..HEADERS + 18].copy_from_slice(&unfinished.to_be_bytes());
+    let transport = first.seen.transport_at;
+    bytes[transport + 13] = next.seen.flags;
+    set_length(&mut bytes, &first.seen);
+    let unfinished = pseudo(&first.seen, bytes.len() - transport);
+    bytes[transport + 16..transport + 18].copy_from_slice(&unfinished.to_be_bytes());
     let segmentation = Segmentation {
-        kind: SegmentationKind::TcpIpv4,
+        kind: first.kind(),
         segment_bytes: u16::try_from(cut).ok()?,
         header_bytes: u16::try_from(first.headers).ok()?,
         ecn: false,
     };
-    let checksum = Checksum::Partial { start: 34, offset: 16 };
+    let checksum = Checksum::Partial { start: u16::try_from(transport).ok()?, offset: 16 };
     Some(Image {
         bytes,
         offload: Offload { checksum, segmentation: Some(segmentation) },
@@ -108,6 +121,8 @@ pub(super) fn merge(waits: &Image, comes: &[u8]) -> Option<Image> {
 pub(super) fn cut(image: Image) -> Vec<Vec<u8>> {
     let Some(segmentation) = image.offload.segmentation else { return vec![image.bytes] };
     let whole = Segment::of(&image.bytes).expect("what adit sends on is a segment");
+    assert_eq!(segmentation.kind, whole.kind(), "a super-packet is of the family that it says");
+    let transport = whole.seen.transport_at;
     let size = usize::from(segmentation.segment_bytes);
     let segments = whole.seen.payload.chunks(size).enumerate();
     let last = whole.seen.payload.len().div_ceil(size) - 1;
@@ -116,37 +131,48 @@ pub(super) fn cut(image: Image) -> Vec<Vec<u8>> {
         bytes.extend(payload);
         let place = u32::try_from(number * size).expect("within a packet");
         let sequence = whole.sequence().wrapping_add(place);
-        bytes[HEADERS + 4..HEADERS + 8].copy_from_slice(&sequence.to_be_bytes());
+        bytes[transport + 4..transport + 8].copy_from_slice(&sequence.to_be_bytes());
         if number < last {
-            bytes[HEADERS + 13] &= !(flags::PSH | flags::FIN);
+            bytes[transport + 13] &= !(flags::PSH | flags::FIN);
         }
-        set_length(&mut bytes);
-        bytes[HEADERS + 16..HEADERS + 18].fill(0);
-        let complete = !add(pseudo(&whole.seen, bytes.len() - HEADERS), sum(&bytes[HEADERS..]));
-        bytes[HEADERS + 16..HEADERS + 18].copy_from_slice(&complete.to_be_bytes());
+        set_length(&mut bytes, &whole.seen);
+        bytes[transport + 16..transport + 18].fill(0);
+        let segment = &bytes[transport..];
+        let complete = !add(pseudo(&whole.seen, segment.len()), sum(segment));
+        bytes[transport + 16..transport + 18].copy_from_slice(&complete.to_be_bytes());
         bytes
     };
     segments.map(segment).collect()
 }
 
-/// Writes the length of the packet that a frame ends with, and the header's checksum.
-fn set_length(bytes: &mut [u8]) {
-    let total = u16::try_from(bytes.len() - ETHERNET).expect("no packet is longer");
-    bytes[16..18].copy_from_slice(&total.to_be_bytes());
-    bytes[24..26].fill(0);
-    let complete = !sum(&bytes[ETHERNET..HEADERS]);
-    bytes[24..26].copy_from_slice(&complete.to_be_bytes());
+/// Writes the length of the packet that a frame ends with, and the checksum that IPv4 has of it.
+fn set_length(bytes: &mut [u8], seen: &Transport) {
+    let length = |from: usize| u16::try_from(bytes.len() - from).expect("no packet is longer");
+    match seen.source {
+        IpAddr::V4(_) => {
+            let total = length(ETHERNET);
+            bytes[16..18].copy_from_slice(&total.to_be_bytes());
+            bytes[24..26].fill(0);
+            let complete = !sum(&bytes[ETHERNET..seen.transport_at]);
+            bytes[24..26].copy_from_slice(&complete.to_be_bytes());
+        }
+        IpAddr::V6(_) => {
+            let payload = length(ETHERNET + IPV6);
+            bytes[18..20].copy_from_slice(&payload.to_be_bytes());
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
+    use dataplane::types::Family;
 
+    use super::super::intent::{client, endpoint};
     use super::*;
     use crate::encode::Shape;
 
-    fn segment(sequence: u32, length: u8, control: u8) -> Vec<u8> {
-        let (client, endpoint) = (IpAddr::from([10, 0, 1, 1]), IpAddr::from([10, 0, 0, 5]));
+    fn segment(family: Family, sequence: u32, length: u8, control: u8) -> Vec<u8> {
+        let (client, endpoint) = (client(family, 0), endpoint(family, 0));
         let mut shape = Shape::tcp((client, 4_000), (endpoint, 443), control);
         shape.sequence = sequence;
         shape.payload = (0..length).collect();
@@ -156,35 +182,41 @@ mod tests {
     #[test]
     fn what_is_put_together_comes_apart_as_it_was() {
         let push = flags::ACK | flags::PSH;
-        let parts = [(u32::MAX - 9, 40, flags::ACK), (30, 40, flags::ACK), (70, 7, push)];
-        let parts = parts.map(|(sequence, length, control)| segment(sequence, length, control));
-        let [first, rest @ ..] = &parts;
-        let whole = rest.iter().fold(Image::from(first.clone()), |whole, next| {
-            merge(&whole, next).expect("it goes on")
-        });
-        assert_eq!(whole.bytes.len(), first.len() + 47);
-        assert!(merge(&whole, &segment(77, 7, push)).is_none(), "after a push");
-        assert_eq!(cut(whole), parts);
+        for family in Family::ALL {
+            let parts = [(u32::MAX - 9, 40, flags::ACK), (30, 40, flags::ACK), (70, 7, push)];
+            let parts =
+                parts.map(|(sequence, length, control)| segment(family, sequence, length, control));
+            let [first, rest @ ..] = &parts;
+            let whole = rest.iter().fold(Image::from(first.clone()), |whole, next| {
+                merge(&whole, next).expect("it goes on")
+            });
+            assert_eq!(whole.bytes.len(), first.len() + 47);
+            assert!(merge(&whole, &segment(family, 77, 7, push)).is_none(), "after a push");
+            assert_eq!(cut(whole), parts);
+        }
     }
 
     #[test]
     fn what_does_not_follow_or_is_wrong_stays_alone() {
-        let first = Image::from(segment(0, 40, flags::ACK));
-        let mut wrong = segment(40, 40, flags::ACK);
-        wrong[60] ^= 1;
-        let mut older = segment(40, 40, flags::ACK);
-        older[22] -= 1;
-        let others = [
-            segment(41, 40, flags::ACK),
-            segment(40, 41, flags::ACK),
-            segment(40, 0, flags::ACK),
-            segment(40, 40, flags::ACK | flags::FIN),
-            wrong,
-            older,
-        ];
-        for other in others {
-            assert!(merge(&first, &other).is_none(), "{other:x?}");
+        for (family, hops) in [(Family::V4, 22), (Family::V6, 21)] {
+            let segment = |sequence, length, control| segment(family, sequence, length, control);
+            let first = Image::from(segment(0, 40, flags::ACK));
+            let mut wrong = segment(40, 40, flags::ACK);
+            wrong[80] ^= 1;
+            let mut older = segment(40, 40, flags::ACK);
+            older[hops] -= 1;
+            let others = [
+                segment(41, 40, flags::ACK),
+                segment(40, 41, flags::ACK),
+                segment(40, 0, flags::ACK),
+                segment(40, 40, flags::ACK | flags::FIN),
+                wrong,
+                older,
+            ];
+            for other in others {
+                assert!(merge(&first, &other).is_none(), "{other:x?}");
+            }
+            assert!(merge(&first, &segment(40, 40, flags::ACK)).is_some());
         }
-        assert!(merge(&first, &segment(40, 40, flags::ACK)).is_some());
     }
 }

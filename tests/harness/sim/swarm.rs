@@ -1,7 +1,10 @@
 //! Which of all possible troubles a world has: each seed switches them on and off, because a world
 //! with every trouble at once never gets far enough to show a rare one.
 
+use dataplane::types::Family;
+
 use super::chaos::Act;
+use super::intent::Way;
 use super::link::Faults;
 use super::nic::Rings;
 use crate::Random;
@@ -11,6 +14,7 @@ use crate::Random;
 pub(super) struct Swarm {
     /// Nothing destroys a connection for good, so that every transfer must complete.
     pub(super) is_mild: bool,
+    pub(super) way: Way,
     pub(super) workers: u8,
     pub(super) flows_max: usize,
     pub(super) tenants: usize,
@@ -82,6 +86,7 @@ impl Swarm {
         let is_mild = random.one_in(3);
         let mut swarm = Swarm {
             is_mild,
+            way: if random.one_in(2) { Way::ALL[0] } else { *random.pick(&Way::ALL[1..]) },
             workers: 1 + u8::from(random.one_in(2)),
             flows_max: if is_mild { 4_096 } else { *random.pick(&[6, 40, 600, 4_096]) },
             tenants: 2 + random.below(2),
@@ -108,10 +113,7 @@ impl Swarm {
             pace: *random.pick(&[5, 100, 2_000]),
             count: random.below(60),
         };
-        let equal = *random.pick(&[576, 1_500, 9_000]);
-        let varies = random.one_in(3);
-        let mtu = |random: &mut Random| if varies { 600 + random.below(900) } else { equal };
-        swarm.mtus = (0..swarm.tenants + swarm.providers).map(|_| mtu(random)).collect();
+        swarm.mtus = mtus(&swarm, random);
         let harsh = if is_mild { &[][..] } else { HARSH };
         for &act in MILD.iter().chain(harsh) {
             if random.one_in(3) {
@@ -121,10 +123,30 @@ impl Swarm {
         swarm
     }
 
-    /// Whether what fits one cable fits all.
+    /// Whether what fits one cable fits all. The 20 bytes that packets grow by when they cross from
+    /// IPv4 to IPv6 do not matter: TCP's ends hear of each other's MSS, and datagrams are short.
     pub(super) fn has_one_mtu(&self) -> bool {
         self.mtus.windows(2).all(|pair| pair[0] == pair[1])
     }
+}
+
+/// One MTU for all networks, or each its own.
+fn mtus(swarm: &Swarm, random: &mut Random) -> Vec<usize> {
+    // RFC 791 3.1, RFC 8200 5.
+    let least = |family| match family {
+        Family::V4 => 576,
+        Family::V6 => 1_280,
+    };
+    let Way { tenants, providers } = swarm.way;
+    let equal = *random.pick(&[576, 1_500, 9_000]);
+    let equal = equal.max(least(tenants)).max(least(providers));
+    let varies = random.one_in(3);
+    let families = [vec![tenants; swarm.tenants], vec![providers; swarm.providers]].concat();
+    let mtu = |family| match varies {
+        true => least(family).max(600 + random.below(900)),
+        false => equal,
+    };
+    families.into_iter().map(mtu).collect()
 }
 
 fn faults(random: &mut Random, is_mild: bool) -> Faults {

@@ -1,9 +1,9 @@
 //! The checkers of the simulated world: each frame that adit takes or sends is judged by what the
 //! people who configured it wanted at that moment, and each counter by what really happened.
 //!
-//! Every frame that arrives carries its number behind the IP packet, where nothing may change (I5):
-//! so what leaves names what it was. I1, I3, I4 and I11 are judged in [`Watch::forward`] and
-//! [`Watch::back`], I5 and I6 by [`crate::check`], I8 and I9 in [`Watch::account`].
+//! Every frame that arrives gets a number, so that what leaves names what it was (`mark`). I1, I3,
+//! I4 and I11 are judged in [`Watch::forward`] and [`Watch::back`], I5 and I6 by [`crate::check`],
+//! I8 and I9 in [`Watch::account`].
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
@@ -17,17 +17,16 @@ use dataplane::types::AccountIndex;
 use pnet_base::MacAddr;
 
 use super::agenda::{Nanos, SECOND};
-use super::header;
 use super::intent::{Intent, Service, TCP_PORTS, UDP_PORTS};
 use super::nic::{Deed, Fate};
 use super::pattern::tenant_of;
-use crate::address::v4;
+use super::{header, mark};
 use crate::check::Checker;
 use crate::encode::{Image, TCP, flags};
 use crate::observe::{Observed, Transport, observe};
 
-/// Bytes of a frame's number.
-const NUMBER: usize = 8;
+/// Bytes of an Ethernet header.
+const ETHERNET: u64 = 14;
 
 /// Frames that are remembered: more than can be on their way inside adit.
 const ARRIVALS: usize = 16_384;
@@ -40,6 +39,7 @@ type Socket = (IpAddr, u16);
 /// A frame that arrived at adit.
 struct Arrival {
     network: usize,
+    /// As it was before it got its number.
     image: Image,
     is_intact: bool,
     /// Whether a frame left that names it.
@@ -98,7 +98,8 @@ pub(super) struct Watch {
     outsides: BTreeMap<Inside, Use>,
     /// Flows for which a SYN came, whether or not it passed.
     opened: BTreeSet<Inside>,
-    /// Where hosts were heard of: in ARP under protocol and port 0, clients by each of their ports.
+    /// Where hosts were heard of: in ARP and NDP under protocol and port 0, clients by each of
+    /// their ports.
     stations: BTreeMap<(usize, u8, Socket), Vec<MacAddr>>,
     /// adit's own, by network.
     own: Vec<MacAddr>,
@@ -140,9 +141,9 @@ impl Watch {
     /// A frame is about to arrive at adit: it gets its number.
     pub(super) fn number(&mut self, network: usize, mut image: Image, is_intact: bool) -> Image {
         let number = self.first + self.arrivals.len() as u64;
-        image.bytes.extend(number.to_be_bytes());
         let arrival = Arrival { network, image: image.clone(), is_intact, has_left: false };
         self.arrivals.push_back(arrival);
+        mark::write(&mut image.bytes, number);
         if self.arrivals.len() > ARRIVALS {
             self.arrivals.pop_front();
             self.first += 1;
@@ -153,22 +154,18 @@ impl Watch {
     /// A frame that arrived and has its number, as it was before, if nothing happened to it on the
     /// way.
     pub(super) fn intact(&mut self, numbered: &Image) -> Option<Image> {
-        let mut image = self.arrival(&numbered.bytes).is_intact.then(|| numbered.clone())?;
-        image.bytes.truncate(image.bytes.len() - NUMBER);
-        Some(image)
+        let arrival = self.arrival(mark::behind(&numbered.bytes));
+        arrival.is_intact.then(|| arrival.image.clone())
     }
 
     /// A frame leaves the last checker: packets lose their numbers.
     pub(super) fn strip(bytes: &mut Vec<u8>) {
-        let observed = observe(bytes);
-        if matches!(&observed, Observed::Transport(seen) if !is_own(bytes, seen)) {
-            bytes.truncate(bytes.len() - NUMBER);
+        if let Observed::Transport(seen) = observe(bytes) {
+            bytes.truncate(seen.end);
         }
     }
 
-    fn arrival(&mut self, bytes: &[u8]) -> &mut Arrival {
-        let tail = bytes.len().checked_sub(NUMBER).map(|at| &bytes[at..]);
-        let number = u64::from_be_bytes(tail.and_then(|tail| tail.try_into().ok()).unwrap());
+    fn arrival(&mut self, number: u64) -> &mut Arrival {
         let at = number.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
         let arrival = at.and_then(|at| self.arrivals.get_mut(at));
         arrival.expect("I5: what leaves once came, and kept its number")
@@ -182,21 +179,22 @@ impl Watch {
                 self.hear(moment, network, &image.bytes);
             }
             Deed::Sent(image, fate) => {
-                let bytes = &image.bytes;
-                let observed = observe(bytes);
-                let is_packet =
-                    matches!(&observed, Observed::Transport(seen) if !is_own(bytes, seen));
+                let observed = observe(&image.bytes);
+                let number = match &observed {
+                    Observed::Transport(seen) => mark::within(&image.bytes, seen, self.first),
+                    _ => None,
+                };
+                let is_packet = number.is_some();
                 let tally = &mut self.tallies[moment.worker];
                 tally.sent += u64::from(*fate == Fate::Taken);
                 tally.full += u64::from(*fate == Fate::Full && is_packet);
                 tally.rejected += u64::from(*fate == Fate::Rejected && is_packet);
-                match observed {
-                    Observed::Transport(said) if is_own(bytes, &said) => {
-                        self.tell(moment, network, &said);
+                match (observed, number) {
+                    (Observed::Transport(output), Some(number)) => {
+                        self.passage(moment, network, (image, number), &output);
                     }
-                    Observed::Transport(output) => self.passage(moment, network, image, &output),
-                    arp @ Observed::Arp { .. } => self.arp(moment, network, &arp),
-                    other => panic!("adit sends TCP, UDP and ARP only: {other:?}"),
+                    (Observed::Transport(said), None) => self.tell(moment, network, &said),
+                    (other, _) => self.resolution(moment, network, &other),
                 }
             }
         }
@@ -204,10 +202,11 @@ impl Watch {
 
     /// Where an address was heard of: what adit may have learned.
     fn hear(&mut self, moment: &Moment<'_>, network: usize, bytes: &[u8]) {
-        let is_intact = self.arrival(bytes).is_intact;
-        let (protocol, socket, mac) = match observe(bytes) {
-            Observed::Arp { sender, sender_mac, .. } => (0, (sender, 0), sender_mac),
-            Observed::Transport(input) if moment.intent.is_tenant(network) => {
+        let is_intact = self.arrival(mark::behind(bytes)).is_intact;
+        let observed = observe(bytes);
+        let (protocol, socket, mac) = match (observed.teller(), observed) {
+            (Some((address, mac)), _) => (0, (address, 0), mac),
+            (None, Observed::Transport(input)) if moment.intent.is_tenant(network) => {
                 if opens(&input) {
                     // It may begin another flow, even if it is never seen to pass.
                     let inside = inside(network, &input);
@@ -248,11 +247,13 @@ impl Watch {
     }
 
     /// adit asks for backends in a NAT IP's name, and answers for what is its own.
-    fn arp(&self, moment: &Moment<'_>, network: usize, arp: &Observed) {
-        let Observed::Arp { operation, sender, sender_mac, target, .. } = *arp else { return };
-        assert_eq!(sender_mac, self.own[network], "ARP is said in adit's own name");
-        assert!(moment.intent.is_local(network, sender), "I1: {sender} is adit's in {network}");
-        if operation == 1 {
+    fn resolution(&self, moment: &Moment<'_>, network: usize, said: &Observed) {
+        let teller = said.teller();
+        let (address, mac) =
+            teller.unwrap_or_else(|| panic!("adit sends TCP, UDP, ARP and NDP only: {said:?}"));
+        assert_eq!(mac, self.own[network], "it is said in adit's own name");
+        assert!(moment.intent.is_local(network, address), "I1: {address} is adit's in {network}");
+        if let Some(target) = said.question() {
             let mut services = moment.intent.services.iter();
             let is_backend = services
                 .any(|service| service.network == network && service.backends.contains(&target));
@@ -260,19 +261,29 @@ impl Watch {
         }
     }
 
-    fn passage(&mut self, moment: &Moment<'_>, network: usize, image: &Image, output: &Transport) {
+    fn passage(
+        &mut self,
+        moment: &Moment<'_>,
+        network: usize,
+        (image, number): (&Image, u64),
+        output: &Transport,
+    ) {
         let bytes = &image.bytes;
-        let arrival = self.arrival(bytes);
+        let arrival = self.arrival(number);
         assert!(!arrival.has_left, "I9: one packet came and two left");
         arrival.has_left = true;
         let (ingress, is_intact) = (arrival.network, arrival.is_intact);
-        let input = arrival.image.clone();
+        let mut input = arrival.image.clone();
+        mark::write(&mut input.bytes, number);
         let way = usize::from(!moment.intent.is_tenant(ingress));
-        let length = u64::from(u16::from_be_bytes([input.bytes[16], input.bytes[17]]));
-        self.tallies[moment.worker].carried[way] += Count { packets: 1, bytes: length };
         let inserts = moment.intent.services.iter().any(|service| service.proxy.is_some());
         self.checker.rewritten(&input, image, inserts);
         let input = observe(&input.bytes).transport();
+        let crosses = input.source.is_ipv4() != output.source.is_ipv4();
+        let keeps = crosses || mark::behind(bytes) == number;
+        assert!(keeps, "I5: what is behind a packet stays");
+        let length = input.end as u64 - ETHERNET;
+        self.tallies[moment.worker].carried[way] += Count { packets: 1, bytes: length };
         assert_eq!(output.from_mac, self.own[network], "it left in its device's name");
         // A flipped bit in a port makes it a packet of another flow, with a wrong checksum.
         let tenant = tenant_of(bytes).map(usize::from).filter(|_| is_intact);
@@ -306,7 +317,7 @@ impl Watch {
         let ports = if input.protocol == TCP { TCP_PORTS } else { UDP_PORTS };
         let used = (input.destination_port, output.destination_port);
         assert_eq!(used, ports, "I1: a rule covers it");
-        assert_eq!(v4(input.source).octets()[..2], [10, 0], "its source is of its network");
+        assert!(moment.intent.has(ingress, input.source), "its source is of its network");
         let known = self.is_station((egress, 0, (output.destination, 0)), output.to_mac);
         assert!(known, "{} answered for the backend", output.to_mac);
         let (outside, inside) = (outside(egress, output), inside(ingress, input));
@@ -448,9 +459,4 @@ fn answered(network: usize, input: &Transport) -> Outside {
 fn inside(network: usize, input: &Transport) -> Inside {
     let client = (input.source, input.source_port);
     (network, client, (input.destination, input.destination_port), input.protocol)
-}
-
-/// Whether adit made a packet itself: it has no number behind it.
-fn is_own(bytes: &[u8], seen: &Transport) -> bool {
-    bytes.len() < seen.end + NUMBER
 }

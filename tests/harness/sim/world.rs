@@ -20,7 +20,7 @@ use super::chaos::Undo;
 use super::client::Client;
 use super::dial::{Dial, Dials, Ending, Progress};
 use super::host::{App, Host};
-use super::intent::{Intent, Service, backend, client, nat_ip};
+use super::intent::{Intent, Service, Way, backend, client, nat_ip};
 use super::link::{Cable, Faults};
 use super::nic::{Bench, Deed, Fate};
 use super::pattern::CELL;
@@ -213,9 +213,10 @@ impl World {
         // Frames that were cut within their header are nobody's.
         let Some(ethernet) = EthernetPacket::new(bytes) else { return };
         let target = ethernet.get_destination();
+        let is_group = target.0 & 1 == 1;
         for at in 0..self.hosts.len() {
             let host = &mut self.hosts[at];
-            if host.network == network && (host.mac == target || target == MacAddr::broadcast()) {
+            if host.network == network && (host.mac == target || is_group) {
                 self.trace.frame(self.now, "to host", host.address, bytes);
                 host.hear(bytes.to_vec());
                 self.poll_host(at);
@@ -440,6 +441,7 @@ impl World {
         let mut report = Report {
             worlds: 1,
             mild: u64::from(self.swarm.is_mild),
+            ways: Way::ALL.map(|way| u64::from(way == self.swarm.way)),
             steps: self.steps,
             packets: self.watch.packets,
             bytes: self.watch.bytes,
@@ -474,13 +476,13 @@ pub(super) fn link(network: usize, mtu: usize) -> Link {
 fn intent(swarm: &Swarm) -> Intent {
     let service = |number: usize| Service {
         network: swarm.tenants + number,
-        nat_ips: (0..swarm.nat_ips).map(nat_ip).collect(),
-        backends: (0..swarm.backends).map(backend).collect(),
+        nat_ips: (0..swarm.nat_ips).map(|number| nat_ip(swarm.way.providers, number)).collect(),
+        backends: (0..swarm.backends).map(|number| backend(swarm.way.providers, number)).collect(),
         timeouts: [300, 30, 30, 240],
         proxy: swarm.proxy,
     };
     let services = (0..swarm.providers).map(service).collect();
-    let intent = Intent::new(swarm.tenants, services);
+    let intent = Intent::new(swarm.way, swarm.tenants, services);
     Intent { workers: swarm.workers, flows_max: swarm.flows_max, ..intent }
 }
 
@@ -537,17 +539,15 @@ fn hosts(swarm: &Swarm, intent: &Intent, dials: &Dials, random: &mut Random) -> 
     for tenant in 0..swarm.tenants {
         for number in 0..swarm.clients {
             let host = tenant * usize::from(swarm.clients) + usize::from(number);
-            add(tenant, client(number), App::Client(Client::new(dials, host)));
+            let address = client(swarm.way.tenants, number);
+            add(tenant, address, App::Client(Client::new(dials, host)));
         }
     }
     let wants_header = swarm.proxy.is_some();
     for service in &intent.services {
         for number in 0..swarm.backends {
-            add(
-                service.network,
-                backend(number),
-                App::Server(Server::new(backend(number), wants_header)),
-            );
+            let address = backend(swarm.way.providers, number);
+            add(service.network, address, App::Server(Server::new(address, wants_header)));
         }
     }
     hosts
