@@ -280,7 +280,8 @@ impl Watch {
         self.checker.rewritten(&input, image, inserts);
         let input = observe(&input.bytes).transport();
         let crosses = input.source.is_ipv4() != output.source.is_ipv4();
-        let keeps = crosses || mark::behind(bytes) == number;
+        // A flipped bit in a length takes part of it into the packet, where it may be a SYN's data.
+        let keeps = crosses || !is_intact || mark::behind(bytes) == number;
         assert!(keeps, "I5: what is behind a packet stays");
         let length = input.end as u64 - ETHERNET;
         self.tallies[moment.worker].carried[way] += Count { packets: 1, bytes: length };
