@@ -50,6 +50,8 @@ pub struct Report {
     /// Worlds by the families of their tenants' and their providers' networks: IPv4 alone, from
     /// IPv4 to IPv6, from IPv6 to IPv4, IPv6 alone.
     pub ways: [u64; 4],
+    /// Worlds whose frontends float.
+    pub floating: u64,
     /// Things that happened, each followed by the checkers.
     pub steps: u64,
     /// Packets that adit forwarded.
@@ -83,6 +85,7 @@ impl Report {
         self.worlds += other.worlds;
         self.mild += other.mild;
         self.ways.iter_mut().zip(other.ways).for_each(|(mine, theirs)| *mine += theirs);
+        self.floating += other.floating;
         self.steps += other.steps;
         self.packets += other.packets;
         self.bytes += other.bytes;
@@ -113,7 +116,9 @@ impl fmt::Display for Report {
         let [v4, v4_v6, v6_v4, v6] = self.ways;
         writeln!(
             f,
-            "worlds of IPv4 {v4}, of IPv4 to IPv6 {v4_v6}, of IPv6 to IPv4 {v6_v4}, of IPv6 {v6}"
+            "worlds of IPv4 {v4}, of IPv4 to IPv6 {v4_v6}, of IPv6 to IPv4 {v6_v4}, of IPv6 {v6}; \
+             in {} of all frontends float",
+            self.floating
         )?;
         writeln!(
             f,

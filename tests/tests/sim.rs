@@ -18,6 +18,7 @@ fn every_checker_holds_in_the_fixed_worlds() {
     println!("{all}");
     assert!(all.mild > WORLDS / 6 && all.mild < WORLDS / 2, "{all}");
     assert!(all.ways.iter().all(|&worlds| worlds > WORLDS / 20), "{all}");
+    assert!(all.floating > WORLDS / 10 && all.floating < WORLDS / 2, "{all}");
     assert!(all.completed > 10 * WORLDS / 2 && all.generations > 5 * WORLDS, "{all}");
     assert!(all.merged > 10 * WORLDS, "{all}");
     assert!(all.paused > 0 && all.outlived > 0, "some flows idle for minutes: {all:?}");

@@ -114,6 +114,14 @@ impl Host {
         Host { network, address, mac, is_off, is_mute, due, app, interface, sockets, plug }
     }
 
+    /// Gets an address that others have, too: nobody asks for its station.
+    pub(super) fn share(&mut self, address: IpAddr) {
+        self.interface.update_ip_addrs(|addresses| {
+            let shared = IpCidr::new(address.into(), prefix_bits(address));
+            addresses.push(shared).expect("room for a second address");
+        });
+    }
+
     /// A frame arrives.
     pub(super) fn hear(&mut self, bytes: Vec<u8>) {
         if !self.is_off && !self.repeats_syn(&bytes) {

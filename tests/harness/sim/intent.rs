@@ -14,7 +14,7 @@ use dataplane::types::Family;
 
 use crate::address::octets;
 
-/// The port that TCP clients dial, and where backends listen.
+/// The port that TCP clients dial, and where backends listen unless their frontend floats.
 pub(super) const TCP_PORTS: (u16, u16) = (443, 8080);
 /// The same for UDP.
 pub(super) const UDP_PORTS: (u16, u16) = (53, 5353);
@@ -47,6 +47,15 @@ pub(super) struct Service {
     pub(super) timeouts: [u64; 4],
     /// Whose PROXY headers its backends want, if any.
     pub(super) proxy: Option<&'static str>,
+    /// The address that backends share and are sent to, if it floats.
+    pub(super) frontend: Option<IpAddr>,
+}
+
+impl Service {
+    /// The port that clients dial, and the one that backends see.
+    pub(super) fn ports(&self, (dialled, of_backend): (u16, u16)) -> (u16, u16) {
+        (dialled, if self.frontend.is_some() { dialled } else { of_backend })
+    }
 }
 
 /// A tenant's private endpoint.
@@ -103,6 +112,11 @@ pub(super) fn backend(family: Family, number: u8) -> IpAddr {
 /// A NAT IP that a service may have.
 pub(super) fn nat_ip(family: Family, number: u8) -> IpAddr {
     address(family, [10, 1, 0, 4 + number])
+}
+
+/// The address of a service's frontend.
+pub(super) fn frontend(family: Family) -> IpAddr {
+    address(family, [10, 1, 0, 200])
 }
 
 /// A client's host.
@@ -226,16 +240,23 @@ fn write_service(text: &mut String, number: usize, service: &Service) {
     let _ = write!(
         text,
         "[[load_balancer]]\nname = \"lb-{number}\"\nvirtual_network = \"net{network}\"\n\
-         sku = \"Standard\"\n\
-         [[load_balancer.backend_address_pool]]\nname = \"all\"\n\
+         sku = \"Standard\"\n"
+    );
+    if let Some(frontend) = service.frontend {
+        let _ = writeln!(text, "frontend_ip_address = \"{frontend}\"");
+    }
+    let _ = write!(
+        text,
+        "[[load_balancer.backend_address_pool]]\nname = \"all\"\n\
          backend_addresses = [{backends}]\n"
     );
-    for (protocol, (port, backend_port)) in [("Tcp", TCP_PORTS), ("Udp", UDP_PORTS)] {
+    for (protocol, ports) in [("Tcp", TCP_PORTS), ("Udp", UDP_PORTS)] {
+        let ((port, backend_port), floats) = (service.ports(ports), service.frontend.is_some());
         let _ = write!(
             text,
             "[[load_balancer.load_balancing_rule]]\nname = \"{protocol}\"\n\
              protocol = \"{protocol}\"\nfrontend_port = {port}\nbackend_port = {backend_port}\n\
-             backend_address_pool = \"all\"\n"
+             backend_address_pool = \"all\"\nenable_floating_ip = {floats}\n"
         );
     }
     let _ = write!(

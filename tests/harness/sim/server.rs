@@ -9,7 +9,7 @@ use smoltcp::socket::{tcp, udp};
 use super::client::{BUFFER, datagrams, stream};
 use super::dial::{Dials, Ending};
 use super::header;
-use super::intent::{TCP_PORTS, UDP_PORTS};
+use super::intent::{Service, TCP_PORTS, UDP_PORTS};
 use super::pattern::{CELL, Stream, first_dial};
 
 /// Sockets that listen, as long as there is room.
@@ -35,11 +35,15 @@ pub(super) struct Server {
     desks: Vec<Desk>,
     datagrams: Option<SocketHandle>,
     wants_header: bool,
+    /// Of TCP and UDP.
+    ports: (u16, u16),
 }
 
 impl Server {
-    pub(super) fn new(address: IpAddr, wants_header: bool) -> Server {
-        Server { address, desks: Vec::new(), datagrams: None, wants_header }
+    pub(super) fn new(address: IpAddr, service: &Service) -> Server {
+        let ports = (service.ports(TCP_PORTS).1, service.ports(UDP_PORTS).1);
+        let wants_header = service.proxy.is_some();
+        Server { address, desks: Vec::new(), datagrams: None, wants_header, ports }
     }
 
     /// Does what can be done now; says whether it did anything.
@@ -51,7 +55,7 @@ impl Server {
         }
         let handle = *self.datagrams.get_or_insert_with(|| {
             let mut socket = datagrams();
-            socket.bind(UDP_PORTS.1).expect("a fresh socket binds");
+            socket.bind(self.ports.1).expect("a fresh socket binds");
             sockets.add(socket)
         });
         worked | answer(sockets.get_mut(handle), dials)
@@ -64,14 +68,14 @@ impl Server {
             if socket.state() == tcp::State::Closed {
                 (desk.dial, desk.sent, desk.turn) = (None, 0, desk.turn + 1);
                 desk.header = self.wants_header.then(Vec::new);
-                socket.listen(TCP_PORTS.1).expect("a closed socket can listen");
+                socket.listen(self.ports.0).expect("a closed socket can listen");
             }
             listening += usize::from(socket.state() == tcp::State::Listen);
         }
         let count = LISTENERS.saturating_sub(listening).min(SOCKETS - self.desks.len());
         for _ in 0..count {
             let mut socket = stream();
-            socket.listen(TCP_PORTS.1).expect("a fresh socket can listen");
+            socket.listen(self.ports.0).expect("a fresh socket can listen");
             let handle = sockets.add(socket);
             let header = self.wants_header.then(Vec::new);
             self.desks.push(Desk { handle, dial: None, sent: 0, turn: 0, header });
@@ -153,7 +157,7 @@ impl Desk {
     }
 }
 
-/// Gives every datagram back as the other side's.
+/// Gives every datagram back as the other side's, from where it was sent to.
 fn answer(socket: &mut udp::Socket<'_>, dials: &mut Dials) -> bool {
     let mut worked = false;
     while socket.can_send() {
@@ -168,7 +172,7 @@ fn answer(socket: &mut udp::Socket<'_>, dials: &mut Dials) -> bool {
         dials.all[dial].asked = dials.all[dial].asked.max(offset + bytes.len());
         let mut answer = vec![0; bytes.len()];
         Stream { answers: true, ..stream }.write(offset, &mut answer);
-        let _ = socket.send_slice(&answer, meta.endpoint);
+        let _ = socket.send_slice(&answer, meta);
     }
     worked
 }

@@ -39,6 +39,8 @@ pub(super) struct Swarm {
     pub(super) merges: bool,
     /// Whose PROXY headers backends want, if any.
     pub(super) proxy: Option<&'static str>,
+    /// Whether frontends float.
+    pub(super) floats: bool,
     pub(super) faults: Faults,
     pub(super) mtus: Vec<usize>,
     /// What happens, each as likely as its number says.
@@ -107,6 +109,7 @@ impl Swarm {
             scatters: random.one_in(2),
             merges: random.one_in(2),
             proxy: random.one_in(2).then(|| *random.pick(&["azure", "aws", "gcp"])),
+            floats: random.one_in(4),
             faults: faults(random, is_mild),
             mtus: Vec::new(),
             acts: Vec::new(),

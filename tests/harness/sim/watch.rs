@@ -313,14 +313,17 @@ impl Watch {
         let service = &moment.intent.services[endpoint.service];
         assert_eq!(egress, service.network, "I1: it went to its service's provider");
         assert!(service.nat_ips.contains(&output.source), "I1: {} is a NAT IP", output.source);
-        assert!(service.backends.contains(&output.destination), "I1: it went to a backend");
         assert!(output.source_port >= 1024, "a leased port is not well known");
-        let ports = if input.protocol == TCP { TCP_PORTS } else { UDP_PORTS };
+        let ports = service.ports(if input.protocol == TCP { TCP_PORTS } else { UDP_PORTS });
         let used = (input.destination_port, output.destination_port);
         assert_eq!(used, ports, "I1: a rule covers it");
         assert!(moment.intent.has(ingress, input.source), "its source is of its network");
-        let known = self.is_station((egress, 0, (output.destination, 0)), output.to_mac);
-        assert!(known, "{} answered for the backend", output.to_mac);
+        let is_sent_to = |backend: &IpAddr| {
+            output.destination == service.frontend.unwrap_or(*backend)
+                && self.is_station((egress, 0, (*backend, 0)), output.to_mac)
+        };
+        let is_backend = service.backends.iter().any(is_sent_to);
+        assert!(is_backend, "I1: it went to a backend, which answered for {}", output.to_mac);
         let (outside, inside) = (outside(egress, output), inside(ingress, input));
         if opens(input) {
             // It may have waited while the lease of an earlier one went to another flow.

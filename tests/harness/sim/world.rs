@@ -20,7 +20,7 @@ use super::chaos::Undo;
 use super::client::Client;
 use super::dial::{Dial, Dials, Ending, Progress};
 use super::host::{App, Host};
-use super::intent::{Intent, Service, Way, backend, client, nat_ip};
+use super::intent::{Intent, Service, Way, backend, client, frontend, nat_ip};
 use super::link::{Cable, Faults};
 use super::nic::{Bench, Deed, Fate};
 use super::pattern::CELL;
@@ -442,6 +442,7 @@ impl World {
             worlds: 1,
             mild: u64::from(self.swarm.is_mild),
             ways: Way::ALL.map(|way| u64::from(way == self.swarm.way)),
+            floating: u64::from(self.swarm.floats),
             steps: self.steps,
             packets: self.watch.packets,
             bytes: self.watch.bytes,
@@ -480,6 +481,7 @@ fn intent(swarm: &Swarm) -> Intent {
         backends: (0..swarm.backends).map(|number| backend(swarm.way.providers, number)).collect(),
         timeouts: [300, 30, 30, 240],
         proxy: swarm.proxy,
+        frontend: swarm.floats.then(|| frontend(swarm.way.providers)),
     };
     let services = (0..swarm.providers).map(service).collect();
     let intent = Intent::new(swarm.way, swarm.tenants, services);
@@ -532,22 +534,24 @@ fn plan_dials(swarm: &Swarm, intent: &Intent, random: &mut Random) -> Vec<Dial> 
 /// Clients first, tenant by tenant; then backends.
 fn hosts(swarm: &Swarm, intent: &Intent, dials: &Dials, random: &mut Random) -> Vec<Host> {
     let mut hosts = Vec::new();
-    let mut add = |network: usize, address: IpAddr, app: App| {
+    let mut host = |network: usize, address: IpAddr, app: App| {
         let place = (mac_of(address), swarm.mtus[network]);
-        hosts.push(Host::new((network, address), place, app, random.draw()));
+        Host::new((network, address), place, app, random.draw())
     };
     for tenant in 0..swarm.tenants {
         for number in 0..swarm.clients {
-            let host = tenant * usize::from(swarm.clients) + usize::from(number);
             let address = client(swarm.way.tenants, number);
-            add(tenant, address, App::Client(Client::new(dials, host)));
+            let app = App::Client(Client::new(dials, hosts.len()));
+            hosts.push(host(tenant, address, app));
         }
     }
-    let wants_header = swarm.proxy.is_some();
     for service in &intent.services {
         for number in 0..swarm.backends {
             let address = backend(swarm.way.providers, number);
-            add(service.network, address, App::Server(Server::new(address, wants_header)));
+            let app = App::Server(Server::new(address, service));
+            let mut backend = host(service.network, address, app);
+            service.frontend.into_iter().for_each(|frontend| backend.share(frontend));
+            hosts.push(backend);
         }
     }
     hosts
