@@ -63,6 +63,12 @@ impl<'a> Segment<'a> {
         }
     }
 
+    /// Where the kernel is to put the checksum of a segment that it cuts.
+    fn unfinished(&self) -> Checksum {
+        let start = u16::try_from(self.seen.transport_at).expect("it follows two headers");
+        Checksum::Partial { start, offset: 16 }
+    }
+
     /// Whether another's headers say the same but for lengths, checksums, identification, place in
     /// the stream and flags.
     fn agrees(&self, other: &Segment<'_>) -> bool {
@@ -109,10 +115,9 @@ pub(super) fn merge(waits: &Image, comes: &[u8]) -> Option<Image> {
         header_bytes: u16::try_from(first.headers).ok()?,
         ecn: false,
     };
-    let checksum = Checksum::Partial { start: u16::try_from(transport).ok()?, offset: 16 };
     Some(Image {
         bytes,
-        offload: Offload { checksum, segmentation: Some(segmentation) },
+        offload: Offload { checksum: first.unfinished(), segmentation: Some(segmentation) },
         fault: None,
     })
 }
@@ -122,6 +127,7 @@ pub(super) fn cut(image: Image) -> Vec<Vec<u8>> {
     let Some(segmentation) = image.offload.segmentation else { return vec![image.bytes] };
     let whole = Segment::of(&image.bytes).expect("what adit sends on is a segment");
     assert_eq!(segmentation.kind, whole.kind(), "a super-packet is of the family that it says");
+    assert_eq!(image.offload.checksum, whole.unfinished(), "its checksum is TCP's");
     let transport = whole.seen.transport_at;
     let size = usize::from(segmentation.segment_bytes);
     let segments = whole.seen.payload.chunks(size).enumerate();
