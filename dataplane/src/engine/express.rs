@@ -210,7 +210,8 @@ impl Engine {
     ) -> usize {
         let Engine { generation, flows, exits, records, accounts, .. } = self;
         let (flows, outsides) = flows.records_mut();
-        let scene = Scene { generation, outsides, exits, accounts: accounts.cells(), now };
+        let (accounts, is_counted) = (accounts.cells(), records.tallies.counts());
+        let scene = Scene { generation, outsides, exits, accounts, is_counted, now };
         let mut done = 0;
         for ((frame, step), verdict) in frames.iter_mut().zip(steps).zip(verdicts) {
             // The record may be another flow's by now, or nobody's: it has to agree in everything.
@@ -221,12 +222,10 @@ impl Engine {
                 Way::Forward => carry(Direction::Forward, &scene, flow, step, frame),
                 Way::Return => carry(Direction::Return, &scene, flow, step, frame),
             };
-            let Some((device, bytes)) = carried else { break };
+            let Some((device, is_full)) = carried else { break };
             *verdict = Verdict::Forward(device);
-            if records.tallies.counts() {
-                let direction = step.way.direction();
-                let recent = flow.recent_mut(direction);
-                records.tallies.add_packet(step.candidate, direction, recent, bytes.into());
+            if is_full {
+                records.tallies.empty(step.candidate, step.way.direction(), flow);
             }
             done += 1;
         }
@@ -240,11 +239,13 @@ struct Scene<'e> {
     outsides: &'e Outsides,
     exits: &'e Exits,
     accounts: Cells<'e>,
+    /// Whether flows count what they carry.
+    is_counted: bool,
     now: Tick,
 }
 
-/// Rewrites a packet for where it goes, counts it, and returns where that is and how many bytes it
-/// had; `None` if there is any doubt, and then nothing is changed.
+/// Rewrites a packet for where it goes, counts it, and returns where that is and whether its flow's
+/// record can count no more; `None` if there is any doubt, and then nothing is changed.
 #[inline(always)]
 fn carry(
     direction: Direction,
@@ -252,8 +253,8 @@ fn carry(
     flow: &mut Flow,
     step: &Step,
     frame: &mut Frame,
-) -> Option<(DeviceIndex, u16)> {
-    let Scene { generation, outsides, exits, accounts, now } = *scene;
+) -> Option<(DeviceIndex, bool)> {
+    let Scene { generation, outsides, exits, accounts, is_counted, now } = *scene;
     let plain = Plain::of(frame.head());
     let (tuple, station) = (plain.tuple(), plain.source_station());
     let is_its = match direction {
@@ -287,10 +288,11 @@ fn carry(
     flow.last_seen = now;
     let bytes = plain.total_length();
     accounts.count(flow.account, direction, bytes.into());
+    let is_full = is_counted && flow.recent_mut(direction).add(bytes.into());
     let rewrite = flow.rewrite(direction, outsides);
     let is_partial = frame.offload.checksum != Checksum::Complete;
     let head = frame.head_mut();
     rewrite.apply(head, protocol, is_partial);
     PlainMut::of(head).set_stations(hop.0, exit.station);
-    Some((hop.device(), bytes))
+    Some((hop.device(), is_full))
 }

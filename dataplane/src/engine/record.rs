@@ -96,8 +96,8 @@ impl Engine {
         let Some(flow) = self.flows.get_mut(number) else { return };
         self.accounts.cells().count(flow.account, direction, bytes.into());
         let tallies = &mut self.records.tallies;
-        if tallies.counts() {
-            tallies.add_packet(number, direction, flow.recent_mut(direction), bytes);
+        if tallies.counts() && flow.recent_mut(direction).add(bytes) {
+            tallies.empty(number, direction, flow);
         }
     }
 

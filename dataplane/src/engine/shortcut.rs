@@ -153,7 +153,7 @@ impl Engine {
             let carried = shortcuts.path.remove(&key);
             let count = Count { packets: carried.packets, bytes: carried.packet_bytes() };
             if let Some(flow) = self.flows.get_mut(number) {
-                self.records.tallies.add(number, way, flow.recent_mut(way), count);
+                self.records.tallies.add(number, way, flow, count);
             }
         }
         if let Some(slot) = shortcuts.installed.get_mut(number.slot()) {

@@ -37,9 +37,10 @@ impl Recent {
     const FULL: u32 = 1 << 30 | 1 << 22;
     const HAS_TALLY: u32 = 1 << 31;
 
-    /// Adds a packet, and says whether that made it full.
+    /// Adds a packet, and says whether that made it full: then it has to be emptied
+    /// ([`Tallies::empty`]) before the next one.
     #[inline(always)]
-    fn add(&mut self, bytes: u32) -> bool {
+    pub fn add(&mut self, bytes: u32) -> bool {
         self.0 += Recent::PACKET + bytes.min(Recent::PACKET_BYTES_MAX);
         self.0 & Recent::FULL != 0
     }
@@ -99,30 +100,17 @@ impl Tallies {
         !self.tallies.is_empty()
     }
 
-    /// A flow has carried a packet; `recent` is what its record says of this direction.
-    #[inline(always)]
-    pub fn add_packet(
-        &mut self,
-        flow: FlowIndex,
-        direction: Direction,
-        recent: &mut Recent,
-        bytes: u32,
-    ) {
-        if recent.add(bytes) {
-            self.add(flow, direction, recent, Count::default());
-        }
+    /// What a flow's record counts in a direction is full, and goes to the flow's tally.
+    #[cold]
+    pub fn empty(&mut self, number: FlowIndex, direction: Direction, flow: &mut Flow) {
+        self.add(number, direction, flow, Count::default());
     }
 
-    /// A flow has carried this, beside what is in its record.
+    /// A flow has carried this, beside what its record counts, which goes to its tally, too.
     #[cold]
-    pub fn add(
-        &mut self,
-        flow: FlowIndex,
-        direction: Direction,
-        recent: &mut Recent,
-        count: Count,
-    ) {
-        let Some(tally) = self.tallies.get_mut(flow.slot()) else { return };
+    pub fn add(&mut self, number: FlowIndex, direction: Direction, flow: &mut Flow, count: Count) {
+        let Some(tally) = self.tallies.get_mut(number.slot()) else { return };
+        let recent = flow.recent_mut(direction);
         let [packets, bytes] = &mut tally[direction as usize];
         if !recent.has_tally() {
             (*packets, *bytes) = (0, 0);
@@ -194,16 +182,27 @@ mod tests {
         (tallies, FlowIndex(1), flow())
     }
 
+    fn carry(
+        tallies: &mut Tallies,
+        number: FlowIndex,
+        flow: &mut Flow,
+        (way, bytes): (Direction, u32),
+    ) {
+        if flow.recent_mut(way).add(bytes) {
+            tallies.empty(number, way, flow);
+        }
+    }
+
     #[test]
     fn flows_are_counted_by_direction_and_to_the_last_byte() {
         for (packets, bytes) in [(1, 60), (127, 60), (128, 60), (1_000, 1_500), (1_000, 65_575)] {
             let (mut tallies, number, mut flow) = begun(Recording::Traffic);
             for _ in 0..packets {
                 let way = Direction::Forward;
-                tallies.add_packet(number, way, flow.recent_mut(way), bytes);
+                carry(&mut tallies, number, &mut flow, (way, bytes));
             }
             let way = Direction::Return;
-            tallies.add_packet(number, way, flow.recent_mut(way), 40);
+            carry(&mut tallies, number, &mut flow, (way, 40));
             let forward = count(packets, packets * u64::from(bytes));
             let expected = Traffic { forward, back: count(1, 40) };
             assert_eq!(tallies.traffic(number, &flow), expected, "{packets} of {bytes}");
@@ -215,13 +214,13 @@ mod tests {
     fn a_flow_has_nothing_of_what_the_last_one_left_in_its_place() {
         let (mut tallies, number, mut flow) = begun(Recording::Traffic);
         let way = Direction::Forward;
-        tallies.add(number, way, flow.recent_mut(way), count(1 << 40, 1 << 50));
+        tallies.add(number, way, &mut flow, count(1 << 40, 1 << 50));
         assert_eq!(tallies.traffic(number, &flow).forward, count(1 << 40, 1 << 50));
         flow = self::flow();
         tallies.begin(number, Tick(9));
         assert_eq!(tallies.traffic(number, &flow), Traffic::default());
-        tallies.add_packet(number, way, flow.recent_mut(way), 60);
-        tallies.add(number, way, flow.recent_mut(way), count(2, 90));
+        carry(&mut tallies, number, &mut flow, (way, 60));
+        tallies.add(number, way, &mut flow, count(2, 90));
         assert_eq!(tallies.traffic(number, &flow).forward, count(3, 150));
         assert_eq!(tallies.bytes(), 2 * 36);
     }
@@ -232,7 +231,7 @@ mod tests {
             let (mut tallies, number, mut flow) = begun(recording);
             assert_eq!((tallies.bytes(), tallies.counts()), (bytes, false));
             let way = Direction::Return;
-            tallies.add(number, way, flow.recent_mut(way), count(1, 1));
+            tallies.add(number, way, &mut flow, count(1, 1));
             assert_eq!(tallies.traffic(number, &flow), Traffic::default());
         }
     }

@@ -481,7 +481,9 @@ impl Model {
         let key = key.ok_or(nobody)?;
         self.revalidate(&key, seen)?;
         let is_plain = !packet.has(flags::SYN) && !packet.has(flags::RST);
-        if self.flows[&key].state.is_opening() && is_plain && data(packet, input) > 0 {
+        // What follows in other fragments is data too.
+        let brings_data = || data(packet, input) > 0 || packet.piece.is_some();
+        if self.flows[&key].state.is_opening() && is_plain && brings_data() {
             return Err(DropReason::TcpUnanswered);
         }
         let (device, mac) = self.flows[&key].client.ok_or(DropReason::ClientUnknown)?;
