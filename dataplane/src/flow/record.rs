@@ -223,7 +223,7 @@ impl Flow {
         self.recent[direction as usize]
     }
 
-    /// As [`Flow::recent`], to be changed.
+    /// What it carried in a direction that its tally lacks, to be changed.
     #[inline(always)]
     pub fn recent_mut(&mut self, direction: Direction) -> &mut Recent {
         &mut self.recent[direction as usize]

@@ -151,15 +151,18 @@ impl Model {
         let gives_way = |model: &Model, way: &Way<'_>, flow: &Flow| {
             way.is_of(flow) && is_quiet(model, flow) && is_unprotected(flow, &protected)
         };
-        let is_dry = |backend: &IpAddr| {
+        // One has nothing left; or a flow gives way, and with it the average falls below what the
+        // newcomer's endpoint has.
+        let is_dry = |backend: &IpAddr, is_in_vain: bool| {
             let way = way(*backend);
             !may_take(self, newcomer, &way)
-                && !self.would_give_way(worker, |flow| gives_way(self, &way, flow))
-                && self.why_dry(&way) == seen.verdict()
+                && self.would_give_way(worker, |flow| gives_way(self, &way, flow)) == is_in_vain
+                && (is_in_vain || self.why_dry(&way) == seen.verdict())
         };
+        let find_dry = |is_in_vain| set.keys().copied().find(|backend| is_dry(backend, is_in_vain));
         let towards = match before {
             Some(backend) => Some(backend),
-            None if refused => set.keys().copied().find(is_dry),
+            None if refused => find_dry(false).or_else(|| find_dry(true)),
             None => seen.choice(&key).map(|(choice, _)| choice.backend),
         };
         let towards = towards.ok_or(DropReason::Internal)?;
