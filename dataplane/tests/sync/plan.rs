@@ -54,7 +54,7 @@ fn build(with_pool: bool) -> Snapshot {
     let endpoint = EndpointPlan {
         link: LinkId(1),
         scope: ScopeId(0),
-        address: ENDPOINT,
+        addresses: ENDPOINT.into(),
         service: ServiceIndex(0),
         gate: Gate::Approved,
         answers_echo: false,
