@@ -167,6 +167,17 @@ pub(crate) fn tagged(frame: &[u8], [high, low]: [u8; 2]) -> Vec<u8> {
     frame
 }
 
+/// Whoever reads a frame that `near` sends sees its tag.
+pub(crate) fn judge_tags_kept(near: &mut LinuxDevice, device: &mut LinuxDevice) {
+    let untagged = udp_frame(4000, b"tagged", 0);
+    for tag in [[0x81, 0], [0x88, 0xa8]] {
+        let bytes = tagged(&untagged, tag);
+        assert_eq!(near.transmit(&[&frame(&bytes, Offload::default())]).sent, 1);
+        let seen = receive_of(device, u16::from_be_bytes(tag), 1).remove(0);
+        assert_eq!(seen.bytes, bytes);
+    }
+}
+
 /// A frame to send.
 pub(crate) fn frame(bytes: &[u8], offload: Offload) -> Frame {
     let mut frame = Frame::new();
