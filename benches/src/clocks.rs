@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, Barrier};
 
+use dataplane::record::Recording;
 use dataplane::types::WorkerId;
 
 use crate::rig::{Rig, Setup};
@@ -78,6 +79,26 @@ pub fn measure(flows: usize, batches: usize, setup: Setup) -> Figures {
         new,
         bytes_per_flow: rig.table_bytes() as f64 / flows as f64,
     }
+}
+
+/// What a packet of an open flow takes without and with a flow log: two engines that carry batches
+/// in turn, so that whatever else the machine does falls on both.
+#[must_use]
+pub fn measure_flow_log(flows: usize, batches: usize, setup: Setup) -> [Clocks; 2] {
+    let mut rigs = [Recording::Nothing, Recording::Traffic].map(|recording| {
+        let mut rig = Rig::new(flows, Setup { recording, ..setup });
+        rig.open(flows);
+        rig
+    });
+    let mut clocks = [Vec::new(), Vec::new()];
+    for turn in 0..batches {
+        // The second of a pair finds the caches as the first has left them.
+        for at in [turn % 2, (turn + 1) % 2] {
+            let both = rigs[at].hit(true) + rigs[at].hit(false);
+            clocks[at].push(both as f64 / (2 * setup.batch) as f64);
+        }
+    }
+    clocks.map(Clocks::of)
 }
 
 /// What a packet of an open flow takes with each number of workers, from one to `workers`, that

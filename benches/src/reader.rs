@@ -155,7 +155,7 @@ fn read(shared: &Shared, (is_reading, is_over): (&AtomicBool, &AtomicBool), coun
 /// One end of a device: frames that wait to be received, and what was sent, if that is asked for.
 #[derive(Default)]
 struct Ends {
-    arriving: Vec<Vec<u8>>,
+    arriving: Vec<rig::Bytes>,
     sent: Option<Vec<Vec<u8>>>,
     count: usize,
 }
@@ -270,7 +270,7 @@ impl Bench {
         rig::confirm(self.worker.engine().generation(), self.now());
     }
 
-    fn give(&self, device: DeviceIndex, frames: Vec<Vec<u8>>) {
+    fn give(&self, device: DeviceIndex, frames: Vec<rig::Bytes>) {
         self.cables[device.slot()].ends.borrow_mut().arriving = frames;
     }
 

@@ -1,21 +1,22 @@
 //! Prints the clocks that the engine takes for a packet, by the number of flows, from received
 //! frame to rewritten frame:
 //! `cargo xtask engine-bench [--json] [--batches N] [--batch FRAMES] [--small-pages] [--record]
-//! [--workers N] [--reader] [--output FOLDER] [FLOWS ...]`.
+//! [--flow-log] [--workers N] [--reader] [--output FOLDER] [FLOWS ...]`.
 //!
 //! 64-byte UDP packets of uniformly random flows, in batches of 64, both directions in turn; and
 //! packets that open flows. The engine is used through its public door and has every check and
 //! table of the product. With `--workers` it shows instead what packets take with one to so many
 //! workers at the same time. With `--record` the engine tells of flows and counts what they carry,
-//! as for a flow log. With `--reader` it shows what a worker's whole turn takes without and with
-//! somebody who lists all sessions meanwhile, over and over. With `--json` standard output is one
-//! object for programs and nothing else. With `--output` the figures go to a folder as well, with a
-//! plot.
+//! as for a flow log; with `--flow-log` it shows what packets of open flows take without and with
+//! that, batch by batch in turn. With `--reader` it shows what a worker's whole turn takes without
+//! and with somebody who lists all sessions meanwhile, over and over. With `--json` standard output
+//! is one object for programs and nothing else. With `--output` the figures go to a folder as well,
+//! with a plot.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use benches::clocks::{Clocks, Figures, measure, measure_workers};
+use benches::clocks::{Clocks, Figures, measure, measure_flow_log, measure_workers};
 use benches::reader::{self, Turns};
 use benches::rig::Setup;
 use control::plot::{Curve, Plot, Scale};
@@ -40,6 +41,7 @@ struct Options {
     batches: usize,
     workers: Option<u8>,
     reader: bool,
+    flow_log: bool,
     output: Option<PathBuf>,
     sizes: Vec<usize>,
 }
@@ -62,6 +64,10 @@ fn main() -> ExitCode {
     }
     if options.reader {
         print_reader(&options);
+        return ExitCode::SUCCESS;
+    }
+    if options.flow_log {
+        print_flow_log(&options);
         return ExitCode::SUCCESS;
     }
     if !options.json {
@@ -123,13 +129,15 @@ fn plot(all: &[Figures]) -> Plot {
 fn options(arguments: impl Iterator<Item = String>) -> Result<Options, String> {
     let (setup, sizes) = (Setup::default(), Vec::new());
     let (workers, output) = (None, None);
-    let (json, reader) = (false, false);
-    let mut options = Options { json, setup, batches: 10_000, workers, reader, output, sizes };
+    let (json, reader, flow_log) = (false, false, false);
+    let mut options =
+        Options { json, setup, batches: 10_000, workers, reader, flow_log, output, sizes };
     let mut arguments = arguments;
     while let Some(argument) = arguments.next() {
         match (argument.as_str(), argument.parse()) {
             ("--json", _) => options.json = true,
             ("--reader", _) => options.reader = true,
+            ("--flow-log", _) => options.flow_log = true,
             ("--small-pages", _) => options.setup.huge_pages = false,
             ("--record", _) => options.setup.recording = Recording::Traffic,
             ("--batch", _) => {
@@ -182,6 +190,18 @@ fn print_workers(options: &Options, workers: u8) {
             let each = format!("{median:.1} ({low:.1} - {high:.1})");
             println!("{flows:>10} {count:>8} {each:>22} {together:>9.2}");
         }
+    }
+}
+
+/// What a flow log costs packets of open flows.
+fn print_flow_log(options: &Options) {
+    println!("clocks for a packet of an open flow: median (of ten batches one is below)");
+    println!("{:>10} {:>22} {:>22} {:>8}", "flows", "without a flow log", "with one", "more");
+    for &flows in &options.sizes {
+        let [without, with] = measure_flow_log(flows, options.batches, options.setup);
+        let column = |clocks: &Clocks| format!("{:.1} ({:.1})", clocks.median, clocks.low);
+        let more = (with.median / without.median - 1.0) * 100.0;
+        println!("{flows:>10} {:>22} {:>22} {more:>6.1} %", column(&without), column(&with));
     }
 }
 
