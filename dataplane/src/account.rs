@@ -13,19 +13,20 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::hash::{Hash, Hasher};
+use core::net::Ipv4Addr;
 
 use hashbrown::HashMap;
 
+use crate::hash::FixedMap;
 use crate::limits::{ACCOUNTS_MAX, ACCOUNTS_PRECISE_MAX};
 use crate::nat::{Usage, Usages};
 use crate::record::{Count, Traffic};
 use crate::snapshot::{Patch, Service, Snapshot};
 use crate::sync::{AtomicU64, Ordering, Table, zeroed_tables};
-use crate::types::{AccountIndex, Address, Direction, LinkId, Protocol, ServiceIndex};
+use crate::types::{AccountIndex, Address, Direction, Family, LinkId, Protocol, ServiceIndex};
 
 /// Whose traffic an account is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AccountKey {
     /// The connection.
     pub link: LinkId,
@@ -33,15 +34,27 @@ pub struct AccountKey {
     pub towards: Option<(Address, Protocol)>,
 }
 
-impl Hash for AccountKey {
-    /// One word: flows that open pay for each more.
-    #[inline]
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        let (backend, protocol) = self.towards.map_or((0, 0), |(backend, protocol)| {
-            let [high, low] = backend.halves();
-            (high ^ low, u64::from(protocol as u8))
-        });
-        state.write_u64((u64::from(self.link.0) << 32 | backend).rotate_left(8) ^ protocol);
+impl AccountKey {
+    /// As the key of a [`FixedMap`], which those of backends of IPv6 do not fit.
+    #[inline(always)]
+    fn words(&self) -> Option<(u64, u32)> {
+        let link = u64::from(self.link.0) << 32;
+        match self.towards {
+            None => Some((link, 0)),
+            Some((backend, protocol)) if backend.family() == Family::V4 => {
+                Some((link | u64::from(backend.last_word()), protocol as u32))
+            }
+            Some(_) => None,
+        }
+    }
+
+    /// The key that has these words.
+    #[expect(clippy::cast_possible_truncation, reason = "two words in one")]
+    fn of_words((high, low): (u64, u32)) -> AccountKey {
+        let protocol = Protocol::ALL.into_iter().find(|protocol| *protocol as u32 == low);
+        let backend = Address::from(Ipv4Addr::from_bits(high as u32));
+        let link = LinkId((high >> 32) as u32);
+        AccountKey { link, towards: protocol.map(|protocol| (backend, protocol)) }
     }
 }
 
@@ -55,7 +68,48 @@ const SHARDS: usize = 64;
 type Chunk = [Option<AccountKey>; CHUNK];
 
 /// A part of the index by key: that of all connections that meet in it.
-type Shard = HashMap<AccountKey, AccountIndex>;
+#[derive(Clone, Debug)]
+struct Shard {
+    plain: FixedMap,
+    /// Those whose keys have no words.
+    wide: HashMap<AccountKey, AccountIndex>,
+}
+
+impl Shard {
+    fn new() -> Shard {
+        Shard { plain: FixedMap::build(&[]), wide: HashMap::new() }
+    }
+
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "there are no more than ACCOUNTS_MAX")]
+    fn get(&self, key: &AccountKey) -> Option<AccountIndex> {
+        match key.words() {
+            Some((high, low)) => self.plain.get(high, low).map(|slot| AccountIndex(slot as u16)),
+            None => self.wide.get(key).copied(),
+        }
+    }
+
+    fn insert(&mut self, key: AccountKey, account: AccountIndex) {
+        match key.words() {
+            Some(words) => self.plain.insert(words, account.0.into()),
+            None => drop(self.wide.insert(key, account)),
+        }
+    }
+
+    fn remove(&mut self, key: &AccountKey) -> Option<AccountIndex> {
+        let account = self.get(key)?;
+        match key.words() {
+            Some(words) => self.plain.remove(words),
+            None => drop(self.wide.remove(key)),
+        }
+        Some(account)
+    }
+
+    fn keys(&self) -> impl Iterator<Item = AccountKey> {
+        let plain = self.plain.entries().map(|(words, _)| AccountKey::of_words(words));
+        plain.chain(self.wide.keys().copied())
+    }
+}
 
 /// The accounts of one generation. See the module's documentation.
 ///
@@ -88,7 +142,7 @@ impl Accounts {
     pub fn none() -> Accounts {
         Accounts {
             chunks: Vec::new(),
-            shards: core::array::from_fn(|_| Arc::default()),
+            shards: core::array::from_fn(|_| Arc::new(Shard::new())),
             count: 0,
             free: AccountIndex::OTHERS.slot() + 1,
             leaving: Vec::new(),
@@ -140,7 +194,7 @@ impl Accounts {
     fn and(mut self, wanted: &[AccountKey]) -> Accounts {
         for key in wanted {
             let room = if key.towards.is_some() { ACCOUNTS_PRECISE_MAX } else { ACCOUNTS_MAX };
-            if self.count + 1 >= room || self.shard(key.link).contains_key(key) {
+            if self.count + 1 >= room || self.shard(key.link).get(key).is_some() {
                 continue;
             }
             while self.key(index(self.free)).is_some() {
@@ -184,21 +238,30 @@ impl Accounts {
     }
 
     fn keys_of(&self, link: LinkId) -> impl Iterator<Item = AccountKey> {
-        self.shard(link).keys().copied().filter(move |key| key.link == link)
+        self.shard(link).keys().filter(move |key| key.link == link)
     }
 
     /// The account of a new flow.
+    #[inline(always)]
     #[must_use]
     pub fn find(&self, link: LinkId, backend: Address, protocol: Protocol) -> AccountIndex {
-        let shard = self.shard(link);
-        let find = |towards| shard.get(&AccountKey { link, towards }).copied();
-        find(Some((backend, protocol))).or_else(|| find(None)).unwrap_or(AccountIndex::OTHERS)
+        match self.shard(link).get(&AccountKey { link, towards: Some((backend, protocol)) }) {
+            Some(account) => account,
+            None => self.find_common(link),
+        }
+    }
+
+    /// The account of flows of a connection that have none of their own.
+    #[cold]
+    fn find_common(&self, link: LinkId) -> AccountIndex {
+        let common = self.shard(link).get(&AccountKey { link, towards: None });
+        common.unwrap_or(AccountIndex::OTHERS)
     }
 
     /// Whether a connection has any: then it has the one for backends that have none.
     #[must_use]
     pub fn has(&self, link: LinkId) -> bool {
-        self.shard(link).contains_key(&AccountKey { link, towards: None })
+        self.shard(link).get(&AccountKey { link, towards: None }).is_some()
     }
 
     /// Whose account a slot is.
@@ -341,6 +404,7 @@ fn add(count: &AtomicU64, more: u64) {
 mod tests {
     use super::*;
     use alloc::collections::BTreeSet;
+    use alloc::vec;
 
     fn key(link: u32, backend: Option<u8>) -> AccountKey {
         let towards = backend.map(|last| (Address::from([10, 1, 0, last]), Protocol::Tcp));
@@ -360,6 +424,28 @@ mod tests {
         }
         assert_eq!(find(2, 4, Protocol::Tcp), AccountIndex::OTHERS);
         assert_eq!((accounts.key(AccountIndex::OTHERS), accounts.iter().count()), (None, 2));
+    }
+
+    #[test]
+    fn accounts_of_both_families_come_and_go() {
+        let of = |address: Address, protocol| AccountKey {
+            link: LinkId(5),
+            towards: Some((address, protocol)),
+        };
+        let ipv6 = Address::from(core::net::Ipv6Addr::from_bits(7 << 96 | 0x0a01_0004));
+        let ipv4 = Address::from([10, 1, 0, 4]);
+        let mut keys = vec![AccountKey { link: LinkId(5), towards: None }];
+        for protocol in Protocol::ALL {
+            keys.extend([of(ipv4, protocol), of(ipv6, protocol)]);
+        }
+        let mut accounts = Accounts::none().and(&keys);
+        let known = |accounts: &Accounts| accounts.keys_of(LinkId(5)).collect::<BTreeSet<_>>();
+        while let Some(key) = keys.pop() {
+            let expected: BTreeSet<_> = keys.iter().copied().chain([key]).collect();
+            assert_eq!((known(&accounts), accounts.iter().count()), (expected, keys.len() + 1));
+            accounts.remove(&key);
+        }
+        assert_eq!((known(&accounts).len(), accounts.has(LinkId(5))), (0, false));
     }
 
     #[test]

@@ -54,6 +54,7 @@ pub fn answers_for(snapshot: &Snapshot, scope: ScopeId, address: Address) -> boo
 ///
 /// # Errors
 /// It may not.
+#[inline]
 pub fn judge_source(
     snapshot: &Snapshot,
     scope: ScopeId,

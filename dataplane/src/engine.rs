@@ -11,7 +11,8 @@
 //! [`Engine::poll_record`] tells of flows, if that was asked for.
 //!
 //! A batch goes through three passes (`express`), which carry the plain packets of established
-//! flows and leave all others to `path`, frame by frame, in order.
+//! flows. The others follow frame by frame, in order: `opening` takes those that open a flow in the
+//! usual way, `path` whatever is left.
 
 mod admit;
 mod announce;
@@ -27,6 +28,7 @@ mod hold;
 mod icmp;
 mod insertion;
 mod mss;
+mod opening;
 mod path;
 mod probe;
 mod problem;
@@ -66,6 +68,7 @@ use embryo::Embryos;
 use express::{Exits, Step};
 use fragment::{Identifications, KnownDatagrams};
 use hold::Hold;
+use opening::Offers;
 use problem::Problems;
 use rate::Rate;
 use record::Records;
@@ -167,6 +170,7 @@ pub struct Engine {
     answers: Answers,
     embryos: Embryos,
     shares: Shares,
+    offers: Offers,
     insertions: Insertions,
     announcements: Announcements,
     problems: Problems,
@@ -208,6 +212,7 @@ impl Engine {
             answers: Answers::new(),
             embryos: Embryos::new(config.flows_max),
             shares: Shares::default(),
+            offers: Offers::new(Keys::new(config.seed)),
             insertions: Insertions::new(config.flows_max),
             announcements: Announcements::new(),
             problems: Problems::new(),
@@ -225,6 +230,7 @@ impl Engine {
             counters: Counters::default(),
         };
         engine.counters.generation = u64::from(engine.generation.number.0);
+        engine.flows.know_pools(engine.generation.pools.addresses());
         engine.shares.count(&engine.generation, engine.worker);
         engine
     }
@@ -276,6 +282,7 @@ impl Engine {
     /// dropped, since numbers of next hops mean something else from now on.
     pub fn adopt(&mut self, generation: Arc<Generation>) {
         let is_patch = generation.neighbors.is_shared_with(&self.generation.neighbors);
+        let has_new_pools = !generation.pools.are_shared_with(&self.generation.pools);
         self.generation = generation;
         self.shares.count(&self.generation, self.worker);
         self.renew_shortcuts();
@@ -284,6 +291,9 @@ impl Engine {
         self.generation.neighbors.doubt(|device| self.link(device).is_none());
         self.sweep = Some(FlowIndex(0));
         self.announcements.restart();
+        if has_new_pools {
+            self.flows.know_pools(self.generation.pools.addresses());
+        }
         if !is_patch {
             self.forget_waiting();
         }
@@ -349,10 +359,15 @@ impl Engine {
         let (frames, mut at) = (batch.frames_mut(), 0);
         loop {
             if steps.get(at).is_some_and(Step::has_candidate) {
-                at += self.express(&mut frames[at..], &steps[at..], &mut verdicts[at..], now);
+                let (frames, steps) = (&mut frames[at..], &steps[at..]);
+                let verdicts = &mut verdicts[at..];
+                at += match self.records.tallies.counts() {
+                    false => self.express::<false>(frames, steps, verdicts, now),
+                    true => self.express::<true>(frames, steps, verdicts, now),
+                };
             }
             let Some(frame) = frames.get_mut(at) else { break };
-            verdicts[at] = self.go_the_long_way(arrival, frame, now);
+            verdicts[at] = self.go_on(arrival, (frame, &steps[at]), now);
             at += 1;
         }
         self.steps = steps;
@@ -487,8 +502,12 @@ impl Engine {
             Ok(verdict) => return verdict,
             Err(reason) => reason,
         };
-        self.answer_refused(reason, frame);
-        self.report_problem(reason, frame, now);
+        // Floods are made of refused packets, and few services say a word to them.
+        let is_reset = reason == DropReason::ConnectionReset;
+        if is_reset || self.generation.snapshot.tells_refused() {
+            self.answer_refused(reason, frame);
+            self.report_problem(reason, frame, now);
+        }
         Verdict::Drop(reason)
     }
 
@@ -515,10 +534,17 @@ impl Engine {
         }
     }
 
-    /// Judges a frame from its first byte.
+    /// The verdict on a frame that the short way of established flows leaves.
     #[inline(never)]
-    fn go_the_long_way(&mut self, arrival: Arrival, frame: &mut Frame, now: Tick) -> Verdict {
-        let verdict = match self.decide(arrival, frame, now) {
+    fn go_on(
+        &mut self,
+        arrival: Arrival,
+        (frame, step): (&mut Frame, &Step),
+        now: Tick,
+    ) -> Verdict {
+        let offer = if step.may_open() { self.offer(frame, step) } else { None };
+        let opened = offer.and_then(|offer| self.open(offer, (frame, step), now));
+        let verdict = match opened.unwrap_or_else(|| self.decide(arrival, frame, now)) {
             Ok(verdict) => verdict,
             Err(reason) => self.refuse(reason, arrival, frame, now),
         };

@@ -1,12 +1,20 @@
 //! Which backend of a rule a hash falls on. Pure: no state, no bytes, no flows.
 
 use crate::snapshot::{Backend, Rule, Snapshot};
+use crate::types::RowIndex;
 
-/// The backend that `hash` falls on; `None` if the rule's pool is empty.
+/// The backend that `hash` falls on, and the pools that flows to it lease from; `None` if the
+/// rule's pool is empty.
 #[inline]
 #[must_use]
-pub fn choose<'a>(snapshot: &'a Snapshot, rule: &Rule, hash: u64) -> Option<&'a Backend> {
-    snapshot.backend(*rule.backends.get(rule.spread.position(hash)?)?)
+pub fn choose<'a>(
+    snapshot: &'a Snapshot,
+    rule: &Rule,
+    hash: u64,
+) -> Option<(&'a Backend, RowIndex)> {
+    let position = rule.spread.position(hash)?;
+    let backend = snapshot.backend(*rule.backends.get(position)?)?;
+    Some((backend, *rule.rows.get(position)?))
 }
 
 #[cfg(test)]
@@ -54,8 +62,9 @@ mod tests {
         let spread = Spread::build(backends.iter().copied().zip(weights));
         let rule = snapshot.service(ServiceIndex(0)).unwrap().rule(Protocol::Tcp, 80).unwrap();
         for hash in (0..64).map(|turn| u64::MAX / 64 * turn) {
-            let chosen = choose(&snapshot, rule, hash).unwrap();
+            let (chosen, row) = choose(&snapshot, rule, hash).unwrap();
             assert_eq!(chosen.address, backends[spread.position(hash).unwrap()]);
+            assert_eq!(snapshot.pool_rows()[row.slot()].target, chosen.address);
         }
     }
 

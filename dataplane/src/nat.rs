@@ -24,8 +24,8 @@ pub use usage::{Lack, Usage, Usages};
 
 use crate::hash::FixedMap;
 use crate::limits::{NAT_IPS_MAX, POOLS_MAX, PORTS_PER_POOL};
-use crate::snapshot::{PoolKey, Service, Snapshot};
-use crate::types::{Address, Area, FlowIndex, Lease, PoolIndex, Protocol, WorkerId};
+use crate::snapshot::{PoolKey, PoolRow, Snapshot};
+use crate::types::{Address, Area, FlowIndex, Lease, PoolIndex, RowIndex, WorkerId};
 
 /// The pools of one generation. A pool keeps its slot for as long as a port of it is leased. Clones
 /// share the pools.
@@ -35,6 +35,36 @@ pub struct Pools {
     by_key: FixedMap,
     /// Those whose keys have no such words.
     by_wide_key: HashMap<PoolKey, PoolIndex>,
+    /// Those that a new flow may lease from, as the snapshot numbers them.
+    rows: Arc<[Row]>,
+}
+
+/// The pools of a [`PoolRow`], but for those whose place is taken by pools that drain.
+#[derive(Clone, Copy, Default)]
+struct Row {
+    pools: [u16; NAT_IPS_MAX],
+    count: u8,
+}
+
+impl Row {
+    fn of(pools: impl Iterator<Item = PoolIndex>) -> Row {
+        let mut row = Row::default();
+        for (place, pool) in row.pools.iter_mut().zip(pools) {
+            *place = pool.0;
+            row.count += 1;
+        }
+        row
+    }
+
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.count.into()
+    }
+
+    #[inline(always)]
+    fn get(&self, position: usize) -> Option<PoolIndex> {
+        self.pools.get(position).copied().filter(|_| position < self.len()).map(PoolIndex)
+    }
 }
 
 impl Pools {
@@ -91,7 +121,23 @@ impl Pools {
             }
         }
         let by_key = FixedMap::build(&entries);
-        Pools { by_key, by_wide_key, slots: slots.into() }
+        let mut pools = Pools { by_key, by_wide_key, slots: slots.into(), rows: Arc::default() };
+        pools.rows = snapshot.pool_rows().iter().map(|row| pools.line_up(snapshot, row)).collect();
+        pools
+    }
+
+    fn line_up(&self, snapshot: &Snapshot, row: &PoolRow) -> Row {
+        let PoolRow { service, target, protocol } = *row;
+        let Some(service) = snapshot.service(service) else { return Row::default() };
+        let scope = service.scope;
+        let of_family = service.nat_ips.iter().filter(|nat_ip| nat_ip.family() == target.family());
+        let pool = |&nat_ip: &Address| self.find(&PoolKey { scope, nat_ip, target, protocol });
+        Row::of(of_family.filter_map(pool))
+    }
+
+    #[inline(always)]
+    fn row(&self, row: RowIndex) -> Option<&Row> {
+        self.rows.get(row.slot())
     }
 
     /// The slot of a pool that may be leased from.
@@ -113,86 +159,84 @@ impl Pools {
         Some(PoolIndex(slot as u16))
     }
 
-    /// Leases a port of one of the service's NAT IPs towards a target: of two that `hash` picks
-    /// the one with fewer leases, and when that has none left, of two others that have some. `None`
-    /// if none has.
+    /// Leases a port of one of the pools of a row: of two that `hash` picks the one with fewer
+    /// leases, and when that has none left, of two others that have some. `None` if none has.
+    #[inline(always)]
     pub fn lease(
         &self,
-        service: &Service,
-        target: Address,
-        protocol: Protocol,
+        row: RowIndex,
         hash: u64,
         (home, flow): (&Home, FlowIndex),
     ) -> Option<Lease> {
-        let lease = |(index, pool): (PoolIndex, &Pool)| {
-            let port = pool.lease(home, flow)?;
-            Some(Lease { pool: index, nat_ip: pool.key().nat_ip, port })
-        };
-        let preferred = self.preferred(service, target, protocol, hash)?;
-        // Another worker may take its last port meanwhile.
-        lease(preferred).or_else(|| {
-            let mut all = 0..service.nat_ips.len();
-            all.find_map(|at| self.towards(service, at, (target, protocol)).and_then(lease))
-        })
+        let row = self.row(row)?;
+        match lease_of(self.preferred_of(row, hash)?, (home, flow)) {
+            Some(lease) => Some(lease),
+            None => self.lease_any(row, (home, flow)),
+        }
+    }
+
+    /// Another worker has taken the last port of a pool meanwhile.
+    #[cold]
+    fn lease_any(&self, row: &Row, of: (&Home, FlowIndex)) -> Option<Lease> {
+        self.all_of(row).find_map(|pool| lease_of(pool, of))
     }
 
     /// The pool that a lease is taken from, as far as can be said while others lease.
     #[must_use]
-    pub fn preferred(
-        &self,
-        service: &Service,
-        target: Address,
-        protocol: Protocol,
-        hash: u64,
-    ) -> Option<(PoolIndex, &Pool)> {
-        let find = |position: usize| self.towards(service, position, (target, protocol));
-        let of_two = |(one, other): (usize, usize)| {
-            let (one, other) = (find(one), find(other));
-            let leased =
-                |of: Option<(PoolIndex, &Pool)>| of.map_or(u32::MAX, |(_, pool)| pool.leased());
-            let emptier = if leased(other) < leased(one) { other } else { one };
-            emptier.filter(|(_, pool)| pool.has_room())
-        };
-        let count = service.nat_ips.len();
-        of_two(two_positions(hash, count)).or_else(|| {
-            let (mut open, mut number) = ([0; NAT_IPS_MAX], 0);
-            for position in (0..count).take(NAT_IPS_MAX) {
-                if find(position).is_some_and(|(_, pool)| pool.has_room()) {
-                    open[number] = position;
-                    number += 1;
-                }
-            }
-            let (one, other) = two_positions(hash, number);
-            if number == 0 { None } else { of_two((open[one], open[other])) }
-        })
+    pub fn preferred(&self, row: RowIndex, hash: u64) -> Option<(PoolIndex, &Pool)> {
+        self.preferred_of(self.row(row)?, hash)
     }
 
-    /// Ports that are free towards a target, over all of the service's NAT IPs.
+    #[inline(always)]
+    fn preferred_of(&self, row: &Row, hash: u64) -> Option<(PoolIndex, &Pool)> {
+        let preferred = self.emptier(row, two_positions(hash, row.len()));
+        preferred.or_else(|| self.emptier_of_open(row, hash))
+    }
+
+    /// The one of two pools of a row that has fewer leases, if it has room.
+    #[inline(always)]
+    fn emptier(&self, row: &Row, (one, other): (usize, usize)) -> Option<(PoolIndex, &Pool)> {
+        let (one, other) = (self.at(row, one)?, self.at(row, other)?);
+        let emptier = if other.1.leased() < one.1.leased() { other } else { one };
+        emptier.1.has_room().then_some(emptier)
+    }
+
+    /// The same of two that `hash` picks among those that have room.
+    #[cold]
+    fn emptier_of_open(&self, row: &Row, hash: u64) -> Option<(PoolIndex, &Pool)> {
+        let (mut open, mut number) = ([0; NAT_IPS_MAX], 0);
+        for position in 0..row.len() {
+            if self.at(row, position).is_some_and(|(_, pool)| pool.has_room()) {
+                open[number] = position;
+                number += 1;
+            }
+        }
+        let (one, other) = two_positions(hash, number);
+        if number == 0 { None } else { self.emptier(row, (open[one], open[other])) }
+    }
+
+    /// Ports that are free, over all pools of a row.
     #[must_use]
-    pub fn free(&self, service: &Service, target: Address, protocol: Protocol) -> usize {
-        let positions = 0..service.nat_ips.len();
-        let pools = positions.filter_map(|at| self.towards(service, at, (target, protocol)));
+    pub fn free(&self, row: RowIndex) -> usize {
+        let pools = self.row(row).into_iter().flat_map(|row| self.all_of(row));
         pools.map(|(_, pool)| PORTS_PER_POOL.saturating_sub(pool.leased() as usize)).sum()
     }
 
-    /// Counts a newcomer that found no port of any of the service's NAT IPs, with each of them.
-    pub fn refuse(&self, service: &Service, target: Address, protocol: Protocol) {
-        for position in 0..service.nat_ips.len() {
-            if let Some((_, pool)) = self.towards(service, position, (target, protocol)) {
-                pool.refuse();
-            }
-        }
+    /// Counts a newcomer that found no port in any pool of a row, with each of them.
+    pub fn refuse(&self, row: RowIndex) {
+        let pools = self.row(row).into_iter().flat_map(|row| self.all_of(row));
+        pools.for_each(|(_, pool)| pool.refuse());
     }
 
-    /// The pool of a service's NAT IP towards a target.
-    fn towards(
-        &self,
-        service: &Service,
-        position: usize,
-        (target, protocol): (Address, Protocol),
-    ) -> Option<(PoolIndex, &Pool)> {
-        let nat_ip = *service.nat_ips.get(position)?;
-        let index = self.find(&PoolKey { scope: service.scope, nat_ip, target, protocol })?;
+    /// The pools of a row.
+    fn all_of(&self, row: &Row) -> impl Iterator<Item = (PoolIndex, &Pool)> {
+        (0..row.len()).filter_map(|position| self.at(row, position))
+    }
+
+    /// The pool at a position of a row.
+    #[inline(always)]
+    fn at(&self, row: &Row, position: usize) -> Option<(PoolIndex, &Pool)> {
+        let index = row.get(position)?;
         Some((index, self.pool(index)?))
     }
 
@@ -230,10 +274,32 @@ impl Pools {
         areas
     }
 
+    /// Whether both are the same pools in the same slots, as those of a patch are.
+    #[must_use]
+    pub fn are_shared_with(&self, other: &Pools) -> bool {
+        Arc::ptr_eq(&self.slots, &other.slots)
+    }
+
+    /// NAT IP and target of each, by its slot.
+    pub fn addresses(&self) -> impl Iterator<Item = (PoolIndex, [Address; 2])> {
+        let slots = (0..=u16::MAX).map(PoolIndex).zip(&*self.slots);
+        slots.filter_map(|(index, pool)| {
+            let PoolKey { nat_ip, target, .. } = pool.as_ref()?.key();
+            Some((index, [nat_ip, target]))
+        })
+    }
+
     /// All pools, those that only drain included.
     pub fn iter(&self) -> impl Iterator<Item = &Pool> {
         self.slots.iter().flatten().map(|pool| &**pool)
     }
+}
+
+/// Leases a port of a pool.
+#[inline(always)]
+fn lease_of((index, pool): (PoolIndex, &Pool), (home, flow): (&Home, FlowIndex)) -> Option<Lease> {
+    let port = pool.lease(home, flow)?;
+    Some(Lease { pool: index, port })
 }
 
 /// Two positions below `count`, different if there are two, evenly spread over all pairs. Taken
@@ -243,5 +309,77 @@ fn two_positions(hash: u64, count: usize) -> (usize, usize) {
     let scale = |half: u16, count: usize| (usize::from(half) * count) >> 16;
     let one = scale(u16::from_le_bytes([a, b]), count);
     let step = 1 + scale(u16::from_le_bytes([c, d]), count.saturating_sub(1));
-    (one, (one + step) % count.max(1))
+    let other = one + step;
+    (one, if other < count { other } else { other.saturating_sub(count) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::{
+        Balance, Ending, Plan, Refusal, RulePlan, ScopePlan, ServicePlan, Timeouts, Treatment,
+    };
+    use crate::types::{Protocol, ScopeId};
+    use core::net::IpAddr;
+
+    const BACKENDS: [&str; 2] = ["10.1.0.10", "fd00::10"];
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    /// Both services are of one network and have the same backends.
+    fn snapshot(nat_ips: [&[&str]; 2]) -> Snapshot {
+        let service = |nat_ips: &[&str]| {
+            let rule = RulePlan {
+                protocol: Protocol::Udp,
+                port: 53,
+                backend_port: 53,
+                floating: None,
+                backends: BACKENDS.map(address).to_vec(),
+                balance: Balance::default(),
+                timeouts: Timeouts::default(),
+                ending: Ending::default(),
+            };
+            ServicePlan {
+                scope: ScopeId(0),
+                nat_ips: nat_ips.iter().copied().map(address).collect(),
+                refusal: Refusal::Silence,
+                rules: vec![rule],
+                treatment: Treatment::default(),
+            }
+        };
+        let scopes = vec![ScopePlan { address_space: Vec::new(), routes: Vec::new() }];
+        let services = nat_ips.into_iter().map(service).collect();
+        Snapshot::build(Plan { scopes, services, ..Plan::default() }).unwrap()
+    }
+
+    /// One address of IPv6 ends as another service's of IPv4 does.
+    #[test]
+    fn a_service_leases_from_its_own_nat_ips_of_the_targets_family() {
+        let own: [&[&str]; 2] =
+            [&["fd00::a02:4", "10.2.0.9", "10.2.0.8"], &["10.2.0.4", "fd00::a02:9"]];
+        let snapshot = snapshot(own);
+        let pools = Pools::first(&snapshot, 1);
+        let home = Home::new(WorkerId(0), 1);
+        for (at, own) in (0..).zip(own) {
+            let service = crate::types::ServiceIndex(at);
+            for target in BACKENDS.map(|text| Address::from(address(text))) {
+                let own = own.iter().copied().map(|text| Address::from(address(text)));
+                let own: BTreeSet<Address> =
+                    own.filter(|nat_ip| nat_ip.family() == target.family()).collect();
+                let wanted = PoolRow { service, target, protocol: Protocol::Udp };
+                let row = snapshot.pool_rows().iter().position(|row| *row == wanted).unwrap();
+                let row = RowIndex(row.try_into().unwrap());
+                assert_eq!(pools.free(row), own.len() * PORTS_PER_POOL);
+                let lease = |turn: u32| {
+                    let hash = u64::from(turn).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                    let of = (&home, FlowIndex(turn));
+                    let lease = pools.lease(row, hash, of).unwrap();
+                    pools.pool(lease.pool).unwrap().key().nat_ip
+                };
+                assert_eq!((0..100).map(lease).collect::<BTreeSet<_>>(), own);
+            }
+        }
+    }
 }

@@ -165,21 +165,37 @@ impl Drop for Memory {
     }
 }
 
-/// Asks the processor to load the line that `place` begins in. A hint: changes no result.
+/// Asks the processor to load the line that `place` begins in, for a later pass over the batch. A
+/// hint: changes no result.
+///
+/// Only as far as the second cache: a batch asks for more lines than the first one can wait for at
+/// once, and would then wait for them one after the other.
 #[inline(always)]
 pub(crate) fn prefetch<T>(place: &T) {
     #[cfg(target_arch = "x86_64")]
-    {
-        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a prefetch reads nothing architecturally and cannot fault; the address is that of
-        // a live reference besides.
-        #[allow(unsafe_code)]
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(core::ptr::from_ref(place).cast());
-        }
-    }
+    hint::<{ core::arch::x86_64::_MM_HINT_T1 }, T>(place);
     #[cfg(not(target_arch = "x86_64"))]
     let _ = place;
+}
+
+/// The same for one of the next packets of this pass: into the first cache.
+#[inline(always)]
+pub(crate) fn prefetch_near<T>(place: &T) {
+    #[cfg(target_arch = "x86_64")]
+    hint::<{ core::arch::x86_64::_MM_HINT_T0 }, T>(place);
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = place;
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn hint<const LEVEL: i32, T>(place: &T) {
+    // SAFETY: a prefetch reads nothing architecturally and cannot fault; the address is that of a
+    // live reference besides.
+    #[allow(unsafe_code)]
+    unsafe {
+        core::arch::x86_64::_mm_prefetch::<LEVEL>(core::ptr::from_ref(place).cast());
+    }
 }
 
 #[cfg(test)]

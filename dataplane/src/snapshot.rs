@@ -42,7 +42,7 @@ use peering::Peers;
 
 use crate::types::{
     Address, Addresses, BackendIndex, DeviceIndex, EndpointIndex, Family, LinkId, NeighborIndex,
-    Prefix, Protocol, ScopeId, ScopedAddress, SecurityGroupIndex, ServiceIndex,
+    Prefix, Protocol, RowIndex, ScopeId, ScopedAddress, SecurityGroupIndex, ServiceIndex,
 };
 
 /// What adit is under an address of a virtual network.
@@ -176,12 +176,25 @@ impl Service {
     #[inline]
     #[must_use]
     pub fn rule(&self, protocol: Protocol, port: u16) -> Option<&Rule> {
+        self.rule_at(self.rule_position(protocol, port)?)
+    }
+
+    /// The position of that rule.
+    #[inline]
+    #[must_use]
+    pub fn rule_position(&self, protocol: Protocol, port: u16) -> Option<u32> {
         let find = |port| {
             let (high, low) = rule_key(protocol, port);
             self.by_port.get(high, low)
         };
-        let at = find(port).or_else(|| find(ANY_PORT))?;
-        self.rules.get(at as usize)
+        find(port).or_else(|| find(ANY_PORT))
+    }
+
+    /// The rule at a position.
+    #[inline]
+    #[must_use]
+    pub fn rule_at(&self, position: u32) -> Option<&Rule> {
+        self.rules.get(position as usize)
     }
 }
 
@@ -194,6 +207,8 @@ pub struct Rule {
     pub floating: Option<Address>,
     /// The pool, in the order of the plan; [`Rule::spread`] names positions in it.
     pub backends: Box<[BackendIndex]>,
+    /// The pools that flows to each of them lease from.
+    pub rows: Box<[RowIndex]>,
     /// Spreads hashes over those of `backends` that take new flows.
     pub spread: Spread,
     /// What of a client's packet decides which backend serves it.
@@ -265,13 +280,14 @@ impl PoolKey {
     #[must_use]
     pub fn words(&self) -> Option<(u64, u32)> {
         let domain = u32::from(self.scope.0) << 8 | self.protocol as u32;
-        match self.target.family() {
-            Family::V4 => Some(Self::words_of(
+        match (self.nat_ip.family(), self.target.family()) {
+            (Family::V4, Family::V4) => Some(Self::words_of(
                 domain,
                 self.nat_ip.last_word().into(),
                 self.target.last_word().into(),
             )),
-            Family::V6 => None,
+            // One of both would be taken for another's whose NAT IP ends alike.
+            _ => None,
         }
     }
 
@@ -281,6 +297,18 @@ impl PoolKey {
     pub fn words_of(domain: u32, nat_ip: Ipv4Addr, target: Ipv4Addr) -> (u64, u32) {
         (u64::from(nat_ip.to_bits()) << 32 | u64::from(target.to_bits()), domain)
     }
+}
+
+/// All pools that a service leases from towards one target: one for each of its NAT IPs that are of
+/// the target's family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PoolRow {
+    /// The service.
+    pub service: ServiceIndex,
+    /// What packets are addressed to.
+    pub target: Address,
+    /// With which protocol.
+    pub protocol: Protocol,
 }
 
 /// A virtual network.
@@ -308,6 +336,7 @@ pub struct Snapshot {
     probe_sources: Arc<[ProbeSourcePlan]>,
     by_nat_ip: Arc<HashMap<ScopedAddress, ServiceIndex>>,
     reassembles: bool,
+    tells_refused: bool,
     reserves: Reserves,
     endpoints: Vec<Endpoint>,
     by_link: HashMap<LinkId, EndpointIndex>,
@@ -318,6 +347,7 @@ pub struct Snapshot {
     backend_of: Arc<HashMap<ScopedAddress, BackendIndex>>,
     next_hops: Arc<[NextHop]>,
     pool_keys: Arc<[PoolKey]>,
+    pool_rows: Arc<[PoolRow]>,
 }
 
 /// Stands for all ports of a protocol in a rule (HA ports). No packet has it.
@@ -439,6 +469,13 @@ impl Snapshot {
         self.fair_share_percent
     }
 
+    /// Whether any room is kept for anybody: then not everything that is free is everybody's.
+    #[inline(always)]
+    #[must_use]
+    pub fn keeps_room(&self) -> bool {
+        self.fair_share_percent > 0 || !self.reserves.is_empty()
+    }
+
     /// How much of so much room is kept for endpoints that have no more than their fair share.
     #[inline]
     #[must_use]
@@ -461,6 +498,12 @@ impl Snapshot {
     #[must_use]
     pub fn reassembles(&self) -> bool {
         self.reassembles
+    }
+
+    /// Whether any service tells anybody that a packet was refused.
+    #[must_use]
+    pub fn tells_refused(&self) -> bool {
+        self.tells_refused
     }
 
     /// All NAT IPs of a virtual network, in ascending order.
@@ -521,6 +564,12 @@ impl Snapshot {
     #[must_use]
     pub fn pool_keys(&self) -> &[PoolKey] {
         &self.pool_keys
+    }
+
+    /// Every row of them; [`RowIndex`] is the position.
+    #[must_use]
+    pub fn pool_rows(&self) -> &[PoolRow] {
+        &self.pool_rows
     }
 }
 

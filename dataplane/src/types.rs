@@ -37,6 +37,14 @@ impl MacAddress {
         u64::from_le_bytes([a, b, c, d, e, f, 0, 0])
     }
 
+    /// From [`MacAddress::word`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_word(word: u64) -> MacAddress {
+        let [a, b, c, d, e, f, ..] = word.to_le_bytes();
+        MacAddress([a, b, c, d, e, f])
+    }
+
     /// As [`MacAddress::is_unicast`], of [`MacAddress::word`].
     #[inline(always)]
     #[must_use]
@@ -143,6 +151,14 @@ index!(
 index!(
     /// A port pool: one (NAT IP, backend, protocol).
     PoolIndex(u16)
+);
+index!(
+    /// A row of port pools among those of a snapshot: all that a new flow may lease from.
+    RowIndex(u16)
+);
+index!(
+    /// The flows of a connection among those that a generation counts.
+    UsageIndex(u32)
 );
 index!(
     /// An account: what a connection carried to and from one backend with one protocol.
@@ -292,8 +308,7 @@ impl HopWord {
     #[inline(always)]
     #[must_use]
     pub fn hop(self) -> Option<Hop> {
-        let [a, b, c, d, e, f, ..] = self.0.to_le_bytes();
-        let mac = MacAddress([a, b, c, d, e, f]);
+        let mac = MacAddress::of_word(self.0);
         mac.is_unicast().then_some(Hop { device: self.device(), mac })
     }
 }
@@ -305,13 +320,11 @@ impl From<Hop> for HopWord {
     }
 }
 
-/// A borrowed port: which NAT IP's, out of which pool.
+/// A borrowed port. The pool knows of which NAT IP it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
     /// The pool that it goes back to.
     pub pool: PoolIndex,
-    /// The NAT IP.
-    pub nat_ip: Address,
     /// The port.
     pub port: u16,
 }

@@ -116,6 +116,8 @@ pub struct World {
     config: WorldConfig,
     /// The topology that each engine works with.
     views: Vec<Arc<Topology>>,
+    /// What the generation that was built last says.
+    published: Arc<Topology>,
     checker: Checker,
     /// Frames that wait for a next hop, by the worker whose engine has them.
     held: Vec<Vec<Underway>>,
@@ -178,7 +180,8 @@ impl World {
             silent: BTreeSet::new(),
             answers_arp: true,
             refusing: None,
-            views: vec![view; usize::from(config.workers)],
+            views: vec![Arc::clone(&view); usize::from(config.workers)],
+            published: view,
             checker: Checker::new(config.seed),
             held: (0..config.workers).map(|_| Vec::new()).collect(),
             handed: (0..config.workers).map(|_| VecDeque::new()).collect(),
@@ -263,12 +266,17 @@ impl World {
     pub fn publish(&mut self) {
         let next = self.generation.next(self.topology.snapshot(), self.config.seed);
         self.generation = Arc::new(next);
+        self.published = Arc::new(self.topology.clone());
     }
 
-    /// One engine adopts the generation that was built last.
+    /// One engine adopts the generation that was built last, maybe the one that it has.
     pub fn adopt(&mut self, worker: usize) {
-        self.views[worker] = Arc::new(self.topology.clone());
-        self.held[worker].clear();
+        self.views[worker] = Arc::clone(&self.published);
+        let has = &self.engines[worker].generation().neighbors;
+        // Only with other next hops does it give up on what waits for them.
+        if !self.generation.neighbors.is_shared_with(has) {
+            self.held[worker].clear();
+        }
         self.engines[worker].adopt(Arc::clone(&self.generation));
         self.drain(worker);
         self.check_step();
@@ -286,8 +294,9 @@ impl World {
             let patch = Patch::gate(&self.generation.snapshot, endpoint.link, gate);
             let next = self.generation.with(&patch).expect("a gate contradicts nothing");
             self.generation = Arc::new(next);
+            self.published = Arc::new(self.topology.clone());
             for worker in 0..self.engines.len() {
-                self.views[worker] = Arc::new(self.topology.clone());
+                self.views[worker] = Arc::clone(&self.published);
                 self.engines[worker].adopt(Arc::clone(&self.generation));
                 self.drain(worker);
                 self.check_step();

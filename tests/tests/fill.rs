@@ -76,7 +76,7 @@ fn chosen(world: &World, protocol: Protocol, seed: u64, client: Socket) -> IpAdd
     let hash = key.balance_hash(&Keys::new(!seed), link, Persistence::None);
     let service = snapshot.service(ServiceIndex(0)).expect("there is a service");
     let rule = service.rule(protocol, port).expect("there is a rule");
-    lb::choose(snapshot, rule, hash).expect("there are backends").address.ip()
+    lb::choose(snapshot, rule, hash).expect("there are backends").0.address.ip()
 }
 
 fn fill_eight_by_two(protocol: Protocol) {

@@ -3,20 +3,21 @@
 //! The configuration is asked before anything changes; then come the lease and the one insert (I3).
 //! A refusal leaves no flow and no lease behind; a full table may have lost expired flows.
 //! `explain` asks the same functions without changing anything, and hears what each of them found.
+//! `opening` asks less often, and grants and enters by the same ones.
 
 use super::Engine;
 use super::explain::{Found, Witness};
-use super::path::{Forward, opens};
+use super::path::Forward;
 use crate::classify::judge_client;
 use crate::drop_reason::DropReason;
-use crate::flow::{Flow, Serving, Terms};
+use crate::flow::{Serving, Terms, Vacancy};
 use crate::generation::Generation;
 use crate::lb;
 use crate::packet::FlowKey;
 use crate::snapshot::{Access, Backend, Dialling, Endpoint, Gate, Quota, Rule, Snapshot};
 use crate::types::{
-    Address, DeviceIndex, EndpointIndex, FlowIndex, Hop, LinkId, MacAddress, Persistence, Protocol,
-    ServiceIndex, Tick, Timeouts,
+    Address, EndpointIndex, FlowIndex, Hop, Lease, LinkId, Persistence, Protocol, RowIndex,
+    ServiceIndex, Tick, Timeouts, UsageIndex,
 };
 
 /// I11: only an approved connection carries traffic.
@@ -56,7 +57,11 @@ fn no_backend(rule: &Rule) -> DropReason {
 pub(super) struct Grant {
     pub(super) link: LinkId,
     pub(super) service: ServiceIndex,
+    /// Where the connection's flows are counted.
+    pub(super) usage: UsageIndex,
     pub(super) backend: Backend,
+    /// What it may lease from.
+    pub(super) row: RowIndex,
     /// What packets to the backend are addressed to.
     pub(super) target: Address,
     backend_port: u16,
@@ -68,28 +73,46 @@ pub(super) struct Grant {
 
 impl Engine {
     /// Opens a flow for a client's packet that belongs to none.
-    pub(super) fn admit(&mut self, forward: &Forward, now: Tick) -> Result<FlowIndex, DropReason> {
-        let opens = opens(&forward.packet);
-        let grant = self.grant(&forward.key, forward.endpoint, opens, &mut ())?;
-        let (vacancy, lease) = self.make_way(&grant, forward.hash, now)?;
-        // Where the client is, the caller notes: it does so for every packet.
-        let nowhere = Hop { device: DeviceIndex(0), mac: MacAddress::ZERO };
+    pub(super) fn admit(
+        &mut self,
+        forward: &Forward,
+        client: Hop,
+        now: Tick,
+    ) -> Result<FlowIndex, DropReason> {
+        let key = &forward.key;
+        let grant = self.grant(key, forward.endpoint, forward.packet.flags.opens(), &mut ())?;
+        let place = (forward.hash, self.flows.vacancy(forward.hash));
+        let (vacancy, lease) = self.make_way(&grant, place, now)?;
+        self.note_offer(key, forward.endpoint);
+        let number = self.enter((key, &grant), (vacancy, lease), client, now);
+        self.owe_header(number);
+        Ok(number)
+    }
+
+    /// Enters a flow that was granted and has room.
+    #[inline(always)]
+    pub(super) fn enter(
+        &mut self,
+        (key, grant): (&FlowKey, &Grant),
+        (vacancy, lease): (Vacancy, Lease),
+        client: Hop,
+        now: Tick,
+    ) -> FlowIndex {
         let (backend, target, port) = (grant.backend.address, grant.target, grant.backend_port);
         let serving = Serving { backend, target, port };
-        let terms = Terms { key: &forward.key, lease: &lease, serving: &serving };
-        let mut flow = Flow::open(&terms, nowhere);
+        let terms = Terms { key, lease, serving: &serving };
+        let mut flow = self.flows.open(&terms, client);
         flow.set_neighbor(grant.backend.next_hop);
         flow.link = grant.link;
-        flow.account = self.generation.accounts.find(grant.link, backend, forward.key.protocol);
+        flow.account = self.generation.accounts.find(grant.link, backend, key.protocol);
         flow.generation = self.generation.number;
         flow.last_seen = now;
         flow.timeout_ticks = flow.state.timeout_ticks(&grant.timeouts);
         self.flows.insert(vacancy, flow, &terms, now);
         self.record_begin(vacancy.flow(), now);
-        self.owe_header(vacancy.flow());
-        self.note_embryo(vacancy.flow(), &lease);
+        self.note_embryo(vacancy.flow(), lease);
         self.counters.flows_opened += 1;
-        Ok(vacancy.flow())
+        vacancy.flow()
     }
 
     /// Judges whether the flow may be opened, by a packet that `opens` one or not, and chooses its
@@ -114,27 +137,53 @@ impl Engine {
         if key.protocol == Protocol::Tcp && !opens {
             return Err(DropReason::TcpNotSyn);
         }
-        let (link, service) = (endpoint.link, endpoint.service);
-        let backend =
-            self.choose(&self.generation, rule, key, link).ok_or_else(|| no_backend(rule))?;
-        witness.hear(Found::Backend(&backend));
-        let (backend_port, timeouts) = (rule.port_behind(key.endpoint_port), rule.timeouts);
-        let target = rule.target(backend.address);
-        // NAT IPs share the flows of a client even where one backend serves them all.
-        let hash = key.balance_hash(&self.balance_keys, link, Persistence::None);
-        let (protocol, quota) = (key.protocol, endpoint.quota);
-        Ok(Grant { link, service, backend, target, backend_port, timeouts, quota, protocol, hash })
+        let usage = self.generation.usages.position(endpoint.link).ok_or(DropReason::Internal)?;
+        let grant = self.grant_by((endpoint, usage), rule, key).ok_or_else(|| no_backend(rule))?;
+        witness.hear(Found::Backend(&grant.backend));
+        Ok(grant)
     }
 
-    /// The backend that a new flow would have under a configuration.
+    /// What a rule of an endpoint's service grants; `None` if it has no backend for the flow.
+    #[inline(always)]
+    pub(super) fn grant_by(
+        &self,
+        (endpoint, usage): (&Endpoint, UsageIndex),
+        rule: &Rule,
+        key: &FlowKey,
+    ) -> Option<Grant> {
+        let (link, service) = (endpoint.link, endpoint.service);
+        // NAT IPs share the flows of a client even where one backend serves them all.
+        let hash = key.balance_hash(&self.balance_keys, link, Persistence::None);
+        let (backend, row) = self.choose(&self.generation, rule, key, link)?;
+        let (backend_port, timeouts) = (rule.port_behind(key.endpoint_port), rule.timeouts);
+        let target = rule.target(backend.address);
+        let (protocol, quota) = (key.protocol, endpoint.quota);
+        Some(Grant {
+            link,
+            service,
+            usage,
+            backend,
+            row,
+            target,
+            backend_port,
+            timeouts,
+            quota,
+            protocol,
+            hash,
+        })
+    }
+
+    /// The backend that a new flow would have under a configuration, and what it would lease from.
+    #[inline(always)]
     pub(super) fn choose(
         &self,
         under: &Generation,
         rule: &Rule,
         key: &FlowKey,
         link: LinkId,
-    ) -> Option<Backend> {
+    ) -> Option<(Backend, RowIndex)> {
         let hash = key.balance_hash(&self.balance_keys, link, rule.persistence);
-        lb::choose(&under.snapshot, rule, hash).copied()
+        let (backend, row) = lb::choose(&under.snapshot, rule, hash)?;
+        Some((*backend, row))
     }
 }

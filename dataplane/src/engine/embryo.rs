@@ -49,17 +49,25 @@ impl Embryos {
 
 impl Engine {
     /// Notes a flow that was just opened. The oldest gives way if there are too many.
-    pub(super) fn note_embryo(&mut self, flow: FlowIndex, lease: &Lease) {
+    #[inline(always)]
+    pub(super) fn note_embryo(&mut self, flow: FlowIndex, lease: Lease) {
         self.counters.flows_unanswered += 1;
+        let note = Note { flow, nat_port: lease.port };
         let Embryos { notes, quota } = &mut self.embryos;
-        let pushed_out = if notes.len() == *quota { notes.pop_front() } else { None };
+        let is_full = notes.len() >= *quota;
+        let pushed_out = if is_full { notes.pop_front() } else { None };
+        notes.push_back(note);
         let is_crowded = self.counters.flows_unanswered > *quota as u64 / 2;
-        notes.push_back(Note { flow, nat_port: lease.port });
-        let gives_way = |note: &Note| {
-            let flow = self.flows.get(note.flow);
-            is_crowded && !flow.is_some_and(|flow| is_of_reserve(&self.generation, &flow))
-        };
-        if let Some(oldest) = pushed_out.filter(gives_way) {
+        if let Some(oldest) = pushed_out.filter(|_| is_crowded) {
+            self.displace_unreserved(oldest);
+        }
+    }
+
+    /// A flow that was pushed out gives way, unless it is of its endpoint's reserve.
+    #[cold]
+    fn displace_unreserved(&mut self, oldest: Note) {
+        let flow = self.flows.get(oldest.flow);
+        if !flow.is_some_and(|flow| is_of_reserve(&self.generation, &flow)) {
             self.displace(oldest);
         }
     }

@@ -15,7 +15,6 @@ use super::sessions::Session;
 use crate::classify::{classify, judge_client};
 use crate::drop_reason::DropReason;
 use crate::flow::{FlowView, State};
-use crate::generation::Generation;
 use crate::limits::PORTS_PER_POOL;
 use crate::nat::{Holder, Pool};
 use crate::packet::{FlowKey, judge_addresses};
@@ -260,10 +259,7 @@ impl Engine {
         seen: &mut Explanation,
     ) -> Result<(), DropReason> {
         seen.displaces = self.foresee_way(grant, hash, now)?;
-        let Generation { snapshot, pools, .. } = &*self.generation;
-        let service = snapshot.service(grant.service).ok_or(DropReason::Internal)?;
-        let (target, protocol) = (grant.target, grant.protocol);
-        if let Some((_, pool)) = pools.preferred(service, target, protocol, grant.hash) {
+        if let Some((_, pool)) = self.generation.pools.preferred(grant.row, grant.hash) {
             let (nat_ip, free) = (pool.key().nat_ip, free(pool.leased()));
             seen.nat = Some(NatChoice { nat_ip: nat_ip.ip(), port: None, free });
         }

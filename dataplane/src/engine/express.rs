@@ -7,9 +7,10 @@
 //! What costs instructions is left to the last pass, where it need not be written down for another.
 //!
 //! Any doubt, in any pass, sends the packet the long way (`path`), which judges it from its first
-//! byte and alone opens, changes and closes flows. So this file grants nothing that `path` would
-//! not, and names no drop reason; features that only some packets need belong there. Changes
-//! nothing but the frame and the flow's time stamp.
+//! byte and alone changes and closes flows; those that may open one are looked at by `opening`
+//! before. So this file grants nothing that `path` would not, and names no drop reason; features
+//! that only some packets need belong there. Changes nothing but the frame and the flow's time
+//! stamp and counts.
 
 use alloc::boxed::Box;
 use alloc::vec;
@@ -18,7 +19,7 @@ use core::net::Ipv4Addr;
 use super::{Engine, Verdict};
 use crate::account::Cells;
 use crate::device::{Checksum, Frame, Link};
-use crate::flow::{Flow, Outsides};
+use crate::flow::{Flow, Outsides, Tallies};
 use crate::generation::Generation;
 use crate::limits::DEVICES_MAX;
 use crate::packet::{Glance, hash_plain};
@@ -43,17 +44,14 @@ pub(super) struct Step {
 enum Way {
     /// The long way, whichever.
     Long,
+    /// Forward, if that opens a flow, and else the long one.
+    Opening,
     Forward,
     Return,
 }
 
-impl Way {
-    /// Of one that is not the long one.
-    #[inline(always)]
-    fn direction(self) -> Direction {
-        if self == Way::Forward { Direction::Forward } else { Direction::Return }
-    }
-}
+/// How far ahead of the packet under way the last pass asks for records again.
+const PACKETS_AHEAD: usize = 2;
 
 const NOBODY: FlowIndex = FlowIndex(u32::MAX);
 
@@ -62,6 +60,24 @@ impl Step {
     #[expect(clippy::cast_possible_truncation, reason = "made from 16 bits")]
     fn pool(&self) -> PoolIndex {
         PoolIndex(self.place as u16)
+    }
+
+    /// Of a client's packet: the hash of its key.
+    #[inline(always)]
+    pub(super) fn hash(&self) -> u64 {
+        self.place
+    }
+
+    /// Scope and protocol, as [`crate::packet::FlowKey::domain`] has them. The protocol may be any.
+    #[inline(always)]
+    pub(super) fn domain(&self) -> u32 {
+        self.domain
+    }
+
+    /// Whether it is a plain packet of a client for which no flow was found.
+    #[inline(always)]
+    pub(super) fn may_open(&self) -> bool {
+        matches!(self.way, Way::Opening | Way::Forward) && !self.has_candidate()
     }
 
     /// Whether it is worth to ask a record.
@@ -81,19 +97,29 @@ struct Lane {
     form: Form,
     /// The scope, as a domain without a protocol.
     domain: u32,
+    /// The way of a client's plain packets.
+    forward: Way,
+    /// That of plain packets to a NAT IP.
+    back: Way,
 }
 
 impl Lane {
     /// A lane in which every packet goes the long way.
-    const CLOSED: Lane = Lane { device: DeviceIndex(u16::MAX), form: Form::NONE, domain: 0 };
+    const CLOSED: Lane = Lane {
+        device: DeviceIndex(u16::MAX),
+        form: Form::NONE,
+        domain: 0,
+        forward: Way::Long,
+        back: Way::Long,
+    };
 }
 
 /// What a packet that leaves by a device needs to know of it.
 #[derive(Clone, Copy)]
-struct Exit {
-    station: SourceStation,
+pub(super) struct Exit {
+    pub(super) station: SourceStation,
     /// 0 if the device is not open.
-    mtu: u32,
+    pub(super) mtu: u32,
 }
 
 impl Exit {
@@ -106,6 +132,11 @@ pub(super) struct Exits(Box<[Exit]>);
 impl Exits {
     pub(super) fn new() -> Exits {
         Exits(vec![Exit::CLOSED; DEVICES_MAX].into_boxed_slice())
+    }
+
+    #[inline(always)]
+    pub(super) fn get(&self, device: DeviceIndex) -> Option<Exit> {
+        self.0.get(device.slot()).copied()
     }
 
     pub(super) fn set(&mut self, device: DeviceIndex, link: Option<Link>) {
@@ -133,7 +164,7 @@ impl Engine {
             let plain = Plain::of(frame.head());
             if plain.is_plain(&lane.form) {
                 step.domain = lane.domain | u32::from(plain.protocol_number());
-                self.place(plain, step, &mut endpoint);
+                self.place(plain, step, &lane, &mut endpoint);
             } else {
                 step.way = Way::Long;
             }
@@ -145,11 +176,16 @@ impl Engine {
     fn lane(&self, device: DeviceIndex) -> Lane {
         let scope = self.generation.snapshot.device_scope(device);
         match (scope, self.link(device)) {
-            // Of a lent device only packets that are not the usual ones arrive.
-            (Some(scope), Some(link)) if !self.is_lent(device) => {
+            (Some(scope), Some(link)) => {
                 // Packets that may still be fragmented need the long way where fragments do.
                 let form = Form::new(link.mac.word(), self.generation.snapshot.reassembles());
-                Lane { device, form, domain: u32::from(scope.0) << 8 }
+                // Usual packets of flows do not arrive from a lent device; what does is for `path`
+                // to see, which may lend its flow.
+                let (forward, back) = match self.is_lent(device) {
+                    true => (Way::Opening, Way::Long),
+                    false => (Way::Forward, Way::Return),
+                };
+                Lane { device, form, domain: u32::from(scope.0) << 8, forward, back }
             }
             _ => Lane { device, ..Lane::CLOSED },
         }
@@ -158,7 +194,7 @@ impl Engine {
     /// Where the flow of a plain packet will be looked up. `endpoint` is the address that a packet
     /// was for last that was no NAT IP: likely this one's.
     #[inline(always)]
-    fn place(&self, plain: Plain<'_>, step: &mut Step, endpoint: &mut Ipv4Addr) {
+    fn place(&self, plain: Plain<'_>, step: &mut Step, lane: &Lane, endpoint: &mut Ipv4Addr) {
         let tuple = plain.tuple();
         let (destination, port) = tuple.destination();
         if destination != *endpoint {
@@ -166,13 +202,13 @@ impl Engine {
             if let Some(pool) = self.generation.pools.find_words(key) {
                 self.generation.pools.prefetch_holder(pool, port);
                 step.place = u64::from(pool.0);
-                step.way = Way::Return;
+                step.way = lane.back;
                 return;
             }
             // An endpoint, or nobody: then no flow will be found.
             *endpoint = destination;
         }
-        step.way = Way::Forward;
+        step.way = lane.forward;
         step.place = hash_plain(&self.table_keys, &tuple, step.domain);
         self.flows.prefetch_index(step.place);
     }
@@ -184,7 +220,7 @@ impl Engine {
         let pools = &generation.pools;
         for (step, frame) in steps.iter_mut().zip(frames) {
             let flow = match step.way {
-                Way::Long => None,
+                Way::Long | Way::Opening => None,
                 Way::Forward => flows.candidate(step.place),
                 Way::Return => {
                     let port = Plain::of(frame.head()).destination_port();
@@ -199,9 +235,10 @@ impl Engine {
     }
 
     /// Third pass: gives verdicts up to the first frame that must go the long way, which is not
-    /// touched, and says how many it gave.
+    /// touched, and says how many it gave. `COUNTS`: whether flows count what they carry, which is
+    /// not asked for each packet.
     #[inline(never)]
-    pub(super) fn express(
+    pub(super) fn express<const COUNTS: bool>(
         &mut self,
         frames: &mut [Frame],
         steps: &[Step],
@@ -210,23 +247,25 @@ impl Engine {
     ) -> usize {
         let Engine { generation, flows, exits, records, accounts, .. } = self;
         let (flows, outsides) = flows.records_mut();
-        let (accounts, is_counted) = (accounts.cells(), records.tallies.counts());
-        let scene = Scene { generation, outsides, exits, accounts, is_counted, now };
+        let scene = Scene { generation, outsides, exits, accounts: accounts.cells(), now };
+        let tallies = &mut records.tallies;
         let mut done = 0;
         for ((frame, step), verdict) in frames.iter_mut().zip(steps).zip(verdicts) {
+            let soon = steps.get(done + PACKETS_AHEAD).map(|step| step.candidate.slot());
+            if let Some(flow) = soon.and_then(|slot| flows.get(slot)) {
+                flow.prefetch_near();
+            }
             // The record may be another flow's by now, or nobody's: it has to agree in everything.
             let Some(flow) = flows.get_mut(step.candidate.slot()) else { break };
+            let of = (flow, &mut *tallies);
             // Each call becomes code of its own, in which the direction is no question.
             let carried = match step.way {
-                Way::Long => None,
-                Way::Forward => carry(Direction::Forward, &scene, flow, step, frame),
-                Way::Return => carry(Direction::Return, &scene, flow, step, frame),
+                Way::Long | Way::Opening => None,
+                Way::Forward => carry::<COUNTS>(Direction::Forward, &scene, of, step, frame),
+                Way::Return => carry::<COUNTS>(Direction::Return, &scene, of, step, frame),
             };
-            let Some((device, is_full)) = carried else { break };
+            let Some(device) = carried else { break };
             *verdict = Verdict::Forward(device);
-            if is_full {
-                records.tallies.empty(step.candidate, step.way.direction(), flow);
-            }
             done += 1;
         }
         done
@@ -239,22 +278,20 @@ struct Scene<'e> {
     outsides: &'e Outsides,
     exits: &'e Exits,
     accounts: Cells<'e>,
-    /// Whether flows count what they carry.
-    is_counted: bool,
     now: Tick,
 }
 
-/// Rewrites a packet for where it goes, counts it, and returns where that is and whether its flow's
-/// record can count no more; `None` if there is any doubt, and then nothing is changed.
+/// Rewrites a packet for where it goes, counts it, and returns where that is; `None` if there is
+/// any doubt, and then nothing is changed.
 #[inline(always)]
-fn carry(
+fn carry<const COUNTS: bool>(
     direction: Direction,
     scene: &Scene<'_>,
-    flow: &mut Flow,
+    (flow, tallies): (&mut Flow, &mut Tallies),
     step: &Step,
     frame: &mut Frame,
-) -> Option<(DeviceIndex, bool)> {
-    let Scene { generation, outsides, exits, accounts, is_counted, now } = *scene;
+) -> Option<DeviceIndex> {
+    let Scene { generation, outsides, exits, accounts, now } = *scene;
     let plain = Plain::of(frame.head());
     let (tuple, station) = (plain.tuple(), plain.source_station());
     let is_its = match direction {
@@ -277,7 +314,7 @@ fn carry(
         Direction::Forward => generation.neighbors.word(flow.neighbor()),
         Direction::Return => flow.client_word(),
     };
-    let exit = exits.0.get(hop.device().slot())?;
+    let exit = exits.get(hop.device())?;
     let may_pass = flow.is_plain()
         && flow.state.is_steady(direction, Glance::flags(plain, protocol))
         && hop != HopWord::NONE
@@ -288,11 +325,13 @@ fn carry(
     flow.last_seen = now;
     let bytes = plain.total_length();
     accounts.count(flow.account, direction, bytes.into());
-    let is_full = is_counted && flow.recent_mut(direction).add(bytes.into());
+    if COUNTS && flow.recent_mut(direction).add(bytes.into()) {
+        tallies.empty(step.candidate, direction, flow);
+    }
     let rewrite = flow.rewrite(direction, outsides);
     let is_partial = frame.offload.checksum != Checksum::Complete;
     let head = frame.head_mut();
     rewrite.apply(head, protocol, is_partial);
     PlainMut::of(head).set_stations(hop.0, exit.station);
-    Some((hop.device(), is_full))
+    Some(hop.device())
 }

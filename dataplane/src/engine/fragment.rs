@@ -24,17 +24,27 @@ use crate::fragment::{DatagramIndex, DatagramKey, Datagrams, Part};
 use crate::packet::fragment::{Fragment, identification, set_identification};
 use crate::packet::{FlowKey, Packet};
 use crate::snapshot::{Fragments, Local, PoolKey, Service};
-use crate::types::{DeviceIndex, Direction, Family, FlowIndex, ScopeId, Tick, WorkerId};
+use crate::types::{Address, DeviceIndex, Direction, Family, FlowIndex, ScopeId, Tick, WorkerId};
 
 /// What becomes of the fragments of a datagram.
 #[derive(Clone, Copy)]
 pub(super) enum Course {
     /// They belong to this flow and leave with this identification.
-    Flow { number: FlowIndex, key: FlowKey, sent: Direction, id: u32 },
+    Flow { followed: Followed, sent: Direction, id: u32 },
     /// They are another worker's.
     Peer(WorkerId),
     /// They are dropped.
     Refused(DropReason),
+}
+
+/// The flow of a datagram, as it was when the first fragment passed. Since then its record may be
+/// that of a later flow, even of the same client, which another backend answers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Followed {
+    number: FlowIndex,
+    key: FlowKey,
+    nat: (Address, u16),
+    target: (Address, u16),
 }
 
 /// Identifications of adit's own: those of one worker.
@@ -188,10 +198,15 @@ impl Engine {
             return Ok((Course::Peer(worker), verdict));
         }
         let id = identification(frame.bytes()).ok_or(DropReason::Internal)?;
-        let key = key.ok_or(DropReason::Internal)?;
-        let number = self.flows.lookup(&key, key.hash(&self.table_keys));
-        let number = number.ok_or(DropReason::Internal)?;
-        Ok((Course::Flow { number, key, sent, id }, verdict))
+        let followed = key.and_then(|key| self.followed(key)).ok_or(DropReason::Internal)?;
+        Ok((Course::Flow { followed, sent, id }, verdict))
+    }
+
+    /// The flow of this key, if there is one.
+    fn followed(&self, key: FlowKey) -> Option<Followed> {
+        let number = self.flows.lookup(&key, key.hash(&self.table_keys))?;
+        let flow = self.flows.get(number)?;
+        Some(Followed { number, key, nat: flow.nat(), target: flow.target() })
     }
 
     /// Gives a packet that is a fragment or may become one an identification of adit's own, if its
@@ -220,14 +235,13 @@ impl Engine {
         frame: &mut Frame,
         now: Tick,
     ) -> Result<Verdict, DropReason> {
-        let (number, key, sent, id) = match *course {
-            Course::Flow { number, key, sent, id } => (number, key, sent, id),
+        let (followed, sent, id) = match *course {
+            Course::Flow { followed, sent, id } => (followed, sent, id),
             Course::Refused(reason) => return Err(reason),
             Course::Peer(worker) => return Ok(Verdict::HandOver(worker)),
         };
-        // It may be over by now, and its number another's.
-        let found = self.flows.lookup(&key, key.hash(&self.table_keys));
-        if found != Some(number) || self.has_expired(number, now) {
+        let number = followed.number;
+        if self.followed(followed.key) != Some(followed) || self.has_expired(number, now) {
             return Err(DropReason::FragmentTimeout);
         }
         self.revalidate(number, now)?;

@@ -37,7 +37,6 @@ pub(super) enum Fate {
 impl Engine {
     /// A flow was opened: whether it owes a header.
     pub(super) fn owe_header(&mut self, number: FlowIndex) {
-        self.insertions.forget(number);
         let Some(flow) = self.flows.get(number) else { return };
         let owes = flow.protocol() == Protocol::Tcp && self.dialect(&flow).is_some();
         if let Some(flow) = self.flows.get_mut(number).filter(|_| owes) {

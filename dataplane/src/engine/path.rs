@@ -88,18 +88,18 @@ impl Engine {
         }
         let packet = &forward.packet;
         let found = self.live_flow(&forward, now)?;
+        let client = Hop { device: frame.ingress, mac: packet.station };
         let number = match found {
             Some(number) => {
-                if opens(packet) {
+                if packet.flags.opens() {
                     self.suspect_backend(number, now);
                 }
+                self.notice_client(number, client);
+                self.flows.get_mut(number).ok_or(DropReason::Internal)?.hear_client(client);
                 number
             }
-            None => self.admit(&forward, now)?,
+            None => self.admit(&forward, client, now)?,
         };
-        let client = Hop { device: frame.ingress, mac: packet.station };
-        self.notice_client(number, client);
-        self.flows.get_mut(number).ok_or(DropReason::Internal)?.hear_client(client);
         let flow = self.flows.get(number).ok_or(DropReason::Internal)?;
         let rewrite = flow.rewrite(Direction::Forward);
         let neighbor = flow.neighbor();
@@ -142,7 +142,7 @@ impl Engine {
         let found = self.flows.lookup(&forward.key, forward.hash);
         let Some(number) = found else { return Ok(None) };
         let flow = self.flows.get(number).ok_or(DropReason::Internal)?;
-        let opens = opens(&forward.packet);
+        let opens = forward.packet.flags.opens();
         let yields = flow.state.yields_to_syn();
         let is_expired = self.has_expired(number, now);
         if opens && (is_expired || yields) {
@@ -271,11 +271,6 @@ impl Engine {
         let pool = self.generation.pools.pool(back.pool)?;
         pool.holder(back.packet.tuple.destination_port)
     }
-}
-
-/// Whether a packet is the first of a TCP connection.
-pub(super) fn opens(packet: &Packet) -> bool {
-    packet.flags.any(TcpFlags::SYN) && !packet.flags.any(TcpFlags::ACK)
 }
 
 /// Whether a segment brings data without opening or ending anything. From a backend that has not

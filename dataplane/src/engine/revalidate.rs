@@ -151,7 +151,7 @@ impl Engine {
         let is_pinned = key.protocol == Protocol::Tcp || rule.udp_tracking == UdpTracking::On;
         let stays = || {
             let chosen = self.choose(under, rule, &key, flow.link);
-            chosen.is_some_and(|backend| backend.address == flow.backend())
+            chosen.is_some_and(|(backend, _)| backend.address == flow.backend())
         };
         !is_pinned && !stays()
     }

@@ -3,9 +3,10 @@
 //! An endpoint that has less than is reserved for it takes any room. Others take only what is more
 //! than the reserves that are still open, so that no endpoint's flows, answered or not, keep
 //! another from its own. Where there is no room, flows that expired go first, then the oldest that
-//! was never answered and is not of somebody's reserve. Of what is scarce an endpoint that has more
-//! than a fair share (`share`) gets only what its own unanswered flows give up. A refusal leaves
-//! nothing behind but counts.
+//! was never answered and is not of somebody's reserve; but only if the newcomer may have what
+//! that frees. Of what is scarce an endpoint that has more than a fair share (`share`) gets only
+//! what its own unanswered flows give up. A refusal leaves nothing behind but counts; what gave way
+//! for a record is gone, though there be no port.
 
 use alloc::sync::Arc;
 
@@ -43,16 +44,15 @@ struct Newcomer<'g> {
     standing: Standing,
     /// 1 if it is counted as its endpoint's already, 0 if not.
     counted: u32,
-    /// Whether an unanswered flow of its own endpoint gives way, so that it takes nothing of what
-    /// is kept for others.
-    takes_own: bool,
+    /// Whether an unanswered flow gives way to it: then it takes nothing that was free, and what is
+    /// kept of that for fair shares is no question.
+    takes_place: bool,
 }
 
 impl Newcomer<'_> {
-    /// The same when one of these has given way.
-    fn in_place_of(self, yielding: Yielding) -> Self {
-        let takes_own = self.takes_own || matches!(yielding, Yielding::Own(_));
-        Newcomer { takes_own, ..self }
+    /// The same when an unanswered flow gives way to it.
+    fn in_place(self) -> Self {
+        Newcomer { takes_place: true, ..self }
     }
 }
 
@@ -68,23 +68,53 @@ enum Yielding {
 }
 
 impl Engine {
-    /// A record and a port for a flow, which is counted as its endpoint's from now on.
+    /// A record and a port for a flow, which is counted as its endpoint's from now on. `vacancy`:
+    /// where the table has room for this hash, if it has.
+    #[inline(always)]
     pub(super) fn make_way(
         &mut self,
         grant: &Grant,
-        hash: u64,
+        (hash, vacancy): (u64, Option<Vacancy>),
         now: Tick,
     ) -> Result<(Vacancy, Lease), DropReason> {
-        let usage = self.generation.usages.find(grant.link).ok_or(DropReason::Internal)?;
+        let usage = self.generation.usages.get(grant.usage).ok_or(DropReason::Internal)?;
         if !usage.open(self.worker, grant.quota.most) {
             usage.refuse(Lack::Maximum);
             return Err(DropReason::EndpointFlowsMax);
         }
         self.shares.open(&self.generation, self.worker, grant.link);
+        let Some(vacancy) = vacancy else { return self.seek_room(grant, hash, now) };
+        match self.free_lease(grant, vacancy.flow()) {
+            Some(lease) => Ok((vacancy, lease)),
+            None => self.seek_room(grant, hash, now),
+        }
+    }
+
+    /// A free port, where nothing is kept for anybody.
+    #[inline(always)]
+    fn free_lease(&self, grant: &Grant, flow: FlowIndex) -> Option<Lease> {
+        let Generation { snapshot, pools, .. } = &*self.generation;
+        if snapshot.keeps_room() {
+            return None;
+        }
+        pools.lease(grant.row, grant.hash, (&self.home, flow))
+    }
+
+    /// A record and a port, if need be with what others give up and within what is kept; else the
+    /// flow is not counted any more.
+    #[cold]
+    fn seek_room(
+        &mut self,
+        grant: &Grant,
+        hash: u64,
+        now: Tick,
+    ) -> Result<(Vacancy, Lease), DropReason> {
+        let usage = self.generation.usages.get(grant.usage).ok_or(DropReason::Internal)?;
         let is_reserved = usage.flows() <= grant.quota.reserved;
         let standing = if is_reserved { Standing::Reserved } else { Standing::Common };
-        let way = self.room(Newcomer { grant, standing, counted: 1, takes_own: false }, hash, now);
-        if let (Err(reason), Some(usage)) = (way, self.generation.usages.find(grant.link)) {
+        let way =
+            self.room(Newcomer { grant, standing, counted: 1, takes_place: false }, hash, now);
+        if let (Err(reason), Some(usage)) = (way, self.generation.usages.get(grant.usage)) {
             usage.close(self.worker);
             self.shares.close(&self.generation, self.worker, grant.link);
             match reason {
@@ -103,30 +133,29 @@ impl Engine {
         now: Tick,
     ) -> Result<(Vacancy, Lease), DropReason> {
         let vacancy = self.vacancy(newcomer, hash, now)?;
-        if let Some(lease) = self.lease(newcomer, vacancy.flow())? {
+        if let Some(lease) = self.lease(newcomer, vacancy.flow()) {
             return Ok((vacancy, lease));
         }
         let grant = newcomer.grant;
         let yielding = self.yielding(newcomer, Scarce::Ports(grant.service));
         let generation = Arc::clone(&self.generation);
         let service = generation.snapshot.service(grant.service).ok_or(DropReason::Internal)?;
-        let (target, protocol) = (grant.target, grant.protocol);
         let frees_port = frees_port(&generation, service, grant);
         let is_freed = |flow: &Flow| {
             frees_port(flow) && is_quiet(flow, now) && may_displace(&generation, flow, yielding)
         };
-        let leased = if self.make_room(is_freed) {
-            let newcomer = newcomer.in_place_of(yielding);
-            let vacancy = self.vacancy(newcomer, hash, now)?;
-            self.lease(newcomer, vacancy.flow())?.map(|lease| (vacancy, lease))
+        let taking = newcomer.in_place();
+        let leased = if self.leaves_reserves((service, taking), 1) && self.make_room(is_freed) {
+            let vacancy = self.vacancy(taking, hash, now)?;
+            self.lease(taking, vacancy.flow()).map(|lease| (vacancy, lease))
         } else {
             None
         };
         leased.ok_or_else(|| {
-            if generation.pools.free(service, target, protocol) > 0 {
+            if generation.pools.free(grant.row) > 0 {
                 return DropReason::RoomReserved;
             }
-            generation.pools.refuse(service, target, protocol);
+            generation.pools.refuse(grant.row);
             DropReason::NatPortsExhausted
         })
     }
@@ -153,8 +182,10 @@ impl Engine {
         }
         let yielding = self.yielding(newcomer, Scarce::Records);
         let generation = Arc::clone(&self.generation);
-        let gave_way = self.make_room(|flow| may_displace(&generation, flow, yielding));
-        let newcomer = if gave_way { newcomer.in_place_of(yielding) } else { newcomer };
+        let gives_way = |flow: &Flow| may_displace(&generation, flow, yielding);
+        let taking = newcomer.in_place();
+        let gave_way = self.may_have_record(taking, 1) && self.make_room(gives_way);
+        let newcomer = if gave_way { taking } else { newcomer };
         let is_full = || self.flows.room() == 0;
         let why = || if is_full() { DropReason::FlowTableFull } else { DropReason::RoomReserved };
         self.free_record(newcomer, hash).ok_or_else(why)
@@ -188,7 +219,7 @@ impl Engine {
     fn leaves_open_reserves(&self, (service, grant): (&Service, &Grant), more: usize) -> bool {
         let Generation { pools, usages, .. } = &*self.generation;
         let flows = |link| usages.find(link).map_or(0, Usage::flows);
-        let free = pools.free(service, grant.target, grant.protocol) + more;
+        let free = pools.free(grant.row) + more;
         service.reserves.leave(free, flows)
     }
 
@@ -200,7 +231,7 @@ impl Engine {
         let family = grant.target.family();
         let nat_ips = service.nat_ips.iter().filter(|nat_ip| nat_ip.family() == family);
         let kept = self.generation.snapshot.kept(nat_ips.count() * PORTS_PER_POOL);
-        let free = self.generation.pools.free(service, grant.target, grant.protocol) + more;
+        let free = self.generation.pools.free(grant.row) + more;
         let is_scarce = standing == Standing::Common && free <= kept;
         !(is_scarce && self.is_above(newcomer, Scarce::Ports(grant.service)))
     }
@@ -209,7 +240,7 @@ impl Engine {
     fn is_above(&self, newcomer: Newcomer<'_>, scarce: Scarce) -> bool {
         let of = (scarce, newcomer.grant.link);
         let counted = newcomer.counted;
-        !newcomer.takes_own && self.shares.is_exceeded(&self.generation, self.worker, of, counted)
+        !newcomer.takes_place && self.shares.is_exceeded(&self.generation, self.worker, of, counted)
     }
 
     /// Whose unanswered flows give way to a newcomer for which there was no room.
@@ -225,26 +256,23 @@ impl Engine {
     }
 
     /// A free port, if the newcomer may have it.
-    fn lease(&self, newcomer: Newcomer<'_>, flow: FlowIndex) -> Result<Option<Lease>, DropReason> {
+    fn lease(&self, newcomer: Newcomer<'_>, flow: FlowIndex) -> Option<Lease> {
         let Generation { snapshot, pools, .. } = &*self.generation;
         let grant = newcomer.grant;
-        let service = snapshot.service(grant.service).ok_or(DropReason::Internal)?;
-        let (target, protocol) = (grant.target, grant.protocol);
+        let service = snapshot.service(grant.service)?;
         if !self.leaves_reserves((service, newcomer), 0) {
-            return Ok(None);
+            return None;
         }
-        let lease = pools.lease(service, target, protocol, grant.hash, (&self.home, flow));
+        let lease = pools.lease(grant.row, grant.hash, (&self.home, flow))?;
         // Other workers may have leased meanwhile: looked at again, as if it were not leased yet.
-        Ok(lease.filter(|lease| {
-            let pool = pools.pool(lease.pool);
-            let is_plenty = pool.is_some_and(|pool| !self.may_be_scarce(service, pool));
-            let stays = self.leaves_reserves((service, newcomer), 1)
-                && (is_plenty || self.leaves_shares((service, newcomer), 1));
-            if let (false, Some(pool)) = (stays, pool) {
-                pool.release(lease.port, Holder { worker: self.worker, flow });
-            }
-            stays
-        }))
+        let pool = pools.pool(lease.pool)?;
+        let is_plenty = !self.may_be_scarce(service, pool);
+        let stays = self.leaves_reserves((service, newcomer), 1)
+            && (is_plenty || self.leaves_shares((service, newcomer), 1));
+        if !stays {
+            pool.release(lease.port, Holder { worker: self.worker, flow });
+        }
+        stays.then_some(lease)
     }
 
     /// Whether ports may be scarce of which one was just leased from this pool: not if it has more
@@ -264,18 +292,18 @@ impl Engine {
         now: Tick,
     ) -> Result<bool, DropReason> {
         let generation = &*self.generation;
-        let flows = generation.usages.find(grant.link).map_or(0, Usage::flows);
+        let flows = generation.usages.get(grant.usage).map_or(0, Usage::flows);
         if flows >= grant.quota.most {
             return Err(DropReason::EndpointFlowsMax);
         }
         let is_reserved = flows < grant.quota.reserved;
         let standing = if is_reserved { Standing::Reserved } else { Standing::Common };
-        let newcomer = Newcomer { grant, standing, counted: 0, takes_own: false };
+        let newcomer = Newcomer { grant, standing, counted: 0, takes_place: false };
         let mut displaces = false;
         if self.free_record(newcomer, hash).is_none() {
             let yielding = self.yielding(newcomer, Scarce::Records);
             let gives_way = |flow: &Flow| may_displace(generation, flow, yielding);
-            let taking = newcomer.in_place_of(yielding);
+            let taking = newcomer.in_place();
             if !(self.may_have_record(taking, 1) && self.can_make_room(gives_way)) {
                 return Err(match self.flows.room() {
                     0 => DropReason::FlowTableFull,
@@ -285,7 +313,7 @@ impl Engine {
             displaces = true;
         }
         let service = generation.snapshot.service(grant.service).ok_or(DropReason::Internal)?;
-        let free = generation.pools.free(service, grant.target, grant.protocol);
+        let free = generation.pools.free(grant.row);
         let leaves = |newcomer, more| {
             let way = (service, newcomer);
             self.leaves_reserves(way, more) && self.leaves_shares(way, more)
@@ -298,7 +326,7 @@ impl Engine {
         let is_freed = |flow: &Flow| {
             frees_port(flow) && is_quiet(flow, now) && may_displace(generation, flow, yielding)
         };
-        if leaves(newcomer.in_place_of(yielding), 1) && self.can_make_room(is_freed) {
+        if leaves(newcomer.in_place(), 1) && self.can_make_room(is_freed) {
             return Ok(true);
         }
         Err(if free > 0 { DropReason::RoomReserved } else { DropReason::NatPortsExhausted })

@@ -21,7 +21,7 @@ pub struct Outsides {
 }
 
 impl Outsides {
-    fn new() -> Outsides {
+    pub(super) fn new() -> Outsides {
         Outsides { plain: Part::zeroed_slice(POOLS_MAX), addresses: Part::zeroed_slice(POOLS_MAX) }
     }
 
@@ -39,10 +39,9 @@ impl Outsides {
         halves.map(Address::of_halves)
     }
 
-    /// Notes what the flows of a pool leave with. The pool is no other's as long as it has flows,
-    /// so this changes nothing for any of them.
-    #[inline]
-    fn note(&mut self, pool: PoolIndex, nat_ip: Address, target: Address) {
+    /// Notes what the flows of a pool leave with. A slot is no other pool's as long as it has
+    /// flows, so this changes nothing for any of them.
+    pub(super) fn note(&mut self, pool: PoolIndex, nat_ip: Address, target: Address) {
         if let Some(place) = self.plain.get_mut(usize::from(pool.0)) {
             *place = PlainTuple::of_any((nat_ip, 0), (target, 0)).addresses();
         }
@@ -81,9 +80,8 @@ impl Beside {
     }
 
     /// Notes what a new flow has.
-    #[inline]
+    #[inline(always)]
     pub(super) fn note(&mut self, number: FlowIndex, flow: &Flow, terms: &Terms<'_>) {
-        self.outsides.note(flow.pool, terms.lease.nat_ip, terms.serving.target);
         if flow.is_wide() || flow.floats() {
             self.note_rare(number, flow, terms);
         }

@@ -78,6 +78,16 @@ impl Index {
         search(&self.buckets[self.home(hash)], hash, |_| true)
     }
 
+    /// Where an entry with this hash can go, if its home bucket alone can tell that, and that no
+    /// flow looks like it.
+    #[inline(always)]
+    pub(super) fn fresh_slot(&self, hash: u64) -> Option<EmptySlot> {
+        let bucket = &self.buckets[self.home(hash)];
+        let is_known = search(bucket, hash, |_| true).is_some() || reach(bucket) > 0;
+        let at = first(matches(bucket, 0)).filter(|_| !is_known)?;
+        Some(EmptySlot { distance: 0, at })
+    }
+
     /// The flow under this hash that `is` the one.
     #[inline]
     pub(super) fn find(
@@ -94,9 +104,18 @@ impl Index {
     }
 
     /// Where an entry with this hash can go.
+    #[inline(always)]
     pub(super) fn empty_slot(&self, hash: u64) -> Option<EmptySlot> {
+        match first(matches(&self.buckets[self.home(hash)], 0)) {
+            Some(at) => Some(EmptySlot { distance: 0, at }),
+            None => self.empty_slot_away(hash),
+        }
+    }
+
+    #[cold]
+    fn empty_slot_away(&self, hash: u64) -> Option<EmptySlot> {
         let home = self.home(hash);
-        (0..=self.furthest).find_map(|distance| {
+        (1..=self.furthest).find_map(|distance| {
             let at = first(matches(&self.buckets[self.neighbor(home, distance)], 0))?;
             Some(EmptySlot { distance, at })
         })

@@ -233,9 +233,11 @@ impl Insertions {
         }
     }
 
-    /// Forgets everything about a flow.
+    /// Forgets everything about a flow. Where nothing is known nothing is written: the memory stays
+    /// unused.
     pub fn forget(&mut self, flow: FlowIndex) {
-        if let Place::Underway(at) = self.place(flow) {
+        let place = self.place(flow);
+        if let Place::Underway(at) = place {
             let at = at as usize;
             if at < self.underway.len() {
                 self.underway.swap_remove(at);
@@ -244,7 +246,9 @@ impl Insertions {
                 self.set_place(moved, Place::Underway(u32::try_from(at).unwrap_or(u32::MAX)));
             }
         }
-        self.set_place(flow, Place::Nowhere);
+        if place != Place::Nowhere {
+            self.set_place(flow, Place::Nowhere);
+        }
     }
 
     /// Whether a header waits to be sent.

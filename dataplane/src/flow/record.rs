@@ -16,6 +16,7 @@ use super::beside::{Beside, Outsides};
 use super::tally::Recent;
 use crate::packet::proxy::{HEADER_BYTES_MAX, HEADER_BYTES_MIN};
 use crate::packet::{Change, FlowKey, PlainRewrite, PlainTuple, Rewrite, Tuple};
+use crate::prefetch::prefetch_near;
 use crate::types::{
     AccountIndex, Address, Direction, Family, FlowIndex, GenerationNumber, Hop, HopWord, Lease,
     LinkId, NeighborIndex, PoolIndex, Protocol, ScopeId, Tick,
@@ -100,7 +101,7 @@ pub struct Terms<'a> {
     /// Who talks to which endpoint.
     pub key: &'a FlowKey,
     /// Under which lease.
-    pub lease: &'a Lease,
+    pub lease: Lease,
     /// Who serves it.
     pub serving: &'a Serving,
 }
@@ -117,19 +118,41 @@ pub struct Serving {
 }
 
 impl Flow {
+    /// No flow's record, of which none was vacant before it.
+    pub(super) const NONE: Flow = Flow {
+        inside: PlainTuple::NONE,
+        domain: 0,
+        recent: [Recent::NOTHING; 2],
+        pool: PoolIndex(0),
+        account: AccountIndex::OTHERS,
+        outside_ports: 0,
+        generation: GenerationNumber(0),
+        last_seen: Tick(0),
+        client: HopWord::NONE,
+        timeout_ticks: u32::MAX,
+        link: LinkId(0),
+        change: Change::NONE,
+        neighbor: 0,
+        state: State::Resting,
+        insert: Mark::VACANT,
+    };
+
     /// A flow whose first packet arrived now from `client`.
     ///
     /// What does not fit into the record comes beside it when it is entered.
     #[inline(always)]
     #[must_use]
-    pub fn open(terms: &Terms<'_>, client: Hop) -> Flow {
+    pub(super) fn open(terms: &Terms<'_>, outsides: &Outsides, client: Hop) -> Flow {
         let Terms { key, lease, serving } = *terms;
         let Serving { backend, target, port } = *serving;
         let inside = key.plain();
-        let outside = PlainTuple::of_any((lease.nat_ip, lease.port), (target, port));
+        let ports = PlainTuple::join_ports(lease.port, port);
         let (wide, change) = match (key.family(), target.family()) {
-            (Family::V4, Family::V4) => (0, Change::of_plain(&inside, &outside)),
-            _ => (Mark::WIDE, change_of_wide(key, lease, (target, port))),
+            (Family::V4, Family::V4) => {
+                let outside = PlainTuple::of_words(outsides.plain(lease.pool), ports);
+                (0, Change::of_plain(&inside, &outside))
+            }
+            _ => (Mark::WIDE, change_of_wide(key, outsides.of(lease.pool), (lease.port, port))),
         };
         let floats = if backend == target { 0 } else { Mark::FLOATS };
         Flow {
@@ -138,7 +161,7 @@ impl Flow {
             recent: [Recent::NOTHING; 2],
             pool: lease.pool,
             account: AccountIndex::OTHERS,
-            outside_ports: outside.ports(),
+            outside_ports: ports,
             generation: GenerationNumber(0),
             last_seen: Tick(0),
             client: client.into(),
@@ -149,6 +172,12 @@ impl Flow {
             state: State::opened(key.protocol),
             insert: Mark(wide | floats),
         }
+    }
+
+    /// Starts loading it, for one of the next packets.
+    #[inline(always)]
+    pub fn prefetch_near(&self) {
+        prefetch_near(self);
     }
 
     /// Its protocol.
@@ -360,13 +389,12 @@ impl Flow {
 }
 
 #[cold]
-fn change_of_wide(key: &FlowKey, lease: &Lease, backend: (Address, u16)) -> Change {
-    let to = Tuple {
-        source: lease.nat_ip,
-        destination: backend.0,
-        source_port: lease.port,
-        destination_port: backend.1,
-    };
+fn change_of_wide(
+    key: &FlowKey,
+    [source, destination]: [Address; 2],
+    (source_port, destination_port): (u16, u16),
+) -> Change {
+    let to = Tuple { source, destination, source_port, destination_port };
     Change::between(&Tuple::from(key), &to)
 }
 

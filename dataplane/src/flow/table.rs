@@ -15,7 +15,7 @@ use super::wheel::{Timer, Wheel};
 use crate::limits::FLOWS_PER_WORKER_MAX;
 use crate::packet::FlowKey;
 use crate::prefetch::prefetch;
-use crate::types::{Area, FlowIndex, Tick};
+use crate::types::{Address, Area, FlowIndex, Hop, PoolIndex, Tick};
 
 /// Room for one flow: its number and its place in the index.
 #[derive(Clone, Copy, Debug)]
@@ -153,32 +153,57 @@ impl FlowTable {
     }
 
     /// Where a new flow with this hash would go; `None` if the table is full.
+    #[inline(always)]
     #[must_use]
     pub fn vacancy(&self, hash: u64) -> Option<Vacancy> {
+        Some(Vacancy { flow: self.vacant_record()?, slot: self.index.empty_slot(hash)?, hash })
+    }
+
+    /// The same, if surely no flow has this hash. May be `None` where there is none, and room.
+    #[inline(always)]
+    #[must_use]
+    pub fn fresh_vacancy(&self, hash: u64) -> Option<Vacancy> {
+        Some(Vacancy { slot: self.index.fresh_slot(hash)?, flow: self.vacant_record()?, hash })
+    }
+
+    #[inline(always)]
+    fn vacant_record(&self) -> Option<FlowIndex> {
         let fresh = || {
             let next = u32::try_from(self.flows.len()).ok()?;
             (self.flows.len() < self.capacity).then_some(FlowIndex(next))
         };
-        let flow = self.vacant.or_else(fresh)?;
-        Some(Vacancy { flow, slot: self.index.empty_slot(hash)?, hash })
+        self.vacant.or_else(fresh)
+    }
+
+    /// Learns what the flows of these pools leave with: NAT IP and target. To be told of a pool
+    /// before a flow of it is opened.
+    pub fn know_pools(&mut self, pools: impl Iterator<Item = (PoolIndex, [Address; 2])>) {
+        pools.for_each(|(pool, [nat_ip, target])| self.beside.outsides.note(pool, nat_ip, target));
+    }
+
+    /// A flow on these terms, whose first packet arrived from `client`, to be entered.
+    #[inline(always)]
+    #[must_use]
+    pub fn open(&self, terms: &Terms<'_>, client: Hop) -> Flow {
+        Flow::open(terms, &self.beside.outsides, client)
     }
 
     /// Enters a flow that was opened on these terms where `vacancy` says, which was taken since the
     /// last change of the table.
-    #[inline]
+    #[inline(always)]
     pub fn insert(&mut self, vacancy: Vacancy, flow: Flow, terms: &Terms<'_>, now: Tick) {
         let Vacancy { flow: number, slot, hash } = vacancy;
-        self.beside.note(number, &flow, terms);
-        match self.flows.get_mut(number.slot()) {
-            Some(record) => {
-                self.vacant = record.next_vacant();
-                *record = flow;
-            }
-            None => self.flows.push(flow),
+        if number.slot() == self.flows.len() {
+            self.flows.push(Flow::NONE);
         }
+        let Some(record) = self.flows.get_mut(number.slot()) else { return };
+        self.vacant = record.next_vacant();
+        // Built where it stays: copied, it would be read before its parts have left the processor.
+        *record = flow;
+        self.beside.note(number, record, terms);
         self.live += 1;
         self.index.insert(slot, hash, number);
-        self.wheel.schedule(Timer::of(number), flow.deadline(), now);
+        self.wheel.schedule(Timer::of(number), record.deadline(), now);
     }
 
     /// Removes a flow, under both keys as far as this table is concerned; its lease is the caller's

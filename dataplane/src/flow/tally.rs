@@ -3,7 +3,7 @@
 //!
 //! What a flow carried lately is counted in its record, whose line its packets need anyhow
 //! ([`Recent`]); when that is full it is added to the flow's tally, beside the records. So one
-//! packet of a hundred needs the line of the tally, too.
+//! packet of five hundred needs the line of the tally, too.
 //!
 //! Memory: 4 bytes a flow for its beginning, and 32 if its traffic is counted; used as flows are.
 
@@ -20,7 +20,7 @@ type Tally = [[u64; 2]; 2];
 /// What a flow carried in one direction since that was last added to its tally, and whether its
 /// tally is its own: one that it never was added to is what the place's last flow left.
 ///
-/// 23 bits of bytes, eight of packets, one of whether. Full when the upper bit of either count is
+/// 21 bits of bytes, ten of packets, one of whether. Full when the upper bit of either count is
 /// set: what then is there leaves room for one more packet of any size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recent(u32);
@@ -29,12 +29,12 @@ impl Recent {
     /// A flow that begins.
     pub(super) const NOTHING: Recent = Recent(0);
 
-    const PACKET: u32 = 1 << 23;
+    const PACKET: u32 = 1 << 21;
     /// More than a packet of either family can have.
     const PACKET_BYTES_MAX: u32 = 1 << 17;
     const BYTES: u32 = Recent::PACKET - 1;
-    const PACKETS: u32 = 0xff << 23;
-    const FULL: u32 = 1 << 30 | 1 << 22;
+    const PACKETS: u32 = 0x3ff << 21;
+    const FULL: u32 = 1 << 30 | 1 << 20;
     const HAS_TALLY: u32 = 1 << 31;
 
     /// Adds a packet, and says whether that made it full: then it has to be emptied
@@ -46,7 +46,7 @@ impl Recent {
     }
 
     fn count(self) -> Count {
-        let packets = (self.0 & Recent::PACKETS) >> 23;
+        let packets = (self.0 & Recent::PACKETS) >> 21;
         Count { packets: packets.into(), bytes: (self.0 & Recent::BYTES).into() }
     }
 
@@ -149,7 +149,7 @@ impl Tallies {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::{Serving, Terms};
+    use crate::flow::{Outsides, Serving, Terms};
     use crate::packet::FlowKey;
     use crate::types::{
         Address, DeviceIndex, Hop, Lease, MacAddress, PoolIndex, Protocol, ScopeId,
@@ -165,10 +165,11 @@ mod tests {
             scope: ScopeId(1),
             protocol: Protocol::Udp,
         };
-        let lease = Lease { pool: PoolIndex(0), nat_ip: address(3), port: 1_024 };
+        let lease = Lease { pool: PoolIndex(0), port: 1_024 };
         let serving = Serving { backend: address(4), target: address(4), port: 443 };
         let client = Hop { device: DeviceIndex(0), mac: MacAddress::ZERO };
-        Flow::open(&Terms { key: &key, lease: &lease, serving: &serving }, client)
+        let terms = Terms { key: &key, lease, serving: &serving };
+        Flow::open(&terms, &Outsides::new(), client)
     }
 
     const fn count(packets: u64, bytes: u64) -> Count {
@@ -195,7 +196,7 @@ mod tests {
 
     #[test]
     fn flows_are_counted_by_direction_and_to_the_last_byte() {
-        for (packets, bytes) in [(1, 60), (127, 60), (128, 60), (1_000, 1_500), (1_000, 65_575)] {
+        for (packets, bytes) in [(1, 60), (511, 60), (512, 60), (5_000, 1_500), (1_000, 65_575)] {
             let (mut tallies, number, mut flow) = begun(Recording::Traffic);
             for _ in 0..packets {
                 let way = Direction::Forward;

@@ -83,18 +83,24 @@ impl Wheel {
     }
 
     /// Makes sure that a timer is due no later than at this deadline, or at the horizon if that is
-    /// nearer.
+    /// nearer. Of the flows that share it, nearly always one that came before has seen to it.
+    #[inline(always)]
     pub(super) fn schedule(&mut self, timer: Timer, deadline: Tick, now: Tick) {
         self.start(now);
         let at = slot_number(deadline.after((1 << SLOT_SHIFT) - 1));
         // A deadline that is past goes into the slot that is emptied next.
         let ahead = self.ahead(at).min(SLOTS - 1);
+        let is_due = |link: &Link| link.previous != NOBODY && self.ahead(link.at) <= ahead;
+        if !self.links.get(timer.slot()).is_some_and(is_due) {
+            self.reschedule(timer, ahead);
+        }
+    }
+
+    /// Puts a timer so many slots ahead, wherever it is.
+    #[inline(never)]
+    fn reschedule(&mut self, timer: Timer, ahead: u32) {
         if self.links.len() <= timer.slot() {
             self.links.resize(timer.slot() + 1, UNLINKED);
-        }
-        let link = self.links[timer.slot()];
-        if link.previous != NOBODY && self.ahead(link.at) <= ahead {
-            return;
         }
         self.cancel(timer);
         self.link(timer, self.current.wrapping_add(ahead) & SLOT_NUMBER_MASK);

@@ -111,7 +111,8 @@ impl FixedMap {
         self.count -= 1;
     }
 
-    fn entries(&self) -> impl Iterator<Item = ((u64, u32), u32)> {
+    /// All keys and their values, in no order.
+    pub fn entries(&self) -> impl Iterator<Item = ((u64, u32), u32)> {
         let filled = self.slots.iter().filter(|slot| slot.value != EMPTY);
         filled.map(|slot| ((slot.high, slot.low), slot.value))
     }

@@ -71,17 +71,21 @@ impl Home {
 }
 
 /// The leases of one (NAT IP, target, protocol). See the module's documentation.
+///
+/// What a lease asks for lies in as few cache lines as there can be: there are many pools, and
+/// leases come from all of them in turn.
+#[repr(C, align(64))]
 pub struct Pool {
-    key: PoolKey,
     leased: AtomicU32,
-    refused: AtomicU64,
-    /// Position behind each worker's last lease, where it goes on.
-    cursors: [AtomicU16; WORKERS_MAX],
-    /// A set bit is a leaf that may have a free port.
-    summary: [AtomicU64; SUMMARY_WORDS],
     /// A set bit is a port that is leased.
     leaves: Box<[AtomicU64]>,
     holders: Holders,
+    /// Position behind each worker's last lease, where it goes on.
+    cursors: [AtomicU16; WORKERS_MAX],
+    key: PoolKey,
+    /// A set bit is a leaf that may have a free port.
+    summary: [AtomicU64; SUMMARY_WORDS],
+    refused: AtomicU64,
 }
 
 /// Who holds each port of a pool.

@@ -12,7 +12,7 @@ use crate::hash::FixedMap;
 use crate::limits::WORKERS_MAX;
 use crate::snapshot::{Patch, Snapshot};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
-use crate::types::{LinkId, WorkerId};
+use crate::types::{LinkId, UsageIndex, WorkerId};
 
 /// What a connection's newcomer lacked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,10 +193,25 @@ impl Usages {
     }
 
     /// The cell of a connection.
+    #[inline(always)]
     #[must_use]
     pub fn find(&self, link: LinkId) -> Option<&Usage> {
+        self.get(self.position(link)?)
+    }
+
+    /// Where that is, in this generation.
+    #[inline(always)]
+    #[must_use]
+    pub fn position(&self, link: LinkId) -> Option<UsageIndex> {
         let (high, low) = key(link);
-        self.cells.get(self.by_link.get(high, low)? as usize).map(|cell| &**cell)
+        self.by_link.get(high, low).map(UsageIndex)
+    }
+
+    /// The cell at a position.
+    #[inline(always)]
+    #[must_use]
+    pub fn get(&self, position: UsageIndex) -> Option<&Usage> {
+        self.cells.get(position.slot()).map(|cell| &**cell)
     }
 
     /// All cells.

@@ -96,16 +96,18 @@ pub struct Change {
 }
 
 impl Change {
+    /// None at all.
+    pub const NONE: Change = Change { addresses: Delta::NONE, tuple: Delta::NONE };
+
     /// Of one tuple of IPv4 into another.
+    #[inline(always)]
     #[must_use]
     pub fn of_plain(from: &PlainTuple, to: &PlainTuple) -> Change {
         let halves = |tuple: &PlainTuple| {
             let [a, b, c, d, e, f, g, h] = tuple.addresses().to_ne_bytes();
             [u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h])]
         };
-        let ([source, destination], [new_source, new_destination]) = (halves(from), halves(to));
-        let source = Delta::of_u32(source, new_source);
-        let addresses = source.and(Delta::of_u32(destination, new_destination));
+        let addresses = Delta::of_both(halves(from), halves(to));
         let tuple = addresses.and(Delta::of_u32(from.ports(), to.ports()));
         Change { addresses, tuple }
     }
@@ -118,7 +120,7 @@ impl Change {
         }
         let word = |value: u16| value.to_be();
         let sides = [(from.source, to.source), (from.destination, to.destination)];
-        let addresses = sides.iter().fold(Delta::default(), |change, &(old, new)| {
+        let addresses = sides.iter().fold(Delta::NONE, |change, &(old, new)| {
             change.and(of_address(old).inverse()).and(of_address(new))
         });
         let ports = Delta::of_u16(word(from.source_port), word(to.source_port))
@@ -151,7 +153,7 @@ impl Change {
 
 /// What comes into a sum with an address that was not in it, in the order of the packet.
 fn of_address(address: Address) -> Delta {
-    address.halves().into_iter().fold(Delta::default(), |sum, half| {
+    address.halves().into_iter().fold(Delta::NONE, |sum, half| {
         let [a, b, c, d, e, f, g, h] = half.to_be_bytes();
         let words = [[a, b, c, d], [e, f, g, h]].map(u32::from_ne_bytes);
         words.into_iter().fold(sum, |sum, word| sum.and(Delta::of_u32(0, word)))
@@ -234,10 +236,11 @@ impl PlainRewrite {
         plain.take_hop();
         plain.change_header_checksum(|field| self.change.addresses.and(HOP).update(field));
         plain.set_tuple(&self.to);
-        let change = |field| self.change.checksum(field, protocol, is_partial);
+        let changed = |field, of| self.change.checksum(field, of, is_partial);
+        // Named in each arm, so that neither asks again which one it is.
         match protocol {
-            Protocol::Tcp => plain.change_tcp_checksum(change),
-            Protocol::Udp => plain.change_udp_checksum(change),
+            Protocol::Tcp => plain.change_tcp_checksum(|field| changed(field, Protocol::Tcp)),
+            Protocol::Udp => plain.change_udp_checksum(|field| changed(field, Protocol::Udp)),
         }
     }
 }

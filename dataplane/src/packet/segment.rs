@@ -38,7 +38,7 @@ impl<'a> SegmentMut<'a> {
                 let low = bytes.get(2 * at + 1).copied().unwrap_or(0);
                 u16::from_be_bytes([bytes[2 * at], low])
             };
-            words.clone().fold(Delta::default(), |sum, at| sum.and(Delta::of_u16(0xffff, word(at))))
+            words.clone().fold(Delta::NONE, |sum, at| sum.and(Delta::of_u16(0xffff, word(at))))
         };
         let before = sum(self.bytes);
         self.bytes[at..end].copy_from_slice(new);

@@ -68,7 +68,7 @@ pub fn is_intact(frame: &[u8], packet: &Packet) -> bool {
         Delta::of_u16(u16::MAX, u16::from(ip::TCP)),
         sum(segment),
     ];
-    let whole = parts.into_iter().fold(Delta::default(), Delta::and);
+    let whole = parts.into_iter().fold(Delta::NONE, Delta::and);
     whole == Delta::of_u16(0, u16::MAX)
 }
 

@@ -13,16 +13,17 @@ use core::net::IpAddr;
 use hashbrown::HashMap;
 
 use super::{
-    Backend, Endpoint, Fragments, Gate, Local, NAT_IP, NatIpState, NextHop, PROBE_SOURCE,
-    PeeringPlan, Peers, Persistence, PoolKey, Quota, Refusal, Reserves, Rule, Scope, SecurityGroup,
-    SecurityGroupPlan, Service, Snapshot, Spread, Treatment, index, local_key, rule_key, taken,
+    Backend, Endpoint, Fragments, Gate, IcmpAnswers, Local, NAT_IP, NatIpState, NextHop,
+    PROBE_SOURCE, PeeringPlan, Peers, Persistence, PoolKey, PoolRow, Quota, Refusal, Reserves,
+    Rule, Scope, SecurityGroup, SecurityGroupPlan, Service, Snapshot, Spread, Treatment, index,
+    local_key, rule_key, taken,
 };
 use crate::hash::FixedMap;
 use crate::limits::{BACKENDS_PER_RULE_MAX, DEVICES_MAX, NAT_IPS_MAX, POOLS_MAX};
 use crate::types::{
     Address, Addresses, BackendIndex, DeviceIndex, Ending, EndpointIndex, Family, LinkId,
-    NeighborIndex, Prefix, Protocol, ScopeId, ScopedAddress, SecurityGroupIndex, ServiceIndex,
-    Timeouts,
+    NeighborIndex, Prefix, Protocol, RowIndex, ScopeId, ScopedAddress, SecurityGroupIndex,
+    ServiceIndex, Timeouts,
 };
 /// Everything that a snapshot knows, as plain lists.
 #[derive(Clone, Debug, Default)]
@@ -254,6 +255,11 @@ pub(super) fn build(plan: Plan) -> Result<Snapshot, PlanError> {
     let links = endpoints.iter().enumerate();
     let cares = |service: &Service| service.treatment.fragments == Fragments::Reassemble;
     let reassembles = services.iter().any(cares);
+    let tells = |service: &Service| {
+        service.refusal != Refusal::Silence
+            || service.treatment.icmp_answers != IcmpAnswers::default()
+    };
+    let tells_refused = services.iter().any(tells);
     let security_groups = plan.security_groups.iter().map(SecurityGroup::build).collect();
     Ok(Snapshot {
         security_groups,
@@ -266,6 +272,7 @@ pub(super) fn build(plan: Plan) -> Result<Snapshot, PlanError> {
         probe_sources: probe_sources.into(),
         by_nat_ip: builder.by_nat_ip.into(),
         reassembles,
+        tells_refused,
         reserves,
         endpoints,
         services: services.into(),
@@ -273,6 +280,7 @@ pub(super) fn build(plan: Plan) -> Result<Snapshot, PlanError> {
         backend_of: builder.backend_of.into(),
         next_hops: builder.next_hops.into(),
         pool_keys: builder.pool_keys.into(),
+        pool_rows: builder.pool_rows.into(),
     })
 }
 
@@ -285,6 +293,8 @@ struct Builder {
     next_hops: Vec<NextHop>,
     next_hop_of: HashMap<ScopedAddress, NeighborIndex>,
     pool_keys: Vec<PoolKey>,
+    pool_rows: Vec<PoolRow>,
+    pool_row_of: HashMap<PoolRow, RowIndex>,
 }
 
 impl Builder {
@@ -324,7 +334,7 @@ impl Builder {
         let services = plan.services.iter().enumerate();
         let services = services.map(|(at, service)| {
             let at = ServiceIndex(index(at));
-            self.service(plan, service, leaving(plan, at)).inspect(|built| {
+            self.service(plan, (at, service), leaving(plan, at)).inspect(|built| {
                 let place = |nat_ip| (ScopedAddress::new(built.scope, nat_ip), at);
                 self.by_nat_ip.extend(built.all_nat_ips().map(place));
             })
@@ -335,7 +345,7 @@ impl Builder {
     fn service(
         &mut self,
         plan: &Plan,
-        service: &ServicePlan,
+        (at, service): (ServiceIndex, &ServicePlan),
         leaving: Vec<(Address, NatIpState)>,
     ) -> Result<Service, PlanError> {
         if service.nat_ips.len() > NAT_IPS_MAX || leaving.len() > NAT_IPS_MAX {
@@ -364,7 +374,7 @@ impl Builder {
             by_port.push((key, index(rules.len())));
             let backends = plan_rule.backends.iter().copied().map(Address::from);
             serving.extend(backends.map(|backend| (backend, protocol)));
-            rules.push(self.rule(plan, service, plan_rule, &addresses)?);
+            rules.push(self.rule(plan, (at, service), plan_rule, &addresses)?);
         }
         let (rules, by_port) = (rules.into_boxed_slice(), FixedMap::build(&by_port));
         let (scope, refusal, treatment) = (service.scope, service.refusal, service.treatment);
@@ -387,7 +397,7 @@ impl Builder {
     fn rule(
         &mut self,
         plan: &Plan,
-        service: &ServicePlan,
+        (at, service): (ServiceIndex, &ServicePlan),
         rule: &RulePlan,
         nat_ips: &[Address],
     ) -> Result<Rule, PlanError> {
@@ -399,6 +409,7 @@ impl Builder {
             .get(service.scope.slot())
             .ok_or(PlanError::Dangling("a service's virtual network", service.scope.slot()))?;
         let mut backends = Vec::with_capacity(rule.backends.len());
+        let mut rows = Vec::with_capacity(rule.backends.len());
         for address in rule.backends.iter().copied().map(Address::from) {
             let target = rule.floating.map_or(address, Address::from);
             if target.family() != address.family() {
@@ -412,6 +423,7 @@ impl Builder {
                 return Err(PlanError::Duplicate("backend", alloc::format!("{address}")));
             }
             backends.push(backend);
+            rows.push(self.pool_row(PoolRow { service: at, target, protocol: rule.protocol }));
             let (scope, protocol) = (service.scope, rule.protocol);
             let key = |&nat_ip| PoolKey { scope, nat_ip, target, protocol };
             let of_family = nat_ips.iter().filter(|nat_ip| nat_ip.family() == address.family());
@@ -429,8 +441,17 @@ impl Builder {
             udp_tracking: *udp_tracking,
             drained: drained.iter().copied().map(Address::from).collect(),
             backends: backends.into_boxed_slice(),
+            rows: rows.into_boxed_slice(),
             timeouts: rule.timeouts,
             ending: rule.ending,
+        })
+    }
+
+    /// A row has a pool at least, which no other row has: there are not too many if pools are not.
+    fn pool_row(&mut self, row: PoolRow) -> RowIndex {
+        *self.pool_row_of.entry(row).or_insert_with(|| {
+            self.pool_rows.push(row);
+            RowIndex(u16::try_from(self.pool_rows.len() - 1).unwrap_or(u16::MAX))
         })
     }
 

@@ -10,6 +10,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::hint::select_unpredictable;
 use core::net::IpAddr;
 
 use crate::hash::Keys;
@@ -87,9 +88,10 @@ impl Spread {
         let mut best = (first.draw(hash), first.position);
         for member in rest {
             let draw = member.draw(hash);
-            if draw > best.0 {
-                best = (draw, member.position);
-            }
+            // Which is better is nothing that a processor could learn.
+            let is_better = draw > best.0;
+            best.0 = select_unpredictable(is_better, draw, best.0);
+            best.1 = select_unpredictable(is_better, member.position, best.1);
         }
         Some(best.1)
     }

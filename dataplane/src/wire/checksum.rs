@@ -11,10 +11,13 @@
 //! the addresses, by plain addition, and must not take that of the ports.
 
 /// The change of a one's complement sum.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delta(u16);
 
 impl Delta {
+    /// Nothing changes.
+    pub const NONE: Delta = Delta(0);
+
     /// A covered 16-bit word changes from `old` to `new`.
     #[inline(always)]
     #[must_use]
@@ -27,6 +30,18 @@ impl Delta {
     #[must_use]
     pub const fn of_u32(old: u32, new: u32) -> Delta {
         Delta(add(fold(!old), fold(new)))
+    }
+
+    /// Two covered 32-bit words, aligned to 16 bits, change from `old` to `new`.
+    #[inline(always)]
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "folded to 16 bits")]
+    pub const fn of_both(old: [u32; 2], new: [u32; 2]) -> Delta {
+        let sum = !old[0] as u64 + !old[1] as u64 + new[0] as u64 + new[1] as u64;
+        let sum = (sum & 0xffff_ffff) + (sum >> 32);
+        let sum = (sum & 0xffff) + (sum >> 16);
+        let sum = (sum & 0xffff) + (sum >> 16);
+        Delta(((sum & 0xffff) + (sum >> 16)) as u16)
     }
 
     /// Both changes.
@@ -153,5 +168,17 @@ mod tests {
         let (old, new) = (0x0a00_0005_u32, 0xfffe_0001_u32);
         let halves = Delta::of_u16(0x0a00, 0xfffe).and(Delta::of_u16(0x0005, 0x0001));
         assert_eq!(Delta::of_u32(old, new).update(0x1234), halves.update(0x1234));
+    }
+
+    #[test]
+    fn two_words_at_once_are_as_one_after_the_other() {
+        let edges = [0, 1, 0xffff, 0x1_0000, 0xfffe_0001, 0x8000_8000, 0xffff_0000, u32::MAX];
+        let pairs = edges.into_iter().flat_map(|one| edges.map(|other| [one, other]));
+        for old in pairs.clone() {
+            for new in pairs.clone() {
+                let [one, other] = [0, 1].map(|at: usize| Delta::of_u32(old[at], new[at]));
+                assert_eq!(Delta::of_both(old, new), one.and(other), "{old:x?} {new:x?}");
+            }
+        }
     }
 }

@@ -14,10 +14,13 @@ use crate::types::Address;
 pub const HEAD_BYTES: usize = 64;
 
 /// Byte where the transport header begins.
-pub const TRANSPORT_OFFSET: usize = 34;
+pub const TRANSPORT_OFFSET: u16 = 34;
 
 /// The six bytes of a station in a word that begins with them.
 pub const STATION_MASK: u64 = 0xffff_ffff_ffff;
+
+/// The bit, in the first of the two bytes that tell of fragments.
+const DONT_FRAGMENT: u8 = 0x40;
 
 const INVERSE: u64 = 0xfffe_fffe_fffe_ffff;
 const _: () = assert!(INVERSE.wrapping_mul(0xffff) == 1);
@@ -38,7 +41,6 @@ impl Form {
     /// fragmented any more.
     #[must_use]
     pub const fn new(station: u64, atomic_only: bool) -> Form {
-        const DONT_FRAGMENT: u8 = 0x40;
         let dont = if atomic_only { DONT_FRAGMENT } else { 0 };
         // More fragments, and the offset.
         let fragment_mask = u16::from_le_bytes([0x3f | dont, 0xff]);
@@ -106,6 +108,13 @@ impl<'a> Plain<'a> {
     #[must_use]
     pub fn total_length(self) -> u16 {
         self.half::<16>()
+    }
+
+    /// Whether it must not be fragmented.
+    #[inline(always)]
+    #[must_use]
+    pub fn dont_fragment(self) -> bool {
+        self.0[20] & DONT_FRAGMENT != 0
     }
 
     /// Time to live, in hops.
@@ -264,12 +273,23 @@ pub struct PlainTuple {
 }
 
 impl PlainTuple {
+    /// No packet's.
+    pub const NONE: PlainTuple = PlainTuple { words: [0; 3] };
+
     /// From their values.
     #[must_use]
     pub fn new(source: (Ipv4Addr, u16), destination: (Ipv4Addr, u16)) -> PlainTuple {
-        let ports = u32::from(source.1) << 16 | u32::from(destination.1);
-        let words = [source.0.to_bits(), destination.0.to_bits(), ports];
-        PlainTuple { words: words.map(u32::to_be) }
+        let [source_address, destination_address] =
+            [source.0, destination.0].map(|address| address.to_bits().to_be());
+        let ports = PlainTuple::join_ports(source.1, destination.1);
+        PlainTuple { words: [source_address, destination_address, ports] }
+    }
+
+    /// Two ports as [`PlainTuple::ports`] has them.
+    #[inline(always)]
+    #[must_use]
+    pub fn join_ports(source: u16, destination: u16) -> u32 {
+        (u32::from(source) << 16 | u32::from(destination)).to_be()
     }
 
     /// From their values in either family. Of an address of IPv6 that is its last word, which means
@@ -329,7 +349,8 @@ impl PlainTuple {
 
 const _: () = {
     use super::{ethernet, ipv4, tcp, udp};
-    assert!(TRANSPORT_OFFSET == ethernet::HEADER_BYTES + ipv4::HEADER_BYTES_MIN);
-    assert!(TRANSPORT_OFFSET + udp::CHECKSUM_OFFSET == 40);
-    assert!(TRANSPORT_OFFSET + tcp::CHECKSUM_OFFSET == 50);
+    let transport = ethernet::HEADER_BYTES + ipv4::HEADER_BYTES_MIN;
+    assert!(TRANSPORT_OFFSET as usize == transport);
+    assert!(transport + udp::CHECKSUM_OFFSET == 40);
+    assert!(transport + tcp::CHECKSUM_OFFSET == 50);
 };

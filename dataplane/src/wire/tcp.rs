@@ -43,6 +43,14 @@ impl TcpFlags {
     pub const fn any(self, of: TcpFlags) -> bool {
         self.0 & of.0 != 0
     }
+
+    /// Whether they open a connection: SYN, and none of ACK, FIN and RST.
+    #[inline(always)]
+    #[must_use]
+    pub const fn opens(self) -> bool {
+        const WAYS: u8 = TcpFlags::SYN.0 | TcpFlags::ACK.0 | TcpFlags::FIN.0 | TcpFlags::RST.0;
+        self.0 & WAYS == TcpFlags::SYN.0
+    }
 }
 
 impl BitOr for TcpFlags {

@@ -121,7 +121,8 @@ impl Model {
     /// Free: the backend, which must be one of the rule's that take flows, the same for the same
     /// flow and the same backends, and no other's while only others left; the NAT IP, which must be
     /// one of the service's; its port, which nobody may hold. If the chosen backend's pools are
-    /// all leased an unanswered flow gives way; refused exactly if there is none.
+    /// all leased an unanswered flow gives way, if the newcomer may then have the port; refused
+    /// exactly if there is none.
     pub(super) fn choose(
         &mut self,
         (worker, newcomer, at): (usize, Newcomer, usize),
@@ -141,35 +142,36 @@ impl Model {
         let dry = [DropReason::NatPortsExhausted, DropReason::RoomReserved].map(Verdict::Drop);
         let refused = dry.contains(&seen.verdict());
         let protected = self.protected(worker, newcomer, Some(at));
-        let in_place = self.in_place(worker, newcomer, Some(at));
-        let may_take = |model: &Model, newcomer, way: &Way<'_>| {
-            model.may_take(worker, newcomer, (model.free_ports(way), way.ports(), Some(at)))
+        let may_take = |model: &Model, newcomer, way: &Way<'_>, more: usize| {
+            let free = model.free_ports(way) + more;
+            model.may_take(worker, newcomer, (free, way.ports(), Some(at)))
         };
-        // While a datagram's answer may come, its port is nobody else's.
-        let is_quiet =
-            |model: &Model, flow: &Flow| key.1 == TCP || model.now >= flow.last_seen + ANSWER_TICKS;
         let gives_way = |model: &Model, way: &Way<'_>, flow: &Flow| {
-            way.is_of(flow) && is_quiet(model, flow) && is_unprotected(flow, &protected)
+            way.is_of(flow) && model.is_quiet(flow) && is_unprotected(flow, &protected)
         };
-        // One has nothing left; or a flow gives way, and with it the average falls below what the
-        // newcomer's endpoint has.
-        let is_dry = |backend: &IpAddr, is_in_vain: bool| {
+        // Only if it then may have the port does a flow give way.
+        let may_replace = |model: &Model, way: &Way<'_>| {
+            may_take(model, newcomer.in_place(), way, 1)
+                && model.would_give_way(worker, |flow| gives_way(model, way, flow))
+        };
+        let is_dry = |backend: &IpAddr| {
             let way = way(*backend);
-            !may_take(self, newcomer, &way)
-                && self.would_give_way(worker, |flow| gives_way(self, &way, flow)) == is_in_vain
-                && (is_in_vain || self.why_dry(&way) == seen.verdict())
+            !may_take(self, newcomer, &way, 0)
+                && !may_replace(self, &way)
+                && self.why_dry(&way) == seen.verdict()
         };
-        let find_dry = |is_in_vain| set.keys().copied().find(|backend| is_dry(backend, is_in_vain));
         let towards = match before {
             Some(backend) => Some(backend),
-            None if refused => find_dry(false).or_else(|| find_dry(true)),
+            None if refused => set.keys().copied().find(is_dry),
             None => seen.choice(&key).map(|(choice, _)| choice.backend),
         };
         let towards = towards.ok_or(DropReason::Internal)?;
         let way = way(towards);
-        if !may_take(self, newcomer, &way) {
-            let gave_way = self.give_way(worker, |model, flow| gives_way(model, &way, flow));
-            if !may_take(self, if gave_way { in_place } else { newcomer }, &way) {
+        if !may_take(self, newcomer, &way, 0) {
+            let gave_way = may_take(self, newcomer.in_place(), &way, 1)
+                && self.give_way(worker, |model, flow| gives_way(model, &way, flow));
+            let newcomer = if gave_way { newcomer.in_place() } else { newcomer };
+            if !may_take(self, newcomer, &way, 0) {
                 return Err(match self.why_dry(&way) {
                     Verdict::Drop(reason) => reason,
                     _ => DropReason::Internal,
@@ -242,6 +244,11 @@ impl Model {
         squatted + self.leases.range(all.clone()).count() + self.resting.range(all).count()
     }
 
+    /// While a datagram's answer may come, its port is nobody else's.
+    fn is_quiet(&self, flow: &Flow) -> bool {
+        flow.protocol == TCP || self.now >= flow.last_seen + ANSWER_TICKS
+    }
+
     /// Ports that are free on a way.
     fn free_ports(&self, way: &Way<'_>) -> usize {
         way.nat_ips().map(|&nat_ip| PORTS_PER_POOL - self.leased(way.pool(nat_ip))).sum()
@@ -272,11 +279,11 @@ impl Model {
         newcomer: Newcomer,
         seen: &dyn Seen,
     ) -> Result<(), DropReason> {
-        let has_room = |model: &Model, newcomer| {
-            let room = model.flows_max - model.count(worker);
+        let has_room = |model: &Model, newcomer, more: usize| {
+            let room = model.flows_max - model.count(worker) + more;
             model.may_take(worker, newcomer, (room, model.flows_max, None))
         };
-        if has_room(self, newcomer) {
+        if has_room(self, newcomer, 0) {
             return Ok(());
         }
         match self.reclaimed((worker, newcomer), seen) {
@@ -285,13 +292,13 @@ impl Model {
             None => {}
         }
         // An end may take its time.
-        if has_room(self, newcomer) {
+        if has_room(self, newcomer, 0) {
             return Ok(());
         }
         let protected = self.protected(worker, newcomer, None);
-        let in_place = self.in_place(worker, newcomer, None);
-        let gave_way = self.give_way(worker, |_, flow| is_unprotected(flow, &protected));
-        if has_room(self, if gave_way { in_place } else { newcomer }) {
+        let gave_way = has_room(self, newcomer.in_place(), 1)
+            && self.give_way(worker, |_, flow| is_unprotected(flow, &protected));
+        if has_room(self, if gave_way { newcomer.in_place() } else { newcomer }, 0) {
             return Ok(());
         }
         let is_full = self.count(worker) >= self.flows_max;

@@ -12,12 +12,12 @@ use dataplane::limits::{
 use dataplane::snapshot::Fragments;
 use dataplane::types::{DeviceIndex, Direction, WorkerId};
 
-use super::choices::Seen;
+use super::choices::{Choice, Seen};
 use super::expect::{id_of, translate_later, with_id};
 use super::form::{Packet, Piece, judge_tcp, mac, upper};
 use super::icmp::{ends, service_at};
 use super::peering::reached;
-use super::rules::{Expected, Key, Model, hand_over, judge_crossing};
+use super::rules::{Expected, Flow, Key, Model, hand_over, judge_crossing};
 use super::wanted::Local;
 use crate::encode::{ICMP, Image, TCP, UDP};
 use crate::ndp::ICMPV6;
@@ -61,11 +61,12 @@ enum Course {
     Refused(DropReason),
 }
 
-/// A flow, the number of its record, and which way.
+/// A flow, the number of its record, what was chosen for it, and which way.
 #[derive(Clone, Copy, Debug)]
 struct Followed {
     key: Key,
     number: u32,
+    choice: Choice,
     sent: Direction,
 }
 
@@ -346,7 +347,8 @@ impl Model {
                 (*key, Direction::Return, expected)
             }
         };
-        let flow = Followed { key, number: self.flows[&key].number, sent };
+        let &Flow { number, choice, .. } = &self.flows[&key];
+        let flow = Followed { key, number, choice, sent };
         // Its identification is seen when it has left.
         let begins = Some(fragment.datagram);
         Ok((Course::Flow(flow, 0), Expected { begins, ..expected }))
@@ -360,9 +362,9 @@ impl Model {
         id: u32,
         seen: &dyn Seen,
     ) -> Result<Expected, DropReason> {
-        let Followed { key, number, sent } = flow;
+        let Followed { key, number, choice, sent } = flow;
         let flow = self.flows.get(&key).filter(|flow| {
-            let is_same = (flow.worker, flow.number) == (worker, number);
+            let is_same = (flow.worker, flow.number, flow.choice) == (worker, number, choice);
             is_same && !flow.is_expired(self.now)
         });
         flow.ok_or(DropReason::FragmentTimeout)?;

@@ -13,9 +13,15 @@ use super::rules::{Flow, Model};
 pub(super) struct Newcomer {
     pub(super) link: LinkId,
     is_reserved: bool,
-    /// Whether it takes the place of an unanswered flow of its own endpoint: nothing of what is
-    /// kept for others.
-    takes_own: bool,
+    /// Whether it takes the place of an unanswered flow: nothing of what is kept for fair shares.
+    takes_place: bool,
+}
+
+impl Newcomer {
+    /// The same when an unanswered flow gives way to it.
+    pub(super) fn in_place(self) -> Newcomer {
+        Newcomer { takes_place: true, ..self }
+    }
 }
 
 fn quota(plan: &Plan, link: LinkId) -> Quota {
@@ -46,7 +52,7 @@ impl Model {
         if flows >= most as usize {
             return Err(DropReason::EndpointFlowsMax);
         }
-        Ok(Newcomer { link, is_reserved: flows < reserved as usize, takes_own: false })
+        Ok(Newcomer { link, is_reserved: flows < reserved as usize, takes_place: false })
     }
 
     /// Whether a newcomer may take of so much room, of so many of a service's ports or of records.
@@ -58,7 +64,7 @@ impl Model {
     ) -> bool {
         // It counts as one of its endpoint's already.
         let flows = |link: LinkId| self.flows_of(link) + usize::from(link == newcomer.link);
-        if !newcomer.is_reserved && !newcomer.takes_own {
+        if !newcomer.is_reserved && !newcomer.takes_place {
             let kept = capacity * usize::from(self.view(worker).plan.fair_share_percent) / 100;
             if room <= kept && self.is_above(worker, newcomer, service) {
                 return false;
@@ -91,18 +97,6 @@ impl Model {
             }
         }
         self.flows_here(worker, newcomer.link) * (active + idle) > sum
-    }
-
-    /// The newcomer when a flow has given way to it: one of its own endpoint's, if that has more
-    /// than a fair share now.
-    pub(super) fn in_place(
-        &self,
-        worker: usize,
-        newcomer: Newcomer,
-        service: Option<usize>,
-    ) -> Newcomer {
-        let keeps = self.view(worker).plan.fair_share_percent > 0 && !newcomer.is_reserved;
-        Newcomer { takes_own: keeps && self.is_above(worker, newcomer, service), ..newcomer }
     }
 
     /// Whether an endpoint has no more flows than are reserved for it.

@@ -34,7 +34,7 @@ pub(crate) const ROOMS: &[Room] = &[
     room_of("snapshot", &["types", "limits", "hash"]),
     room_of("neighbor", &["snapshot", "types", "limits", "sync"]),
     room_of("nat", &["snapshot", "types", "limits", "hash", "prefetch", "sync"]),
-    room_of("account", &["snapshot", "nat", "record", "types", "limits", "sync"]),
+    room_of("account", &["snapshot", "nat", "record", "types", "limits", "sync", "hash"]),
     room_of("generation", &["snapshot", "nat", "account", "neighbor", "hash", "types", "limits"]),
     // What a packet meets.
     room_of("classify", &["packet", "snapshot", "types", "drop_reason"]),

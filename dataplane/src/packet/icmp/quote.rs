@@ -105,7 +105,7 @@ impl Quoted {
         rest.get_mut(2..4)?.copy_from_slice(&was.destination_port.to_be_bytes());
         let numbers = match self.protocol {
             Protocol::Tcp => moved.apply(rest),
-            Protocol::Udp => Delta::default(),
+            Protocol::Udp => Delta::NONE,
         };
         self.update_transport(change.tuple.and(numbers), rest);
         emit((was.destination, was.source), hops, report, &own)
@@ -206,7 +206,7 @@ impl Moved {
             (tcp::SEQUENCE_OFFSET, self.sequence),
             (tcp::ACKNOWLEDGEMENT_OFFSET, self.acknowledgement),
         ];
-        numbers.into_iter().fold(Delta::default(), |change, (at, moved)| {
+        numbers.into_iter().fold(Delta::NONE, |change, (at, moved)| {
             let field = segment.get_mut(at..).and_then(<[u8]>::first_chunk_mut);
             let Some(field) = field.filter(|_| moved != 0) else { return change };
             let old = u32::from_be_bytes(*field);
