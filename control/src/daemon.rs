@@ -118,7 +118,7 @@ pub fn run(configuration: &Path, options: &ArmOptions) -> Result<(), DaemonError
     let http = checked.config.settings().http.value.map(web::bind).transpose()?;
     let (memory, api) = arm::prepare(options, &socket_path)?;
     let audit = Audit::open(checked.config.settings().audit_log.value.as_deref())?;
-    let equipment = Equipment::take(checked.config.settings())?;
+    let equipment = Equipment::take(checked.config.settings(), secret()?)?;
     let gone = privileges::drop_needless(&checked.config)?;
     privileges::warn_of_unreadable(&path);
     let events = listen_for_signals(signals)?;
@@ -173,6 +173,14 @@ fn listen_for_signals(mut signals: Signals) -> Result<Receiver<Event>, DaemonErr
     Ok(receiver)
 }
 
+/// A number that nobody can guess.
+fn secret() -> Result<u64, DaemonError> {
+    getrandom::u64().map_err(|error| {
+        let problem = format!("the kernel gave no random number: {error}");
+        DaemonError::new(problem, "try again")
+    })
+}
+
 /// Starts the workers and waits until they work with the first generation.
 fn start(
     path: &Path,
@@ -180,12 +188,6 @@ fn start(
     memory: Memory,
     (equipment, audit): (Equipment, Audit),
 ) -> Result<Arc<Daemon>, DaemonError> {
-    let secret = || {
-        getrandom::u64().map_err(|error| {
-            let problem = format!("the kernel gave no random number: {error}");
-            DaemonError::new(problem, "try again")
-        })
-    };
     let (crew_seed, pool_seed) = (secret()?, secret()?);
     let failed = |errors| DaemonError::of_configuration(path, &errors);
     let mut controller =

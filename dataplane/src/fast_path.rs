@@ -50,8 +50,6 @@ pub struct Shortcut {
     pub leaves: Course,
     /// By which interface.
     pub by: InterfaceNumber,
-    /// adit's own station there.
-    pub own: MacAddress,
     /// The station that they go to.
     pub to: MacAddress,
     /// Bytes of IPv4 that the interface takes; larger packets are the engine's.

@@ -60,13 +60,13 @@ pub(super) struct Equipment {
 
 impl Equipment {
     /// Takes what only a privileged process gets, and only once: the fast path's program.
-    pub(super) fn take(settings: &Settings) -> Result<Equipment, DaemonError> {
+    pub(super) fn take(settings: &Settings, seed: u64) -> Result<Equipment, DaemonError> {
         let platforms = LinuxPlatform::for_workers(settings.workers.value).map_err(|error| {
             DaemonError::new(format!("workers cannot start: {error}"), "raise `ulimit -n`")
         })?;
         let (platforms, fast_path) = match settings.fast_path.value {
             FastPathUse::Off => (platforms, FastPathState::Off),
-            FastPathUse::Auto => accelerate(platforms),
+            FastPathUse::Auto => accelerate(platforms, seed),
         };
         Ok(Equipment { platforms, fast_path })
     }
@@ -251,8 +251,8 @@ impl Crew {
 }
 
 /// Gives all platforms one fast path, if the kernel has it; else says why not.
-fn accelerate(platforms: Vec<LinuxPlatform>) -> (Vec<LinuxPlatform>, FastPathState) {
-    match KernelFastPath::load() {
+fn accelerate(platforms: Vec<LinuxPlatform>, seed: u64) -> (Vec<LinuxPlatform>, FastPathState) {
+    match KernelFastPath::load(seed) {
         Ok(fast_path) => {
             let platforms = platforms.into_iter();
             let platforms = platforms.map(|platform| platform.with_fast_path(&fast_path));

@@ -232,7 +232,6 @@ impl Engine {
             from,
             leaves: leaves(flow, way),
             by: shortcuts.interface(hop.device)?,
-            own: link.mac,
             to: hop.mac,
             mtu: link.mtu,
             account: flow.account,

@@ -1,5 +1,5 @@
 //! Linux' kernel as a fast path: a program on adit's interfaces carries the usual packets of flows
-//! whose shortcuts adit has written into its map.
+//! whose shortcuts adit has written into its table.
 //!
 //! The program (`shortcut.bpf.c`, and the object that it is built to, which is what is loaded) runs
 //! where frames arrive (TCX, Linux 6.6), keeps super-packets and partial checksums, and puts
@@ -12,17 +12,18 @@
 //! namespace's interface to another's. Everything vanishes with the process: program, maps and
 //! inboxes live as long as their descriptors.
 //!
-//! Bounds: [`SHORTCUTS_MAX`] shortcuts, each about 200 bytes of the kernel's memory while it is
-//! there, and 2 MiB for the counts of each processor. It needs CAP_BPF and CAP_NET_ADMIN in the
-//! initial user namespace.
+//! Bounds: [`SHORTCUTS_MAX`] shortcuts in 16 MiB of the kernel's memory, 4 MiB for what they count
+//! by themselves, and 2 MiB for the counts of each processor. It needs CAP_BPF and CAP_NET_ADMIN in
+//! the initial user namespace.
 
 mod device;
-mod entry;
 mod peer;
 mod program;
+mod slot;
 // What maps hold is vouched for.
 #[allow(unsafe_code)]
 mod sys;
+mod table;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -32,11 +33,11 @@ use parking_lot::Mutex;
 
 pub(super) use device::Shortened;
 
-use self::entry::{Entry, Inbox, Key};
 use self::program::{Maps, OnInterface, Program};
-use super::Fail;
+use self::slot::{Inbox, Key, Slot, place};
+use super::{Fail, failed};
 use crate::device::DeviceError;
-use crate::fast_path::{Carried, FastPath, InterfaceNumber, Shortcut, ShortcutKey};
+use crate::fast_path::{Carried, FastPath, Shortcut, ShortcutKey};
 use crate::record::{Count, Traffic};
 use crate::types::{AccountIndex, Direction, Instant, MacAddress, ScopeId};
 
@@ -61,75 +62,95 @@ pub struct KernelFastPath {
 struct Shared {
     program: Mutex<Program>,
     maps: Mutex<Maps>,
-    /// What the map says, too.
+    /// That in force, as the program's settings have it, too.
     epoch: AtomicU32,
-    serial: AtomicU32,
     attached: Mutex<Vec<Weak<Attached>>>,
 }
 
 /// An interface under the program, until nobody has it open any more.
 struct Attached {
     interface: u32,
-    /// Whether packets may be put at its other end.
-    by_peer: bool,
-    shared: Arc<Shared>,
+    inbox: Mutex<Inbox>,
     _program: OnInterface,
 }
 
-impl Drop for Attached {
+/// A worker's share in that.
+struct Membership {
+    attached: Option<Arc<Attached>>,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Membership {
     fn drop(&mut self) {
-        self.shared.maps.lock().remove_inbox(self.interface);
+        // Under the lock, so that whoever finds nobody at a place finds no program there either.
+        let _attached = self.shared.attached.lock();
+        self.attached = None;
+    }
+}
+
+impl Membership {
+    fn interface(&self) -> u32 {
+        self.attached.as_ref().map_or(0, |attached| attached.interface)
     }
 }
 
 impl KernelFastPath {
-    /// Loads the program.
+    /// Loads the program. `seed` makes unpredictable which flows share a bucket of its table.
     ///
     /// # Errors
     /// The kernel is too old or does not allow it, or the processor is none on which the program's
-    /// reading of its map was thought through: x86-64.
-    pub fn load() -> Result<KernelFastPath, FastPathError> {
+    /// reading of its table was thought through: x86-64.
+    pub fn load(seed: u64) -> Result<KernelFastPath, FastPathError> {
         if !cfg!(target_arch = "x86_64") {
             return Err(FastPathError("it is made for x86-64 only".into()));
         }
-        let (program, mut maps) = program::load()?;
+        let (program, mut maps) = program::load([seed, !seed.rotate_left(32)])?;
         let first = 1;
-        maps.set_epoch(first).map_err(FastPathError)?;
+        maps.set_epoch(first);
         let shared = Shared {
             program: Mutex::new(program),
             maps: Mutex::new(maps),
             epoch: AtomicU32::new(first),
-            serial: AtomicU32::new(0),
             attached: Mutex::default(),
         };
         Ok(KernelFastPath { shared: Arc::new(shared) })
     }
 
     /// Puts an interface of this namespace under the program, if it is not yet: what arrives there
-    /// from now on is read at the interface `inbox`.
+    /// from now on is read at the interface `inbox`. A worker that has it open may have opened it
+    /// with another station, or for another network: now it is as said here.
     fn attach(
         &self,
         (name, interface): (&str, u32),
         (station, scope): (MacAddress, ScopeId),
         inbox: u32,
-    ) -> Result<Arc<Attached>, DeviceError> {
+    ) -> Result<Membership, DeviceError> {
         // Held throughout, so that two workers cannot both be the first.
-        let mut attached = self.shared.attached.lock();
-        attached.retain(|known| known.strong_count() > 0);
-        let mut known = attached.iter().filter_map(Weak::upgrade);
-        if let Some(attached) = known.find(|known| known.interface == interface) {
-            return Ok(attached);
+        let mut all = self.shared.attached.lock();
+        all.retain(|known| known.strong_count() > 0);
+        let by_peer = peer::is_elsewhere(interface)?.into();
+        let (scope, station) = (scope.0.into(), station.0);
+        let inbox = Inbox { of: interface, scope, interface: inbox, station, by_peer };
+        let member =
+            |attached| Membership { attached: Some(attached), shared: Arc::clone(&self.shared) };
+        let mut known = all.iter().filter_map(Weak::upgrade);
+        match known.find(|known| place(known.interface) == place(interface)) {
+            Some(known) if known.interface == interface => {
+                if *known.inbox.lock() != inbox {
+                    self.shared.set_inbox(inbox)?;
+                    *known.inbox.lock() = inbox;
+                }
+                return Ok(member(known));
+            }
+            Some(_) => return Err(failed("find a place for the interface")(libc::EBUSY)),
+            None => {}
         }
-        let by_peer = peer::is_elsewhere(interface)?;
-        let inbox = Inbox::new(scope, inbox, station);
-        let named = self.shared.maps.lock().set_inbox(interface, inbox);
-        named.fail("name the inbox of an interface")?;
+        self.shared.set_inbox(inbox)?;
         let program = self.shared.program.lock().put_on(name);
         let program = program.fail("put the fast path's program on the interface")?;
-        let shared = Arc::clone(&self.shared);
-        let new = Arc::new(Attached { interface, by_peer, shared, _program: program });
-        attached.push(Arc::downgrade(&new));
-        Ok(new)
+        let new = Arc::new(Attached { interface, inbox: Mutex::new(inbox), _program: program });
+        all.push(Arc::downgrade(&new));
+        Ok(member(new))
     }
 
     /// What it has carried that was counted in an account's slot, whosever account that was. Bytes
@@ -143,22 +164,28 @@ impl KernelFastPath {
         };
         Traffic { forward: of(Direction::Forward), back: of(Direction::Return) }
     }
+}
 
-    fn goes_by_peer(&self, interface: InterfaceNumber) -> bool {
-        let attached = self.shared.attached.lock();
-        let mut known = attached.iter().filter_map(Weak::upgrade);
-        known.find(|known| known.interface == interface.0).is_some_and(|known| known.by_peer)
+impl Shared {
+    fn renew(&self) {
+        let mut maps = self.maps.lock();
+        let epoch = self.epoch.load(Ordering::Relaxed).checked_add(1).unwrap_or(1);
+        maps.set_epoch(epoch);
+        // Only now may anybody install in it.
+        self.epoch.store(epoch, Ordering::Release);
+    }
+
+    /// Says what an interface under the program is. What relied on what was at its place before is
+    /// void by then; it stays when the program is taken off, because nobody asks for it any more.
+    fn set_inbox(&self, inbox: Inbox) -> Result<(), DeviceError> {
+        self.renew();
+        self.maps.lock().set_inbox(inbox).fail("name the inbox of an interface")
     }
 }
 
 impl FastPath for KernelFastPath {
     fn renew(&mut self) {
-        let mut maps = self.shared.maps.lock();
-        let epoch = self.shared.epoch.load(Ordering::Relaxed).checked_add(1).unwrap_or(1);
-        // An array of one number that exists takes any number.
-        let _ = maps.set_epoch(epoch);
-        // Only now may anybody install in it.
-        self.shared.epoch.store(epoch, Ordering::Release);
+        self.shared.renew();
     }
 
     fn epoch(&self) -> u32 {
@@ -166,20 +193,17 @@ impl FastPath for KernelFastPath {
     }
 
     fn install(&mut self, shortcut: &Shortcut, epoch: u32) -> bool {
-        let by_peer = self.goes_by_peer(shortcut.by);
-        let serial = self.shared.serial.fetch_add(1, Ordering::Relaxed);
-        let entry = Entry::of(shortcut, by_peer, epoch, serial);
-        self.shared.maps.lock().set_entry(Key::of(&shortcut.key), entry)
+        self.shared.maps.lock().table.install(&Slot::of(shortcut, epoch))
     }
 
     fn remove(&mut self, key: &ShortcutKey) -> Carried {
-        let entry = self.shared.maps.lock().remove_entry(Key::of(key));
-        entry.map_or_else(Carried::default, |entry| entry.carried.into())
+        let carried = self.shared.maps.lock().table.remove(&Key::of(key));
+        carried.map_or_else(Carried::default, Carried::from)
     }
 
     fn last_used(&self, key: &ShortcutKey) -> Option<Instant> {
-        let entry = self.shared.maps.lock().entry(Key::of(key))?;
-        (entry.last_used_nanos > 0).then(|| Instant::from_nanos(entry.last_used_nanos))
+        let used = self.shared.maps.lock().table.last_used_nanos(&Key::of(key));
+        used.filter(|nanos| *nanos > 0).map(Instant::from_nanos)
     }
 
     fn take_carried(&mut self) -> Carried {

@@ -2,12 +2,11 @@
 //! and what adit sends goes out through a packet socket that receives nothing.
 
 use std::os::fd::BorrowedFd;
-use std::sync::Arc;
 
 use super::super::af_packet::AfPacket;
 use super::super::failed;
 use super::super::tap::Tap;
-use super::{Attached, KernelFastPath};
+use super::{KernelFastPath, Membership};
 use crate::device::{Batch, DeviceError, Frame, Link, Transmitted};
 use crate::fast_path::InterfaceNumber;
 use crate::types::ScopeId;
@@ -15,7 +14,7 @@ use crate::types::ScopeId;
 /// One worker's queue of such an interface.
 pub(in super::super) struct Shortened {
     // The program is taken off before the inbox goes: fields are dropped in this order.
-    attached: Arc<Attached>,
+    attached: Membership,
     sender: AfPacket,
     inbox: Tap,
 }
@@ -48,7 +47,7 @@ impl Shortened {
 
     /// See [`crate::device::Device::interface`].
     pub(in super::super) fn interface(&self) -> InterfaceNumber {
-        InterfaceNumber(self.attached.interface)
+        InterfaceNumber(self.attached.interface())
     }
 
     /// See [`crate::device::Device::refresh`]. The socket is not told when the interface goes down,

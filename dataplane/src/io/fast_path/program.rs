@@ -2,25 +2,31 @@
 
 use std::error::Error;
 use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
 
-use aya::maps::{Array, HashMap, IterableMap, Map, MapData, MapError, PerCpuArray};
+use aya::maps::{Array, IterableMap, Map, MapData, MapError, PerCpuArray};
 use aya::programs::SchedClassifier;
 use aya::programs::links::LinkOrder;
 use aya::programs::tc::{SchedClassifierLink, TcAttachOptions, TcAttachType};
 use aya::{Ebpf, EbpfLoader};
 
-use super::entry::{CELLS, Entry, Inbox, Key, Passed, cell};
-use super::sys::Cells;
-use super::{FastPathError, sys};
+use super::FastPathError;
+use super::slot::{CELLS, Inbox, Passed, SLOTS_PER_BUCKET, Settings, Slot, cell, place};
+use super::sys::Words;
+use super::table::{PASSED_WORDS, SLOT_WORDS, SLOTS, Table};
 use crate::fast_path::Carried;
 use crate::io::sys::Errno;
 use crate::types::{AccountIndex, Direction};
 
-/// Shortcuts that there is room for, two for each flow; other flows go by the engine.
-pub const SHORTCUTS_MAX: u32 = 1 << 19;
+/// Shortcuts that there is room for, two for each flow; other flows go by the engine, and so does
+/// one in a thousand when the table is full to eight tenths.
+pub const SHORTCUTS_MAX: usize = SLOTS;
 
 /// What is loaded; built from `shortcut.bpf.c`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("shortcut.bpf.o");
+
+/// Words of the settings.
+const SETTINGS_WORDS: usize = size_of::<Settings>() / size_of::<u64>();
 
 /// The function in it.
 const NAME: &str = "shortcut";
@@ -35,38 +41,49 @@ pub(super) struct OnInterface {
 
 /// Its maps.
 pub(super) struct Maps {
-    inboxes: HashMap<MapData, u32, Inbox>,
-    entries: HashMap<MapData, Key, Entry>,
-    epoch: Array<MapData, u32>,
+    inboxes: Array<MapData, Inbox>,
+    pub(super) table: Table,
+    settings: Words,
     account: PerCpuArray<MapData, Passed>,
     /// What has been told of the account.
     told: Carried,
-    accounts: Cells,
+    accounts: Words,
     processors: u32,
-    /// What it lies in.
-    _accounts: Array<MapData, Passed>,
+    /// What settings, table and accounts lie in.
+    _settings: Array<MapData, Settings>,
+    _buckets: Array<MapData, [Slot; SLOTS_PER_BUCKET]>,
+    _arrays: [Array<MapData, Passed>; 2],
 }
 
-/// Loads the program, which runs nowhere yet.
-pub(super) fn load() -> Result<(Program, Maps), FastPathError> {
+/// Loads the program, which runs nowhere yet. `seeds` are those of its hash.
+pub(super) fn load(seeds: [u64; 2]) -> Result<(Program, Maps), FastPathError> {
     let mut loader = EbpfLoader::new();
     // The program needs nothing of the kernel's own types.
     let processors = u32::try_from(aya::util::nr_cpus().map_err(|(_, error)| explain(&error))?);
     let processors = processors.map_err(|error| explain(&error))?;
     let cells = processors.saturating_mul(CELLS);
-    loader.btf(None).map_max_entries("entries", SHORTCUTS_MAX).map_max_entries("accounts", cells);
+    loader.btf(None).map_max_entries("accounts", cells);
     let mut ebpf = loader.load(OBJECT).map_err(|error| explain(&error))?;
+    let buckets: Array<MapData, [Slot; SLOTS_PER_BUCKET]> = typed(&mut ebpf, "buckets")?;
+    let carried: Array<MapData, Passed> = typed(&mut ebpf, "carried")?;
     let accounts: Array<MapData, Passed> = typed(&mut ebpf, "accounts")?;
-    let in_place = Cells::of(accounts.map().fd().as_fd(), cells as usize);
+    let settings: Array<MapData, Settings> = typed(&mut ebpf, "settings")?;
+    let in_force = in_place(&settings, SETTINGS_WORDS)?;
+    for (word, seed) in in_force.of(0, SETTINGS_WORDS).iter().skip(1).zip(seeds) {
+        word.store(seed, Ordering::Relaxed);
+    }
+    let slots = in_place(&buckets, SLOTS * SLOT_WORDS)?;
     let maps = Maps {
         inboxes: typed(&mut ebpf, "inboxes")?,
-        entries: typed(&mut ebpf, "entries")?,
-        epoch: typed(&mut ebpf, "epoch")?,
+        table: Table::new(slots, in_place(&carried, SLOTS * PASSED_WORDS)?, seeds),
+        settings: in_force,
         account: typed(&mut ebpf, "account")?,
         told: Carried::default(),
-        accounts: in_place.map_err(|error| explain(&error))?,
+        accounts: in_place(&accounts, cells as usize * PASSED_WORDS)?,
         processors,
-        _accounts: accounts,
+        _settings: settings,
+        _buckets: buckets,
+        _arrays: [carried, accounts],
     };
     let mut program = Program(ebpf);
     program
@@ -75,6 +92,11 @@ pub(super) fn load() -> Result<(Program, Maps), FastPathError> {
         .load()
         .map_err(|error| explain(&error))?;
     Ok((program, maps))
+}
+
+/// A map that is read and written where it lies.
+fn in_place<V: aya::Pod>(map: &Array<MapData, V>, words: usize) -> Result<Words, FastPathError> {
+    Words::of_map(map.map().fd().as_fd(), words).map_err(|error| explain(&error))
 }
 
 fn typed<T: TryFrom<Map, Error = MapError>>(
@@ -104,41 +126,28 @@ impl Program {
 }
 
 impl Maps {
-    pub(super) fn set_epoch(&mut self, epoch: u32) -> Result<(), String> {
-        self.epoch.set(0, epoch, 0).map_err(|error| chain(&error))
+    /// Puts an epoch in force: shortcuts of any other are void when this returns.
+    pub(super) fn set_epoch(&mut self, epoch: u32) {
+        if let Some(in_force) = self.settings.of(0, SETTINGS_WORDS).first() {
+            // Seen by all processors before anything that is done next.
+            in_force.store(epoch.into(), Ordering::SeqCst);
+        }
     }
 
-    pub(super) fn set_inbox(&mut self, interface: u32, inbox: Inbox) -> Result<(), Errno> {
-        self.inboxes.insert(interface, inbox, 0).map_err(|error| errno(&error))
-    }
-
-    /// Gone already if the interface is.
-    pub(super) fn remove_inbox(&mut self, interface: u32) {
-        let _ = self.inboxes.remove(&interface);
-    }
-
-    /// `false` if there is no room.
-    pub(super) fn set_entry(&mut self, key: Key, entry: Entry) -> bool {
-        self.entries.insert(key, entry, 0).is_ok()
-    }
-
-    /// Removes an entry and gives it as it was; `None` if there is none.
-    pub(super) fn remove_entry(&mut self, key: Key) -> Option<Entry> {
-        sys::take(self.entries.map().fd().as_fd(), &key).ok()
-    }
-
-    pub(super) fn entry(&self, key: Key) -> Option<Entry> {
-        self.entries.get(&key, 0).ok()
+    pub(super) fn set_inbox(&mut self, inbox: Inbox) -> Result<(), Errno> {
+        self.inboxes.set(place(inbox.of).into(), inbox, 0).map_err(|error| errno(&error))
     }
 
     /// What was counted in an account's slot, in one direction.
     pub(super) fn carried_by(&self, account: AccountIndex, way: Direction) -> Carried {
         let of = |processor: u32| (processor * CELLS + cell(account, way)) as usize;
-        let all = (0..self.processors).map(|processor| self.accounts.read(of(processor)));
-        all.fold(Carried::default(), |sum, passed| Carried {
-            packets: sum.packets.wrapping_add(passed.packets),
-            bytes: sum.bytes.wrapping_add(passed.bytes),
-        })
+        let all =
+            (0..self.processors).map(|processor| self.accounts.of(of(processor), PASSED_WORDS));
+        let sum = |at: usize| {
+            let counts = all.clone().filter_map(|cell| cell.get(at));
+            counts.fold(0, |sum: u64, count| sum.wrapping_add(count.load(Ordering::Relaxed)))
+        };
+        Carried { packets: sum(0), bytes: sum(1) }
     }
 
     /// What all processors have carried since the last call.
