@@ -15,7 +15,9 @@ mod lines;
 mod plan;
 mod request;
 mod response;
+mod service;
 mod session_id;
+mod status;
 mod trace;
 
 pub use explanation::{Decision, Explanation, Judgement, Refusal};
@@ -25,13 +27,16 @@ pub use plan::{EndpointFlows, FlowsPlan, Plan, Reason};
 pub use request::{
     Packet, Protocol, Request, SESSIONS_LIMIT, SESSIONS_LIMIT_MAX, SessionFilter, Suspect,
 };
-pub use response::{
-    Account, Answer, AnswerResult, AuditLog, Backend, BackendProbe, Device, DeviceState, Drop,
-    Endpoint, ErrorCode, Failure, FastPath, FastPathState, FlowLog, LeavingNatIp, MetricsPush,
-    NatPorts, NextHop, Privileges, Recording, Refusals, Response, Rule, RuleKind, RuleProbe,
-    Service, Status, Traffic, Worker,
+pub use response::{Answer, AnswerResult, ErrorCode, Failure, Response};
+pub use service::{
+    Account, Backend, BackendProbe, Endpoint, LeavingNatIp, NatPorts, Refusals, Rule, RuleKind,
+    RuleProbe, Service, Traffic,
 };
 pub use session_id::SessionId;
+pub use status::{
+    AuditLog, Device, DeviceState, Drop, FastPath, FastPathState, FlowLog, MetricsPush, NextHop,
+    Privileges, Recording, Status, Worker,
+};
 pub use trace::{
     SNAP_BYTES, SNAP_BYTES_MAX, SNAP_BYTES_MIN, TraceEvent, TraceFilter, TracePacket, TraceSide,
 };
