@@ -67,11 +67,10 @@ impl LinuxDevice {
     ) -> Result<LinuxDevice, DeviceError> {
         let namespace = plan.namespace.as_deref();
         if let (Some(fast_path), None, DeviceKind::AfPacket) = (fast_path, namespace, plan.kind) {
-            let device = Shortened::open(&plan.name, plan.scope, queue.workers, fast_path);
-            if let Ok(device) = device {
+            let device = Shortened::open(&plan.name, plan.scope, queue.workers, fast_path)?;
+            if let Some(device) = device {
                 return Ok(LinuxDevice { kind: Kind::Shortened(device) });
             }
-            // Whatever is wrong, the ordinary way works or says it better.
         }
         let kind = namespace::inside(namespace, || match plan.kind {
             DeviceKind::AfPacket => {

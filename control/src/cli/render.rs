@@ -169,8 +169,10 @@ fn privileges(privileges: &Privileges) -> String {
 
 fn fast_path(status: &Status) -> String {
     match (status.fast_path.state, &status.fast_path.detail) {
-        (FastPathState::On, _) => {
-            format!("{} of these packets carried by the kernel alone", status.shortcut)
+        (FastPathState::On, detail) => {
+            let but = detail.as_ref().map(|detail| format!("; {}", printable(detail)));
+            let carried = format!("{} of these packets carried by the kernel", status.shortcut);
+            format!("{carried} alone{}", but.unwrap_or_default())
         }
         (FastPathState::Off, _) => "off".to_owned(),
         (FastPathState::Unavailable, None) => "not available".to_owned(),

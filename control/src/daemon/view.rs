@@ -102,7 +102,12 @@ impl Facts<'_> {
     fn fast_path(&self) -> api::FastPath {
         let (state, detail) = match self.crew.fast_path() {
             FastPathState::Off => (api::FastPathState::Off, None),
-            FastPathState::On(_) => (api::FastPathState::On, None),
+            FastPathState::On(kernel) => {
+                let left_out = kernel.left_out();
+                let not_on = left_out.iter().map(|(name, why)| format!("not on {name}: {why}"));
+                let not_on = not_on.collect::<Vec<_>>().join("; ");
+                (api::FastPathState::On, (!not_on.is_empty()).then_some(not_on))
+            }
             FastPathState::Unavailable(why) => (api::FastPathState::Unavailable, Some(why.clone())),
         };
         api::FastPath { state, detail }

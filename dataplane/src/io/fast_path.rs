@@ -64,7 +64,34 @@ struct Shared {
     maps: Mutex<Maps>,
     /// That in force, as the program's settings have it, too.
     epoch: AtomicU32,
-    attached: Mutex<Vec<Weak<Attached>>>,
+    interfaces: Mutex<Interfaces>,
+}
+
+/// Which interfaces take part.
+#[derive(Default)]
+struct Interfaces {
+    attached: Vec<Weak<Attached>>,
+    left_out: Vec<LeftOut>,
+}
+
+/// An interface that the program cannot be put on, and why. All workers then use packet sockets:
+/// those see what the program carries, too, which must not be judged as well.
+struct LeftOut {
+    interface: u32,
+    name: String,
+    why: DeviceError,
+}
+
+impl Interfaces {
+    /// The one that is under the program at an interface's place.
+    fn at_place_of(&self, interface: u32) -> Option<Arc<Attached>> {
+        let mut known = self.attached.iter().filter_map(Weak::upgrade);
+        known.find(|known| place(known.interface) == place(interface))
+    }
+
+    fn is_left_out(&self, interface: u32) -> bool {
+        self.left_out.iter().any(|known| known.interface == interface)
+    }
 }
 
 /// An interface under the program, until nobody has it open any more.
@@ -83,7 +110,7 @@ struct Membership {
 impl Drop for Membership {
     fn drop(&mut self) {
         // Under the lock, so that whoever finds nobody at a place finds no program there either.
-        let _attached = self.shared.attached.lock();
+        let _interfaces = self.shared.interfaces.lock();
         self.attached = None;
     }
 }
@@ -111,7 +138,7 @@ impl KernelFastPath {
             program: Mutex::new(program),
             maps: Mutex::new(maps),
             epoch: AtomicU32::new(first),
-            attached: Mutex::default(),
+            interfaces: Mutex::default(),
         };
         Ok(KernelFastPath { shared: Arc::new(shared) })
     }
@@ -126,15 +153,17 @@ impl KernelFastPath {
         inbox: u32,
     ) -> Result<Membership, DeviceError> {
         // Held throughout, so that two workers cannot both be the first.
-        let mut all = self.shared.attached.lock();
-        all.retain(|known| known.strong_count() > 0);
+        let mut all = self.shared.interfaces.lock();
+        all.attached.retain(|known| known.strong_count() > 0);
+        if all.is_left_out(interface) {
+            return Err(failed("put an interface under the program")(libc::EBUSY));
+        }
         let by_peer = peer::is_elsewhere(interface)?.into();
         let (scope, station) = (scope.0.into(), station.0);
         let inbox = Inbox { of: interface, scope, interface: inbox, station, by_peer };
         let member =
             |attached| Membership { attached: Some(attached), shared: Arc::clone(&self.shared) };
-        let mut known = all.iter().filter_map(Weak::upgrade);
-        match known.find(|known| place(known.interface) == place(interface)) {
+        match all.at_place_of(interface) {
             Some(known) if known.interface == interface => {
                 if *known.inbox.lock() != inbox {
                     self.shared.set_inbox(inbox)?;
@@ -142,15 +171,41 @@ impl KernelFastPath {
                 }
                 return Ok(member(known));
             }
-            Some(_) => return Err(failed("find a place for the interface")(libc::EBUSY)),
+            Some(_) => {
+                let failed = failed("take two interfaces with numbers 4096 apart");
+                return Err(failed(libc::EBUSY));
+            }
             None => {}
         }
         self.shared.set_inbox(inbox)?;
         let program = self.shared.program.lock().put_on(name);
         let program = program.fail("put the fast path's program on the interface")?;
         let new = Arc::new(Attached { interface, inbox: Mutex::new(inbox), _program: program });
-        all.push(Arc::downgrade(&new));
+        all.left_out.retain(|known| known.name != name);
+        all.attached.push(Arc::downgrade(&new));
         Ok(member(new))
+    }
+
+    /// An interface of this namespace could not be put under the program: from now on it is one for
+    /// packet sockets. `false` if it is under the program already, by another worker.
+    fn leave_out(&self, (name, interface): (&str, u32), why: DeviceError) -> bool {
+        let mut all = self.shared.interfaces.lock();
+        if all.at_place_of(interface).is_some_and(|known| known.interface == interface) {
+            return false;
+        }
+        if !all.is_left_out(interface) {
+            all.left_out.retain(|known| known.name != name);
+            all.left_out.push(LeftOut { interface, name: name.to_owned(), why });
+        }
+        true
+    }
+
+    /// The interfaces of adit's own namespace that it does not run on, each with the reason.
+    #[must_use]
+    pub fn left_out(&self) -> Vec<(String, String)> {
+        let all = self.shared.interfaces.lock();
+        let text = |known: &LeftOut| (known.name.clone(), known.why.to_string());
+        all.left_out.iter().map(text).collect()
     }
 
     /// What it has carried that was counted in an account's slot, whosever account that was. Bytes

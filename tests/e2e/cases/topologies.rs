@@ -23,6 +23,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("topologies::one_armed_fast_path_2_workers", FAST_2, one_armed),
     Case::new("topologies::devices_of_one_network_packet_2_workers", PACKET_2, devices),
     Case::new("topologies::devices_of_one_network_fast_path_2_workers", FAST_2, devices),
+    Case::new("topologies::a_device_left_out_fast_path_2_workers", FAST_2, left_out),
     Case::new("topologies::endpoints_and_services", PACKET_2, endpoints_and_services),
     Case::new("topologies::clients_behind_a_router_packet_2_workers", PACKET_2, behind_a_router),
     Case::new("topologies::clients_behind_a_router_fast_path_2_workers", FAST_2, behind_a_router),
@@ -93,14 +94,42 @@ fn one_armed(world: &mut World) -> Outcome {
     world.wait_for_balance()
 }
 
-/// A second host of tenant a, by a cable of its own.
-fn devices(world: &mut World) -> Outcome {
+/// Interfaces whose indices differ by so much have one place in the kernel's fast path.
+const FAST_PATH_PLACES: u32 = 4096;
+
+/// Gives tenant a a second host, by a cable of its own.
+fn join(world: &mut World, index: Option<u32>) -> Result<Station, Failure> {
     let address = Ipv4Addr::new(10, 0, 0, 11);
     let mut second = Station::create("a-2", "a", address, &world.middle, None)?;
-    second.lay_cable(1500, 1500)?;
+    second.lay_cable_at(index, 1500, 1500)?;
     world.config.devices.push(second.device_of(Kind::Packet));
     world.reload()?;
     world.wait_until_ready()?;
+    Ok(second)
+}
+
+/// A device that the fast path cannot take goes by packet sockets, of all workers, and adit says
+/// so; the others stay there, and no packet is judged twice.
+fn left_out(world: &mut World) -> Outcome {
+    let taken = world.a().far_index().ok_or("the station has no cable")?;
+    let second = join(world, Some(taken + FAST_PATH_PLACES))?;
+    let name = second.device_of(Kind::Packet).name;
+    let status = world.adit.ask(&["status"])?;
+    if status["fast_path"]["state"] == "on" {
+        let detail = status["fast_path"]["detail"].as_str().unwrap_or_default();
+        ensure!(detail.contains(&name) && detail.contains("4096"), "it says {detail:?}");
+    }
+    for station in [world.a(), &second] {
+        station.namespace().run(|| ask(ENDPOINT, port::HTTP.0, &NAT_IPS))??;
+        let mut session = station.namespace().run(|| Session::open(&dial(port::ECHO)))??;
+        (0..REQUESTS).try_for_each(|_| session.exchange("once").map(drop))?;
+    }
+    world.wait_for_balance()
+}
+
+/// A second host of tenant a, by a cable of its own.
+fn devices(world: &mut World) -> Outcome {
+    let mut second = join(world, None)?;
     for station in [world.a(), &second, world.a(), &second] {
         station.namespace().run(|| ask(ENDPOINT, port::HTTP.0, &NAT_IPS))??;
     }

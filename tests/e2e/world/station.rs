@@ -54,10 +54,20 @@ impl Station {
 
     /// Makes the veth pair, both ends up; their MTUs may differ.
     pub(crate) fn lay_cable(&mut self, mtu: u32, far_mtu: u32) -> Result<(), Failure> {
+        self.lay_cable_at(None, mtu, far_mtu)
+    }
+
+    /// The same, with this interface index at both ends.
+    pub(crate) fn lay_cable_at(
+        &mut self,
+        index: Option<u32>,
+        mtu: u32,
+        far_mtu: u32,
+    ) -> Result<(), Failure> {
         let far_name = self.device_of(Kind::Packet).name;
         let near = LinkEnd::new(&self.namespace, OWN_DEVICE).mtu(mtu);
         let far = LinkEnd::new(&self.middle, &far_name).mtu(far_mtu);
-        let [near, far] = [near, far].map(|end| LinkEnd { queues: self.queues, ..end });
+        let [near, far] = [near, far].map(|end| LinkEnd { queues: self.queues, index, ..end });
         let (near, far) = Link::veth(&near, &far)?;
         near.add_address(self.address, PREFIX_LENGTH)?;
         near.up()?;
@@ -82,6 +92,11 @@ impl Station {
     pub(crate) fn cut_cable(&mut self) -> Result<(), Failure> {
         let (near, far) = self.cable.take().ok_or("the station has no cable")?;
         Ok(far.unwrap_or(near).delete()?)
+    }
+
+    /// The interface index of adit's end of its veth pair.
+    pub(crate) fn far_index(&self) -> Option<u32> {
+        self.cable.as_ref()?.1.as_ref().map(Link::index)
     }
 
     /// Queues of both ends of its veth pair, if not the kernel's choice.

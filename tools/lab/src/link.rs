@@ -47,12 +47,15 @@ pub struct LinkEnd<'a> {
     pub mtu: Option<u32>,
     /// Its receive and its transmit queues; the kernel's choice if there is none.
     pub queues: Option<u32>,
+    /// Its interface index; the kernel's choice if there is none. Of a second end it counts only if
+    /// the first one has one, too.
+    pub index: Option<u32>,
 }
 
 impl<'a> LinkEnd<'a> {
     /// An end with the kernel's choice of everything else.
     pub fn new(namespace: &'a Namespace, name: &'a str) -> Self {
-        Self { namespace, name, mac: None, mtu: None, queues: None }
+        Self { namespace, name, mac: None, mtu: None, queues: None, index: None }
     }
 
     /// With this Ethernet address.
@@ -74,6 +77,10 @@ impl<'a> LinkEnd<'a> {
     pub fn queues(mut self, queues: u32) -> Self {
         self.queues = Some(queues);
         self
+    }
+
+    fn header(&self) -> [u8; 16] {
+        ifinfo(self.index.unwrap_or(0), 0, 0)
     }
 
     fn describe(&self, mut message: Message) -> Message {
@@ -149,10 +156,10 @@ impl Link {
     /// When a name is taken or too long, or the kernel has no veth.
     pub fn veth(first: &LinkEnd<'_>, second: &LinkEnd<'_>) -> Result<(Self, Self), LabError> {
         let target = second.namespace.as_fd().as_raw_fd().to_ne_bytes();
-        let message = Message::new(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &ifinfo(0, 0, 0));
+        let message = Message::new(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &first.header());
         let message = first.describe(message).nested(libc::IFLA_LINKINFO, &[], |info| {
             info.text(INFO_KIND, "veth").nested(INFO_DATA, &[], |data| {
-                data.nested(VETH_INFO_PEER, &ifinfo(0, 0, 0), |peer| {
+                data.nested(VETH_INFO_PEER, &second.header(), |peer| {
                     second.describe(peer).attribute(libc::IFLA_NET_NS_FD, &target)
                 })
             })

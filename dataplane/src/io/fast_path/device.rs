@@ -20,17 +20,33 @@ pub(in super::super) struct Shortened {
 }
 
 impl Shortened {
-    /// Opens an interface of adit's own namespace, which `workers` share.
+    /// Opens an interface of adit's own namespace, which `workers` share. `None` if it is one for
+    /// packet sockets.
     ///
     /// # Errors
-    /// It cannot be opened at all, or not in this way.
+    /// It cannot be opened at all; or another worker has it under the program already, and this one
+    /// cannot join.
     pub(in super::super) fn open(
         name: &str,
         scope: ScopeId,
         workers: u8,
         fast_path: &KernelFastPath,
-    ) -> Result<Shortened, DeviceError> {
+    ) -> Result<Option<Shortened>, DeviceError> {
         let sender = AfPacket::open_for_sending(name)?;
+        let interface = sender.interface();
+        match Shortened::join(name, sender, (scope, workers), fast_path) {
+            Ok(device) => Ok(Some(device)),
+            Err(error) if fast_path.leave_out((name, interface), error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn join(
+        name: &str,
+        sender: AfPacket,
+        (scope, workers): (ScopeId, u8),
+        fast_path: &KernelFastPath,
+    ) -> Result<Shortened, DeviceError> {
         let interface = sender.interface();
         // Unique in the namespace: by the interface, and by the process that reads it.
         let inbox_name = format!("a{interface}x{:x}", std::process::id());
