@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use dataplane::snapshot::Quota;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{
@@ -232,7 +233,8 @@ fn of_service(all: &mut Resources, config: &Config, service: &PrivateLinkService
     let values = BTreeMap::from([
         ("load_balancer", balancer.map_or_else(String::new, |one| one.name.to_string())),
         ("nat_ip_drain_timeout", format!("{:?}", service.nat_ip_drain)),
-        ("quota", format!("{:?}", service.quota)),
+        ("flows_reserved", service.quota.reserved.to_string()),
+        ("flows_max", most(service.quota)),
         ("auto_approve", service.auto_approve.to_string()),
         ("flows", format!("{:?}", service.flows)),
         ("treatment", format!("{:?}", service.treatment)),
@@ -262,8 +264,17 @@ fn of_endpoint(
         ("connection_state", state),
         ("link_id", link),
         ("icmp_echo", endpoint.icmp_echo.to_string()),
-        ("quota", format!("{:?}", config.quota(endpoint))),
+        ("flows_reserved", config.quota(endpoint).reserved.to_string()),
+        ("flows_max", most(config.quota(endpoint))),
     ])
+}
+
+/// How many flows there may be, as the file says it.
+fn most(quota: Quota) -> String {
+    match quota.most {
+        u32::MAX => "none".to_owned(),
+        most => most.to_string(),
+    }
 }
 
 #[cfg(test)]

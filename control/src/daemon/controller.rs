@@ -50,7 +50,7 @@ pub(crate) fn read_configuration(path: &Path) -> Result<(String, usize), Unreada
     let shown = path.display();
     let failed = |error: std::io::Error| {
         let cure = match error.kind() {
-            std::io::ErrorKind::NotFound => "name an existing file: adit run --config FILE",
+            std::io::ErrorKind::NotFound => "name an existing file",
             std::io::ErrorKind::PermissionDenied => "allow adit to read it",
             std::io::ErrorKind::InvalidData => "write the file in UTF-8",
             _ => "name a readable file",
@@ -437,7 +437,7 @@ impl Controller {
 
     /// Settings that only a restart changes.
     fn refuse_fixed(&self, new: &Settings) -> Result<(), Failure> {
-        fn changed<T: PartialEq + std::fmt::Debug>(
+        fn changed<T: PartialEq>(
             path: &str,
             old: &Setting<T>,
             new: &Setting<T>,
@@ -446,10 +446,7 @@ impl Controller {
             (old.value != new.value).then(|| ConfigError {
                 path: path.to_owned(),
                 line: new.line.unwrap_or(0),
-                problem: format!(
-                    "{name} is {:?} in this run and {:?} in the file",
-                    old.value, new.value
-                ),
+                problem: format!("{name} is not what it was when adit started"),
                 cure: "restart adit to change it".to_owned(),
             })
         }

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use dataplane::types::{Family, ScopedAddress};
 use dataplane::wire::ethernet;
@@ -75,7 +75,8 @@ pub(super) fn start(daemon: &Arc<Daemon>) -> Result<JoinHandle<()>, DaemonError>
         DaemonError::new(format!("backends cannot be probed: {error}"), "try again")
     };
     let seed = getrandom::u64().map_err(|error| failed(error.to_string()))?;
-    let stack = Stack::new(seed).map_err(failed)?;
+    let today = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let stack = Stack::new(seed, today).map_err(failed)?;
     let probing = Arc::clone(daemon.controller.lock().probing());
     let daemon = Arc::clone(daemon);
     let mut prober = Prober { probing, stack, daemon };

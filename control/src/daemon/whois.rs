@@ -138,6 +138,10 @@ fn sighting(suspect: &Suspect, now: Moment) -> Result<Sighting, Failure> {
         let text = suspect.at.as_deref().unwrap_or_default();
         Failure::new(ErrorCode::BadRequest, format!("{text:?} is no time"), forms)
     })?;
+    if let Some(at) = at.filter(|at| *at > now) {
+        let problem = format!("{} is yet to come", at.rfc3339());
+        return Err(Failure::new(ErrorCode::BadRequest, problem, "name a time that has passed"));
+    }
     Ok(Sighting {
         nat: (suspect.nat.ip(), suspect.nat.port()),
         backend: suspect.backend,

@@ -44,6 +44,12 @@ const LINGER: Duration = Duration::from_millis(500);
 /// system's own.
 const PROBE_PORT_FIRST: u16 = 512;
 
+/// Ports of probes.
+const PROBE_PORTS: u16 = PORT_FIRST - PROBE_PORT_FIRST;
+
+/// As many ports are used in a second at most, as a rule: a backend is asked every half second.
+const PORTS_PER_SECOND: u64 = 2;
+
 /// Backends whose last port is remembered.
 const PORTS_KNOWN_MAX: usize = 16_384;
 
@@ -77,14 +83,22 @@ pub(crate) struct Stack<K> {
     settings: Arc<ClientConfig>,
     /// The next port towards each backend.
     ports: BTreeMap<SocketAddr, u16>,
+    /// That towards one that was not asked yet.
+    first_port: u16,
     seed: u64,
 }
 
 impl<K> Stack<K> {
-    /// Nothing is under way. `seed` makes sequence numbers unpredictable.
-    pub(crate) fn new(seed: u64) -> Result<Stack<K>, String> {
+    /// Nothing is under way. `seed` makes sequence numbers unpredictable. `today` is the time since
+    /// some moment that is the same for every run of adit: by it ports go on about where those of
+    /// an earlier run ended. A backend remembers those for a while (TIME-WAIT, RFC 9293 3.6.1), and
+    /// does not take a new connection from them for one.
+    pub(crate) fn new(seed: u64, today: Duration) -> Result<Stack<K>, String> {
         let settings = tls::settings().map_err(|error| error.to_string())?;
-        Ok(Stack { lines: Vec::new(), settings, ports: BTreeMap::new(), seed })
+        let passed = today.as_secs() * PORTS_PER_SECOND % u64::from(PROBE_PORTS);
+        let passed = u16::try_from(passed).unwrap_or(0);
+        let first_port = PROBE_PORT_FIRST + passed;
+        Ok(Stack { lines: Vec::new(), settings, ports: BTreeMap::new(), first_port, seed })
     }
 
     /// Whether no connection is open.
@@ -108,7 +122,7 @@ impl<K> Stack<K> {
         if self.ports.len() >= PORTS_KNOWN_MAX {
             self.ports.clear();
         }
-        let next = self.ports.entry(backend).or_insert(PROBE_PORT_FIRST);
+        let next = self.ports.entry(backend).or_insert(self.first_port);
         let port = *next;
         *next = if port + 1 < PORT_FIRST { port + 1 } else { PROBE_PORT_FIRST };
         port

@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::api::{
-    DeviceState, Drop, Endpoint, MetricsPush, Protocol, Recording, Service, Status, Traffic,
+    DeviceState, Drop, Endpoint, MetricsPush, Protocol, Recording, Refusals, Service, Status,
+    Traffic,
 };
 use crate::state::ConnectionState;
 
@@ -128,9 +129,15 @@ pub(crate) fn write(facts: &Facts<'_>, page: &mut dyn Page) {
         ];
         let is_up = u8::from(device.state == DeviceState::Up);
         page.gauge("adit_device_up", "Whether every worker has the device open.", &labels, is_up);
-        let help = "Frames received from a device.";
+        let help =
+            "Frames that workers received from a device; not those that the kernel carried alone.";
         page.counter("adit_device_received_total", help, &labels, device.received);
-        page.counter("adit_device_sent_total", "Frames sent by a device.", &labels, device.sent);
+        page.counter(
+            "adit_device_sent_total",
+            "Frames that workers sent by a device; not those that the kernel carried alone.",
+            &labels,
+            device.sent,
+        );
         let help = "Frames that the system dropped because adit was too slow.";
         page.counter("adit_device_missed_total", help, &labels, device.missed);
     }
@@ -224,7 +231,30 @@ fn connections(page: &mut dyn Page, facts: &Facts<'_>) {
         page.counter("adit_pe_bytes_in_total", help, &labels, bytes_in);
         let help = "Bytes to clients through an endpoint (PEBytesOut).";
         page.counter("adit_pe_bytes_out_total", help, &labels, bytes_out);
+        refusals(page, endpoint);
         accounts(page, endpoint);
+    }
+}
+
+/// Newcomers of an endpoint for which there was no room.
+fn refusals(page: &mut dyn Page, endpoint: &Endpoint) {
+    let Refusals { endpoint_flows_max, nat_ports_exhausted, flow_table_full, room_reserved } =
+        endpoint.refused;
+    let all = [
+        ("endpoint_flows_max", endpoint_flows_max),
+        ("nat_ports_exhausted", nat_ports_exhausted),
+        ("flow_table_full", flow_table_full),
+        ("room_reserved", room_reserved),
+    ];
+    for (reason, count) in all {
+        let labels = [
+            ("endpoint", endpoint.name.as_str()),
+            ("virtual_network", endpoint.virtual_network.as_str()),
+            ("service", endpoint.private_link_service.as_str()),
+            ("reason", reason),
+        ];
+        let help = "Newcomers of an endpoint that were refused, by reason.";
+        page.counter("adit_pe_refused_total", help, &labels, count);
     }
 }
 

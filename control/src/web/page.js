@@ -223,16 +223,24 @@ const behind = (service, target) => {
   return reached.length ? new Set(reached) : [target];
 };
 
+// A text of so many characters at most; whoever points at it reads all of it.
+const written = (kind, x, y, text, most) => {
+  const short = text.length > most ? `${text.slice(0, most - 1)}…` : text;
+  const shown = shape("text", { class: kind, x, y }, short);
+  if (short !== text) shown.append(shape("title", {}, text));
+  return shown;
+};
+
 // Five columns; what is connected is joined by a curve.
 const topology = (view, carried) => {
   const columns = [[], [], [], [], []];
   const heads = ["Consumers", "Endpoints", "Services", "NAT IPs", "Backends"];
   const hidden = columns.map(() => new Set());
   const place = new Map();
-  const add = (column, key, title, lines, share) => {
+  const add = (column, key, title, lines, share, isDown) => {
     if (place.has(key)) return;
     if (columns[column].length >= BOXES_MAX) { hidden[column].add(key); return; }
-    const node = { column, at: columns[column].length, title, lines, share };
+    const node = { column, at: columns[column].length, title, lines, share, isDown };
     columns[column].push(node);
     place.set(key, node);
   };
@@ -272,7 +280,7 @@ const topology = (view, carried) => {
         const known = all.find((b) => b.probe) || all[0];
         const health = known && known.probe ? `, probe ${known.probe.state}` : "";
         const lines = [(known && known.resolved ? "answers" : "not resolved") + health, known && known.takes_flows ? "takes new flows" : "takes no new flows"];
-        add(4, target, backend, [...lines, flowing(carried.backends.get(`${service.virtual_network} ${backend}`))]);
+        add(4, target, backend, [...lines, flowing(carried.backends.get(`${service.virtual_network} ${backend}`))], undefined, !(known && known.takes_flows));
         joins.push([nat, target, leased ? "busy" : ""]);
       }
     }
@@ -300,9 +308,10 @@ const topology = (view, carried) => {
   }
   for (const node of columns.flat()) {
     const [left, upper] = [x(node), y(node)];
-    parts.push(shape("rect", { class: "box", x: left, y: upper, width, height, rx: 8 }));
-    parts.push(shape("text", { x: left + 10, y: upper + 19 }, node.title));
-    node.lines.forEach((line, at) => parts.push(shape("text", { class: "small", x: left + 10, y: upper + 36 + at * 15 }, line)));
+    const down = node.isDown ? " down" : "";
+    parts.push(shape("rect", { class: `box${down}`, x: left, y: upper, width, height, rx: 8 }));
+    parts.push(written("", left + 10, upper + 19, node.title, 21));
+    node.lines.forEach((line, at) => parts.push(written(`small${down}`, left + 10, upper + 36 + at * 15, line, 27)));
     if (node.share !== undefined) {
       parts.push(shape("rect", { class: "bar-back", x: left + 10, y: upper + 45, width: width - 20, height: 6, rx: 3 }));
       parts.push(shape("rect", { class: "bar", x: left + 10, y: upper + 45, width: Math.max(1, (width - 20) * node.share / 100), height: 6, rx: 3 }));

@@ -98,11 +98,15 @@ fn header(screen: &Screen, width: usize) -> Vec<Line<'static>> {
     let mut second = Line::default();
     if let Some(sample) = &screen.sample {
         let status = &sample.status;
+        // Narrow screens have no room for what changes least.
+        let generation = match width {
+            0..70 => String::new(),
+            _ => format!("  generation {}", status.generation),
+        };
         first.push(Span::raw(format!(
-            " {}  up {}  generation {}  {} flows",
+            " {}  up {}{generation}  {} flows",
             printable(&status.adit),
             span(status.uptime_seconds),
-            status.generation,
             words::count(status.flows)
         )));
         second = pace(screen, sample);

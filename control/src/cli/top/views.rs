@@ -248,10 +248,14 @@ pub(super) fn backends(sample: &Sample) -> Grid {
                 Cell::count(udp),
             ];
             let state = &backend.admin_state;
-            let error = backend.probe.as_ref().and_then(|probe| probe.last_error.as_deref());
-            let error = error.map_or_else(String::new, |error| format!(" Its probe: {error}."));
+            let probe = backend.probe.as_ref().map_or_else(String::new, |probe| {
+                let error = probe.last_error.as_ref();
+                let error =
+                    error.map_or_else(String::new, |error| format!(", last error: {error}"));
+                format!(" Its probe: {}{error}.", probe.state)
+            });
             let about = format!(
-                "{} serves {}; admin state {state}.{error} FLOWS are the NAT ports that its flows \
+                "{} serves {}; admin state {state}.{probe} FLOWS are the NAT ports that its flows \
                  hold.",
                 backend.address,
                 rules.join(", ")

@@ -47,7 +47,7 @@ pub(super) fn said() -> Said {
         "private_link_service": "web", "connection_state": "Approved", "description": "",
         "request_message": null, "link_id": 7,
         "flows": 5, "flows_reserved": 0, "flows_max": null,
-        "refused": { "endpoint_flows_max": 0, "nat_ports_exhausted": 0, "flow_table_full": 0,
+        "refused": { "endpoint_flows_max": 4, "nat_ports_exhausted": 0, "flow_table_full": 0,
             "room_reserved": 0 },
         "traffic": { "packets_in": 7, "bytes_in": 700, "packets_out": 9, "bytes_out": 9000 },
         "accounts": [{ "backend": "10.1.0.10", "protocol": "udp", "packets_in": 5,
@@ -119,6 +119,10 @@ fn ports_are_there_by_backend_and_protocol_too() {
         r#"adit_pls_nat_ports_usage_percent{service="web",nat_ip="10.1.0.4"} 50"#,
         r#"adit_pls_nat_ports_usage_percent{service="web",nat_ip="10.1.0.6"} 0"#,
         r#"adit_pe_approved{endpoint="pe-\"a\"",virtual_network="a",service="web",link_id="7"} 1"#,
+        concat!(
+            r#"adit_pe_refused_total{endpoint="pe-\"a\"",virtual_network="a",service="web","#,
+            r#"reason="endpoint_flows_max"} 4"#
+        ),
         r#"adit_drops_total{reason="no_rule"} 2"#,
         r#"adit_backend_probe_up{service="web",probe="health",backend="10.1.0.10"} 0"#,
         r#"adit_backend_probe_failures_total{service="web",probe="health",backend="10.1.0.10"} 4"#,
