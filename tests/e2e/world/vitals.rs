@@ -11,7 +11,7 @@ pub(crate) struct Vitals {
     /// Open file descriptors.
     pub(crate) descriptors: usize,
     pub(crate) threads: usize,
-    /// Memory in use, in KiB.
+    /// Memory of its own in use, in KiB. Pages of its program come and go as the kernel likes.
     pub(crate) resident_kib: usize,
 }
 
@@ -35,7 +35,7 @@ impl Vitals {
         Ok(Vitals {
             descriptors: fs::read_dir(format!("/proc/{process}/fd"))?.count(),
             threads: number("Threads:")?,
-            resident_kib: number("VmRSS:")?,
+            resident_kib: number("RssAnon:")?,
         })
     }
 }
