@@ -105,8 +105,11 @@ pub fn run(configuration: &Path, options: &ArmOptions) -> Result<(), DaemonError
     let path = std::path::absolute(configuration).unwrap_or_else(|_| configuration.to_owned());
     // Noted from now on, and heard once there are threads.
     let signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|error| deaf(&error))?;
-    let (text, _) =
-        read_configuration(&path).map_err(|(what, cure)| DaemonError::new(what, cure))?;
+    let (text, _) = read_configuration(&path).map_err(|(what, cure)| {
+        // Who names none gets the usual one, and may not know that.
+        let how = if path.exists() { "" } else { ": adit run --config FILE" };
+        DaemonError::new(what, format!("{cure}{how}"))
+    })?;
     let checked = crate::config::check(&text)
         .map_err(|errors| DaemonError::of_configuration(&path, &errors))?;
     for warning in &checked.warnings {
