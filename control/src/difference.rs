@@ -320,6 +320,15 @@ mod tests {
                 "Changed load_balancing_rule lb/http frontend_port 80>81",
             ]
         );
+        let line = "flows_reserved = 2000\nflows_max = 50000\n";
+        let changed = differences_after(&[(line, ""), ("endpoint_flows_max = 100000\n", "")]);
+        for (of, values) in [
+            ("private_endpoint", " flows_max 50000>none flows_reserved 2000>1000"),
+            ("private_link_service", " flows_max 100000>none"),
+        ] {
+            let is_it = |line: &String| line.contains(of) && line.ends_with(values);
+            assert!(changed.iter().any(is_it), "{values} of {changed:?}");
+        }
         let line = "  { name = \"nat2\", private_ip_address = \"10.1.0.5\" },\n";
         assert_eq!(differences_after(&[(line, "")]), ["Removed nat_ip web/10.1.0.5"]);
     }

@@ -118,6 +118,22 @@ fn decisions_take_effect_and_repeat_without_one() {
 }
 
 #[test]
+fn decisions_outlast_a_restart_where_state_is_kept() {
+    let home = Home::new();
+    let config = home.configure(SMALL, &endpoint("pe-a", "10.0.0.5", ""));
+    let state = home.path("state");
+    let kept = ["--state", state.to_str().unwrap()];
+    for (more, after) in [(&[][..], "Pending"), (&kept[..], "Approved")] {
+        let daemon = Daemon::start_with(&home, &config, more);
+        daemon.ask(&["approve", "pe-a"]).expect(0, &["is now Approved"]);
+        daemon.signal(Signal::TERM);
+        assert_eq!(daemon.wait().0.code(), Some(0));
+        let daemon = Daemon::start_with(&home, &config, more);
+        assert_eq!(endpoint_of(&daemon, "pe-a")["connection_state"], after, "{more:?}");
+    }
+}
+
+#[test]
 fn a_plan_says_what_would_change_and_changes_nothing() {
     let home = Home::new();
     let config = home.configure(SMALL, &endpoint("pe-a", "10.0.0.5", ""));

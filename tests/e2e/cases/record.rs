@@ -65,6 +65,9 @@ fn record(world: &mut World) -> Outcome {
     let early = world.adit.command(&["whois", &nat, &backend, "--at", "5m"])?;
     let said = String::from_utf8_lossy(&early.stderr).into_owned();
     ensure!(!early.status.success() && said.contains("had it from"), "{said}");
+    let future = world.adit.command(&["whois", &nat, &backend, "--at", "2999-01-01T00:00:00Z"])?;
+    let said = String::from_utf8_lossy(&future.stderr).into_owned();
+    ensure!(!future.status.success() && said.contains("is yet to come"), "{said}");
     let strange = world.adit.command(&["whois", "10.1.0.40:5000", "10.1.0.10"])?;
     let said = String::from_utf8_lossy(&strange.stderr).into_owned();
     ensure!(said.contains("did you mean \"10.1.0.4\"?"), "{said}");
