@@ -35,7 +35,7 @@ impl Vitals {
         Ok(Vitals {
             descriptors: fs::read_dir(format!("/proc/{process}/fd"))?.count(),
             threads: number("Threads:")?,
-            resident_kib: number("RssAnon:")?,
+            resident_kib: number("RssAnon:")? + number("RssShmem:")?,
         })
     }
 }
