@@ -107,7 +107,8 @@ pub fn run(configuration: &Path, options: &ArmOptions) -> Result<(), DaemonError
     let signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|error| deaf(&error))?;
     let (text, _) = read_configuration(&path).map_err(|(what, cure)| {
         // Who names none gets the usual one, and may not know that.
-        let how = if path.exists() { "" } else { ": adit run --config FILE" };
+        let is_missing = path.try_exists().is_ok_and(|exists| !exists);
+        let how = if is_missing { ": adit run --config FILE" } else { "" };
         DaemonError::new(what, format!("{cure}{how}"))
     })?;
     let checked = crate::config::check(&text)

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use dataplane::types::{Family, ScopedAddress};
 use dataplane::wire::ethernet;
@@ -15,7 +15,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::crew::Crew;
 use super::server::Daemon;
-use super::{DaemonError, log};
+use super::{DaemonError, log, recorder};
 use crate::config::Config;
 use crate::probe::{Call, Change, Machine, Report, Stack, Target, targets};
 use crate::state::{Health, Probed, Registry};
@@ -75,7 +75,7 @@ pub(super) fn start(daemon: &Arc<Daemon>) -> Result<JoinHandle<()>, DaemonError>
         DaemonError::new(format!("backends cannot be probed: {error}"), "try again")
     };
     let seed = getrandom::u64().map_err(|error| failed(error.to_string()))?;
-    let today = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let today = Duration::from_millis(recorder::now().0);
     let stack = Stack::new(seed, today).map_err(failed)?;
     let probing = Arc::clone(daemon.controller.lock().probing());
     let daemon = Arc::clone(daemon);
